@@ -1,0 +1,71 @@
+"""Row-level security and table rights, applied after every migration.
+
+Enters: the list of tenant tables (models with `row_level_security = True`). Leaves: grants for
+the web and worker users, forced policies on tenant tables. Runs as owner; safe to repeat.
+"""
+
+from typing import Any
+
+from django.apps import apps
+from django.db import connections
+from psycopg import sql
+
+from accounts.tenancy import SETTING
+
+
+def tenant_tables() -> list[str]:
+    """Names of the tables that row-level security guards."""
+    return [
+        model._meta.db_table
+        for model in apps.get_models()
+        if getattr(model, "row_level_security", False)
+    ]
+
+
+def protect_after_migrate(using: str, **kwargs: Any) -> None:
+    users = {alias: connections[alias].settings_dict["USER"] for alias in ("default", "worker")}
+    owner = connections[using].settings_dict["USER"]
+    if users["default"] in ("", owner):
+        return  # one user for everything: the start-up checks refuse to serve like this
+    with connections[using].cursor() as cursor:
+        for statement in statements(users["default"], users["worker"]):
+            cursor.execute(statement)
+
+
+def statements(web: str, worker: str) -> list[sql.Composed]:
+    """SQL that gives both users their rights: web reads tenant tables under policies and owns
+    no data of the pipeline; worker may write everywhere and sees every tenant."""
+    web_name, worker_name = sql.Identifier(web), sql.Identifier(worker)
+    every = sql.SQL(
+        "GRANT USAGE ON SCHEMA public TO {web}, {worker};"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {web}, {worker};"
+        "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {web}, {worker};"
+        "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {worker}"
+    ).format(web=web_name, worker=worker_name)
+    # Partitions are reached through their parent only: rights on the parent are what counts.
+    partitions = sql.SQL(
+        "DO $$ DECLARE part regclass; BEGIN "
+        "FOR part IN SELECT inhrelid::regclass FROM pg_inherits LOOP "
+        "EXECUTE format('REVOKE ALL ON %s FROM %I', part, {web}); END LOOP; END $$"
+    ).format(web=sql.Literal(web))
+    return [every, partitions] + [
+        _policy(table, web_name, worker_name) for table in tenant_tables()
+    ]
+
+
+def _policy(table: str, web: sql.Identifier, worker: sql.Identifier) -> sql.Composed:
+    return sql.SQL(
+        "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"
+        "ALTER TABLE {table} FORCE ROW LEVEL SECURITY;"
+        "REVOKE INSERT, UPDATE, DELETE ON {table} FROM {web};"
+        "DROP POLICY IF EXISTS tenant ON {table};"
+        "DROP POLICY IF EXISTS worker ON {table};"
+        "CREATE POLICY tenant ON {table} FOR SELECT TO {web} USING"
+        " (account_id = nullif(current_setting({setting}, true), '')::bigint);"
+        "CREATE POLICY worker ON {table} TO {worker} USING (true) WITH CHECK (true)"
+    ).format(
+        table=sql.Identifier(table),
+        web=web,
+        worker=worker,
+        setting=sql.Literal(SETTING),
+    )

@@ -1,0 +1,25 @@
+"""The tenant of a database transaction.
+
+Row-level security (accounts/rls.py) shows the web's database user only the rows of the account
+named by the transaction-local setting `aktivat.account`. THE DOOR enters here; nothing else
+should. Outside, tenant tables look empty.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+
+SETTING = "aktivat.account"
+
+
+@contextmanager
+def tenant(account_id: int) -> Iterator[None]:
+    """A transaction in which the rows of this account, and of no other, are visible."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s, true)", [SETTING])
+        before = cursor.fetchone()[0] or ""
+        cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, str(account_id)])
+        yield
+        # A nested use (account-wide answers) must give the outer tenant back.
+        cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, before])

@@ -1,0 +1,18 @@
+"""Celery: ticks only. A task calls one function and may be lost, doubled or late without harm;
+events never travel in a message (the Redis transport can lose one)."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aktivat.settings")
+
+app = Celery("aktivat")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    # expires: while no worker runs, ticks must not pile up in the broker.
+    "drain": {"task": "tracking.tasks.drain", "schedule": 1.0, "options": {"expires": 5}},
+    "roll up": {"task": "reports.tasks.roll_up", "schedule": 10.0, "options": {"expires": 20}},
+    "sweep": {"task": "tracking.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
+}

@@ -1,0 +1,272 @@
+"""THE DOOR: may this actor do this here?
+
+Enters: a request and the place it names (a property key or an account slug). Leaves: the place,
+inside a transaction in which row-level security shows that one account; or the answer that a
+stranger (404), a member without the right (403) or nobody (401, the log-in page) gets. Pages wear
+`@door`, API views inherit `DoorView`; a route with neither fails a test that reads the URLconf.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any, ClassVar
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponseBase
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import modules
+from accounts.models import Account, User
+from accounts.tenancy import tenant
+from properties.models import ApiKey, Grant, Property
+
+# What a member sees of a property at all: any right about it, but not, say, reading the audit log.
+_ABOUT_PROPERTIES = frozenset(modules.PROPERTY_MODULES) | {"property"}
+
+
+@dataclass(frozen=True)
+class Right:
+    """One grant, as the door compares it. property_id None: every property of the account."""
+
+    account_id: int
+    property_id: int | None
+    module: str
+    verb: str
+
+    def covers(self, place: Property) -> bool:
+        return self.account_id == place.account_id and self.property_id in (
+            None,
+            place.pk,
+        )
+
+    def allows(self, verb: str, module: str) -> bool:
+        return self.module == module and self.verb in (verb, "manage")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Whoever asks: a user or an API key. All of them answer the same questions."""
+
+    holder: User | ApiKey
+
+    @property
+    def name(self) -> str:
+        return str(self.holder)
+
+    @cached_property
+    def rights(self) -> frozenset[Right]:
+        grants = Grant.objects.across_accounts()
+        if isinstance(self.holder, User):
+            grants = grants.filter(membership__user=self.holder)
+        else:
+            grants = grants.filter(api_key=self.holder)
+        return frozenset(
+            Right(*row) for row in grants.values_list("account", "property", "module", "verb")
+        )
+
+    def may(self, verb: str, module: str, place: Property | Account) -> bool:
+        """May it do this there? In an account: by grants of the whole account only."""
+        modules.check(module, verb)
+        return any(
+            right.allows(verb, module) and self._reaches(right, place) for right in self.rights
+        )
+
+    def sees(self, place: Property | Account) -> bool:
+        """Whether the place exists for this actor; if not, the answer is 404."""
+        if isinstance(place, Account):
+            return any(right.account_id == place.pk for right in self.rights)
+        return any(
+            right.covers(place) and right.module in _ABOUT_PROPERTIES for right in self.rights
+        )
+
+    @staticmethod
+    def _reaches(right: Right, place: Property | Account) -> bool:
+        if isinstance(place, Account):
+            return right.account_id == place.pk and right.property_id is None
+        return right.covers(place)
+
+    def accounts(self) -> list[Account]:
+        """The accounts in which it has any right, by name."""
+        ids = {right.account_id for right in self.rights}
+        return list(Account.objects.filter(pk__in=ids).order_by("name"))
+
+    def properties(self, account: Account | None = None) -> list[Property]:
+        """The properties that exist for it, by name; across its accounts unless one is given."""
+        query = Property.objects.across_accounts().select_related("account")
+        if account is not None:
+            query = Property.objects.of(account).select_related("account")
+        reach = query.filter(account_id__in={right.account_id for right in self.rights})
+        return [place for place in reach.order_by("name") if self.sees(place)]
+
+
+def actor_of(request: HttpRequest | Request) -> Actor | None:
+    """The actor behind a request, found once; None for nobody."""
+    known = getattr(request, "_aktivat_actor", None)
+    if known is not None:
+        return known
+    key = getattr(request, "auth", None)
+    user = getattr(request, "user", None)
+    actor = None
+    if isinstance(key, ApiKey):
+        actor = Actor(key)
+    elif isinstance(user, User) and user.is_active:
+        actor = Actor(user)
+    request._aktivat_actor = actor  # type: ignore[union-attr]
+    return actor
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a route asks for; the test of the URLconf reads it from `view.access`."""
+
+    kind: str  # "door", "signed in" or "public"
+    module: str = ""
+    verb: str = ""
+
+
+def enter(actor: Actor, module: str, verb: str, names: dict[str, Any]) -> Property | Account:
+    """The place that `names` (a route's keyword arguments `key` or `account`) points at.
+
+    Raises Http404 when it does not exist for the actor, PermissionDenied when it does but the
+    right is missing.
+    """
+    place = _find(names)
+    if place is None or not actor.sees(place):
+        raise Http404("There is nothing here.")
+    if not actor.may(verb, module, place):
+        raise PermissionDenied(
+            f"You may not {verb} {module.replace('_', ' ')} here. "
+            "An owner of the account can grant it."
+        )
+    return place
+
+
+def _find(names: dict[str, Any]) -> Property | Account | None:
+    if "key" in names:
+        wanted = Property.objects.across_accounts().select_related("account")
+        return wanted.filter(key=names["key"]).first()
+    return Account.objects.filter(slug=names["account"]).first()
+
+
+def account_id_of(place: Property | Account) -> int:
+    return place.pk if isinstance(place, Account) else place.account_id
+
+
+View = Callable[..., HttpResponseBase]
+
+
+def door(module: str, verb: str = "view") -> Callable[[View], View]:
+    """A page behind THE DOOR: the view gets the place instead of the route's key or slug."""
+    modules.check(module, verb)
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, **names: Any) -> HttpResponseBase:
+            actor = actor_of(request)
+            if actor is None:
+                return redirect_to_login(request.get_full_path())
+            place = enter(actor, module, verb, names)
+            rest = {name: value for name, value in names.items() if name not in ("key", "account")}
+            setattr(request, "place", place)  # noqa: B010  the frame around the page reads it
+            with tenant(account_id_of(place)):
+                response = view(request, place, **rest)
+                render = getattr(response, "render", None)
+                # Templates ask the database: render before the tenant is left.
+                return render() if callable(render) else response
+
+        guarded.access = Access("door", module, verb)  # type: ignore[attr-defined]
+        return guarded
+
+    return wrap
+
+
+def signed_in(view: View) -> View:
+    """A page for anybody who is signed in; it shows only what `actor_of(request)` sees."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, **names: Any) -> HttpResponseBase:
+        if actor_of(request) is None:
+            return redirect_to_login(request.get_full_path())
+        return view(request, **names)
+
+    guarded.access = Access("signed in")  # type: ignore[attr-defined]
+    return guarded
+
+
+def public(view: View) -> View:
+    """A route that asks for no right: sign-up, health, collecting, documentation."""
+    view.access = Access("public")  # type: ignore[attr-defined]
+    return view
+
+
+class DoorPermission(BasePermission):
+    """REST framework's default permission: refuses every view that does not name its access."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not isinstance(view, DoorView | SignedInView):
+            raise ImproperlyConfigured(f"{type(view).__name__} does not pass THE DOOR.")
+        return actor_of(request) is not None
+
+
+class SignedInView(APIView):
+    """An API view for any actor, about what that actor sees."""
+
+    access = Access("signed in")
+
+    @property
+    def actor(self) -> Actor:
+        actor = actor_of(self.request)
+        if actor is None:
+            raise NotAuthenticated
+        return actor
+
+
+class DoorView(SignedInView):
+    """An API view of one property (`key` in its route) or one account (`account`).
+
+    `module` and `verbs` (method -> verb) say what it asks for. Handlers find the place in
+    `self.place` and run inside the tenant's transaction, undone when they answer with an error.
+    """
+
+    module: ClassVar[str]
+    verbs: ClassVar[dict[str, str]] = {"GET": "view"}
+    place: Property | Account
+    _tenant: ExitStack | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "module"):
+            for verb in cls.verbs.values():
+                modules.check(cls.module, verb)
+            cls.access = Access("door", cls.module, "/".join(sorted(set(cls.verbs.values()))))
+            cls.http_method_names = [*(m.lower() for m in cls.verbs), "options", "head"]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        verb = self.verbs.get(request.method or "GET", "view")
+        self.place = enter(self.actor, self.module, verb, kwargs)
+        self._tenant = ExitStack()
+        self._tenant.enter_context(tenant(account_id_of(self.place)))
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if self._tenant is not None:
+            if answer.status_code >= 400:
+                transaction.set_rollback(True)
+            self._tenant.close()
+            self._tenant = None
+        return answer
+
+
+def only(places: Iterable[Property], actor: Actor, verb: str, module: str) -> list[Property]:
+    """Those of the properties in which the actor has the right (account-wide answers)."""
+    return [place for place in places if actor.may(verb, module, place)]

@@ -1,0 +1,58 @@
+"""What all API answers share: the shape of an error."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+
+class Invalid(exceptions.APIException):
+    """400 with a code of ours and the field that is wrong."""
+
+    status_code = 400
+
+    def __init__(self, code: str, message: str, field: str = "") -> None:
+        super().__init__(message, code)
+        self.field = field
+
+
+def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """`{"error": {"code", "message", "field"?}}` for every refusal; None lets a bug be a 500."""
+    response = exception_handler(error, context)
+    if response is None:
+        return None
+    field = getattr(error, "field", "")
+    if isinstance(error, Http404):
+        code, message = "not_found", "There is nothing here, or it is not yours to see."
+    elif isinstance(error, PermissionDenied):
+        code, message = "forbidden", str(error) or "You may not do this."
+    elif isinstance(error, exceptions.ValidationError):
+        code = "invalid"
+        field, message = _first(error.detail)
+    elif isinstance(error, exceptions.APIException):
+        code, message = _code(error), str(error.detail)
+    else:
+        code, message = "error", str(error)
+    body = {"code": code, "message": message}
+    if field:
+        body["field"] = field
+    response.data = {"error": body}
+    return response
+
+
+def _code(error: exceptions.APIException) -> str:
+    codes = error.get_codes()
+    return codes if isinstance(codes, str) else "invalid"
+
+
+def _first(detail: Any, path: str = "") -> tuple[str, str]:
+    """The first fault of a nested validation error, with the dotted path to it."""
+    if isinstance(detail, dict):
+        name, inner = next(iter(detail.items()))
+        return _first(inner, f"{path}.{name}".strip("."))
+    if isinstance(detail, list) and detail:
+        return _first(detail[0], path)
+    return path.removesuffix(".non_field_errors"), str(detail)

@@ -1,0 +1,43 @@
+"""Who calls the API: `Authorization: Bearer ak_...`, or the session of the browser (with CSRF)."""
+
+from django.utils import timezone
+from rest_framework import authentication, exceptions
+from rest_framework.request import Request
+
+from accounts.models import User
+from properties.models import ApiKey
+
+USED_EVERY = 60  # seconds between two writes of `last_used`
+
+
+def key_of(authorization: str) -> ApiKey | None:
+    """The usable key named by an Authorization header; None when the header names none.
+
+    Raises AuthenticationFailed for a key that is unknown, revoked or expired, without saying which.
+    """
+    scheme, _, secret = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    now = timezone.now()
+    key = ApiKey.objects.across_accounts().filter(digest=ApiKey.digest_of(secret.strip())).first()
+    if key is None or not key.is_usable(now):
+        raise exceptions.AuthenticationFailed(
+            "This API key is not valid. Make a new one in the account's settings."
+        )
+    if key.last_used is None or (now - key.last_used).total_seconds() > USED_EVERY:
+        ApiKey.objects.across_accounts().filter(pk=key.pk).update(last_used=now)
+    return key
+
+
+class ApiKeyAuthentication(authentication.BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
+        key = key_of(request.headers.get("Authorization", ""))
+        return (None, key) if key else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="api"'
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    def authenticate(self, request: Request) -> tuple[User, None] | None:  # type: ignore[override]
+        return super().authenticate(request)  # type: ignore[return-value]

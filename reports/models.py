@@ -1,0 +1,66 @@
+"""Rollups: what closed and open hours and days came to. Set, never added to; rebuilt from raw."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from tracking.models import TenantRow
+
+
+class Grain(models.TextChoices):
+    HOUR = "h", "hour"
+    DAY = "d", "day"
+
+
+class Rollup(TenantRow):
+    """One number: measure x dimension value x period. Zeros are not stored.
+
+    `dimension` "" holds the total. `starts_at` is the instant at which the local hour or day
+    begins; `measure` is a name from reports/metrics.py MEASURES.
+    """
+
+    pk = models.CompositePrimaryKey(
+        "property_id", "grain", "dimension", "starts_at", "measure", "value"
+    )
+    grain = models.CharField(max_length=1, choices=Grain)
+    starts_at = models.DateTimeField()
+    dimension = models.TextField()
+    value = models.TextField()
+    measure = models.TextField()
+    number = models.BigIntegerField()
+
+    class Meta:
+        db_table = "rollups"
+
+
+class Bitmap(TenantRow):
+    """Who (virtual visitor ids, a serialised Roaring bitmap) was there in a period."""
+
+    pk = models.CompositePrimaryKey("property_id", "grain", "dimension", "starts_at", "value")
+    grain = models.CharField(max_length=1, choices=Grain)
+    starts_at = models.DateTimeField()
+    dimension = models.TextField()
+    value = models.TextField()
+    bits = models.BinaryField()
+
+    class Meta:
+        db_table = "bitmaps"
+
+
+class RolledHour(TenantRow):
+    """Bookkeeping: an hour whose rollup STARTED and was not DONE crashed, and is simply redone."""
+
+    class State(models.TextChoices):
+        STARTED = "s", "started"
+        DONE = "d", "done"
+
+    pk = models.CompositePrimaryKey("property_id", "hour")
+    hour = models.DateTimeField()
+    state = models.CharField(max_length=1, choices=State)
+    origin = models.CharField(max_length=6, help_text="valkey or raw")
+    started_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "rolled_hours"
+        indexes: ClassVar = [models.Index(fields=["property_id", "state"], name="rolled_state")]

@@ -1,0 +1,93 @@
+"""How a key of the events Valkey is spelt. No other file spells one, but lua/*.lua, which gets
+the property's prefix as KEYS[1] and derives these same keys in the same slot.
+
+`{account:property}` are the two numeric ids; the braces are the cluster's hash tag: a property
+lives on one slot, so one Lua call can touch all of it. Times in keys are epoch seconds (base 10)
+of the start of the period in the property's zone, so a zone change or a doubled hour of an
+autumn night never mixes two periods. Values that a visitor can choose (pages, event names) never
+stand in a key: a dictionary per day numbers them.
+
+    key (after the prefix {a:p})   type    meaning                                    lives
+    :m                             hash    next visitor number, property's version,   for ever
+                                           since (ms) when this memory is complete
+    :i:<bucket>                    hash    visitor uuid (14 raw bytes) -> "number day  13 months
+                                           of last event"; bucket: first 2 bytes
+    :i:<utc day>:<bucket>          hash    the same for cookieless visitors           48 hours
+    :d:<half day>:<bucket>         hash    event id (16 raw bytes) -> fingerprint     36 hours
+    :s                             stream  accepted events not yet in Postgres        until drained
+    :l:<utc hour>                  hash    ledger: accepted duplicate ping bot,       8 days
+                                           r.<reason>
+    :n:<day>:<dimension>           hash    value -> index in that day (dictionary)    3 days
+    :c:<hour>                      hash    counters: E<i> events by name, A<i> events 3 days
+                                           and V<i> pageviews by page, e all events,
+                                           v all pageviews
+    :b:<grain><start>:<who>        set or  bits: who is a (any event), E<i>, P<i>;    minute 3 h,
+                                   string  see "containers"                           hour 3 days
+    :o                             zset    who is online: visitor uuid + tab (raw)    minutes after
+                                           -> ms at which the entry expires           the last ping
+    :t                             hash    the same member -> state and page ...      as :o
+
+Containers (what Roaring does, with what every server has). A small set of visitor numbers is a
+set of integers (a packed array in the server, up to 512 members). The 513th member splits it:
+the key becomes a plain bitmap of the container numbers in use, and each container, 65,536
+numbers wide, has a key of its own with `:<number >> 16` appended: a set of (number & 65535) -
+32768 (2 bytes a member), which above 512 members becomes an 8 kB bitmap. So a key never grows
+with the highest number, and reading tells the kind by the key's type.
+
+Days are not marked: a day's bits are the OR of its hours, made when it is rolled up.
+"""
+
+MINUTE, HOUR = "m", "h"
+DIMENSIONS = (
+    "event",
+    "page",
+)  # dictionaries and bits; others bind to sessions (Postgres)
+VALUES_PER_DAY = 10_000
+OTHER = "(other)"
+SMALL_SET = 512  # servers pack integer sets up to this many members (set-max-intset-entries)
+
+INSTANCE = "{0:0}"  # the ledger of what names no known property
+
+
+def prefix(account_id: int, property_id: int) -> str:
+    return f"{{{account_id}:{property_id}}}"
+
+
+def meta(prefix: str) -> str:
+    return f"{prefix}:m"
+
+
+def stream(prefix: str) -> str:
+    return f"{prefix}:s"
+
+
+def ledger(prefix: str, hour: int) -> str:
+    return f"{prefix}:l:{hour}"
+
+
+def dictionary(prefix: str, day: int, dimension: str) -> str:
+    return f"{prefix}:n:{day}:{dimension}"
+
+
+def counters(prefix: str, hour: int) -> str:
+    return f"{prefix}:c:{hour}"
+
+
+def bits(prefix: str, grain: str, start: int, who: str) -> str:
+    return f"{prefix}:b:{grain}{start}:{who}"
+
+
+def container(bits_key: str, number: int) -> str:
+    return f"{bits_key}:{number}"
+
+
+def online(prefix: str) -> str:
+    return f"{prefix}:o"
+
+
+def online_tabs(prefix: str) -> str:
+    return f"{prefix}:t"
+
+
+def visitors(prefix: str, bucket: str) -> str:
+    return f"{prefix}:i:{bucket}"

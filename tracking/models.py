@@ -1,0 +1,215 @@
+"""What the pipeline keeps in Postgres. Written by the worker only, read under row-level security.
+
+Every tenant table carries account_id and property_id; property_id stands first in its keys, so
+that the same schema can be distributed by property. Plain integers instead of foreign keys: the
+drain writes thousands of rows a second, and a property is erased by a job, not by a cascade.
+"""
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class TenantRow(models.Model):
+    row_level_security = True
+
+    account_id = models.BigIntegerField()
+    property_id = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class Visitor(TenantRow):
+    """uuid -> virtual visitor id. Humans count up from 1 (given out in Valkey), bots down from
+    -1 (given out by the drain), so that crawlers never lengthen a bitmap."""
+
+    pk = models.CompositePrimaryKey("property_id", "visitor")
+    visitor = models.UUIDField()
+    number = models.IntegerField()
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        db_table = "visitors"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["property_id", "number"], name="visitor_number")
+        ]
+
+
+class Session(TenantRow):
+    """A visitor's events with no gap longer than the property's; attributes of its first event.
+
+    Derived from raw events by event time, in any order of arrival (tracking/sessions.py).
+    """
+
+    pk = models.CompositePrimaryKey("property_id", "visitor", "started_at")
+    visitor = models.IntegerField(help_text="virtual visitor id")
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(help_text="time of the last event, inclusive")
+    bot = models.BooleanField()
+    pageviews = models.IntegerField()
+    events = models.IntegerField()
+    interactions = models.IntegerField(help_text="events but pageviews and engagement")
+    engaged_ms = models.BigIntegerField()
+    entry_page = models.TextField()
+    exit_page = models.TextField()
+    hostname = models.TextField()
+    referrer = models.TextField()
+    source = models.TextField()
+    medium = models.TextField()
+    campaign = models.TextField()
+    term = models.TextField()
+    content = models.TextField()
+    channel = models.TextField()
+    country = models.TextField()
+    device = models.TextField()
+    browser = models.TextField()
+    os = models.TextField()
+    language = models.TextField()
+    screen = models.TextField()
+
+    class Meta:
+        db_table = "sessions"
+        indexes: ClassVar = [
+            models.Index(fields=["property_id", "started_at"], name="session_by_start"),
+        ]
+
+
+class Ledger(TenantRow):
+    """Per property and UTC hour of receipt: received = accepted + duplicate + sum(refused);
+    accepted = stored + in flight + quarantined + erased + expired.
+
+    `accepted`, `duplicate`, `pings`, `bots` and `refused` are set from Valkey; the rest belongs
+    to the drain. Property 0 of account 0 is the instance-wide ledger.
+    """
+
+    pk = models.CompositePrimaryKey("property_id", "hour")
+    hour = models.DateTimeField()
+    accepted = models.BigIntegerField(default=0)
+    duplicate = models.BigIntegerField(default=0)
+    pings = models.BigIntegerField(default=0)
+    bots = models.BigIntegerField(default=0)
+    refused = models.JSONField(default=dict)
+    stored = models.BigIntegerField(default=0)
+    quarantined = models.BigIntegerField(default=0)
+    late_duplicate = models.BigIntegerField(
+        default=0, help_text="accepted by Valkey, known as a duplicate by Postgres"
+    )
+    erased = models.BigIntegerField(default=0)
+    expired = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "ledger"
+
+
+class Quarantined(TenantRow):
+    """A stream entry that could not be stored, with the reason; kept to be replayed."""
+
+    entry = models.CharField(max_length=40, help_text="id of the stream entry")
+    received_at = models.DateTimeField()
+    reason = models.TextField()
+    payload = models.BinaryField()
+
+    class Meta:
+        db_table = "quarantined"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["property_id", "entry", "received_at"], name="quarantined_once"
+            )
+        ]
+
+
+class Conflict(TenantRow):
+    """The payload of a duplicate that differed from the event stored under the same id."""
+
+    event_id = models.UUIDField()
+    received_at = models.DateTimeField()
+    payload = models.BinaryField()
+
+    class Meta:
+        db_table = "conflicts"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["property_id", "event_id", "received_at"], name="conflict_once"
+            )
+        ]
+
+
+class DirtyHour(TenantRow):
+    """An hour (its start instant) whose rollup is out of date, since `marked_at`."""
+
+    class Why(models.TextChoices):
+        EVENTS = "e", "new events"
+        SESSIONS = "s", "changed sessions"
+        RAW = "r", "recompute from raw events"
+
+    pk = models.CompositePrimaryKey("property_id", "hour", "why")
+    hour = models.DateTimeField()
+    why = models.CharField(max_length=1, choices=Why)
+    marked_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "dirty_hours"
+
+
+class Event(TenantRow):
+    """The raw event. Partitioned by month of `time`; created by migration 0002 in SQL."""
+
+    pk = models.CompositePrimaryKey("property_id", "time", "event_id")
+    time = models.DateTimeField()
+    received_at = models.DateTimeField()
+    event_id = models.UUIDField()
+    visitor = models.IntegerField(help_text="virtual visitor id; negative: a bot's")
+    name = models.TextField()
+    bot = models.BooleanField()
+    sanitized = models.BooleanField()
+    hostname = models.TextField()
+    page = models.TextField()
+    query = models.TextField()
+    title = models.TextField()
+    referrer = models.TextField(help_text="host, without www")
+    source = models.TextField()
+    medium = models.TextField()
+    campaign = models.TextField()
+    term = models.TextField()
+    content = models.TextField()
+    channel = models.TextField()
+    country = models.TextField()
+    device = models.TextField()
+    browser = models.TextField()
+    browser_version = models.TextField()
+    os = models.TextField()
+    language = models.TextField()
+    screen = models.TextField()
+    tab = models.UUIDField(null=True)
+    session = models.UUIDField(null=True, help_text="the sender's; stored, not counted")
+    user = models.TextField()
+    engaged_ms = models.IntegerField(null=True)
+    scroll = models.SmallIntegerField(null=True)
+    load_ms = models.IntegerField(null=True)
+    revenue = models.DecimalField(max_digits=18, decimal_places=6, null=True)
+    currency = models.TextField()
+    props = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "events"
+        managed = False
+
+
+class EventId(TenantRow):
+    """Every stored event's id: what makes a retry a duplicate for as long as raw events are kept.
+
+    Apart from `events` because a unique key there would have to contain the partition's time,
+    and a retry may carry another. Hash-partitioned; created by migration 0002 in SQL.
+    """
+
+    pk = models.CompositePrimaryKey("property_id", "event_id")
+    event_id = models.UUIDField()
+    received_at = models.DateTimeField(help_text="with the id tells a re-read from a duplicate")
+    fingerprint = models.IntegerField(help_text="crc32 of the payload as sent, signed")
+    time = models.DateTimeField()
+
+    class Meta:
+        db_table = "event_ids"
+        managed = False
