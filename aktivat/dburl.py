@@ -58,7 +58,8 @@ def to_url(parts: dict[str, str]) -> str:
     """A postgresql:// URL of libpq's keywords; a socket folder goes into the query part."""
     rest = dict(parts)
     user, password = rest.pop("user", ""), rest.pop("password", "")
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
+    login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+    login = f"{login}@" if user else ""
     database = quote(rest.pop("dbname"), safe="")
     query = urlencode(rest, quote_via=quote)
     return f"postgresql://{login}/{database}" + (f"?{query}" if query else "")

@@ -1,0 +1,26 @@
+"""How gunicorn runs the web processes: under `make run`, in the tests and in docker/ alike."""
+
+import ctypes
+import os
+import signal
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+
+wsgi_app = "aktivat.asgi:application"
+worker_class = "asgi"
+workers = int(os.environ.get("WEB_WORKERS") or 2)
+bind = f"{os.environ.get('BIND') or '127.0.0.1'}:{os.environ.get('PORT') or 8000}"
+control_socket_disable = True
+timeout = 60
+graceful_timeout = 8  # streams are open for hours; a stop does not wait for them
+keepalive = 15
+backlog = 2048
+preload_app = False  # workers open their own connections
+
+
+def post_fork(server: object, worker: Any) -> None:
+    """A worker whose master is killed must not go on listening on the port."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != worker.ppid:  # killed between the fork and the line above
+        os._exit(1)

@@ -1,0 +1,68 @@
+"""Pytest plugin: what tests need from outside the repository, real data and a browser.
+
+In: AKTIVAT_TESTDATA (a folder), AKTIVAT_CHROMIUM (a program), AKTIVAT_BROWSER=0 (no browser
+tests), AKTIVAT_REQUIRE_ALL=1 (what is missing fails: .ci/run sets it). Out: the fixtures
+`testdata` and Playwright's `page`; closing lines that name what did not run and why.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+MISSING: dict[str, str] = {}  # what -> what to do; printed at the end
+
+
+def miss(what: str, remedy: str) -> None:
+    """End the asking test: skipped with a closing line, or failed where all is required."""
+    MISSING[what] = remedy
+    if os.environ.get("AKTIVAT_REQUIRE_ALL") == "1":
+        pytest.fail(f"{what} did not run. {remedy}", pytrace=False)
+    pytest.skip(f"{what} did not run. {remedy}")
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder with the real data."""
+    folder = Path(os.environ.get("AKTIVAT_TESTDATA") or "nowhere")
+    if not folder.is_dir():
+        miss("Tests on real data", "Set AKTIVAT_TESTDATA to the folder that holds it.")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Playwright starts the system's Chromium; nothing is downloaded."""
+    if os.environ.get("AKTIVAT_BROWSER") == "0":
+        miss("Browser tests", "AKTIVAT_BROWSER=0 is set: unset it to run them.")
+    program = find_chromium()
+    if program is None:
+        miss(
+            "Browser tests",
+            "Install Chromium (Debian, Ubuntu: apt-get install chromium), "
+            "or set AKTIVAT_CHROMIUM to its program.",
+        )
+    return browser_type_launch_args | {"executable_path": program, "args": ARGUMENTS}
+
+
+def find_chromium() -> str | None:
+    chosen = os.environ.get("AKTIVAT_CHROMIUM")
+    if chosen:
+        return chosen if Path(chosen).is_file() else None
+    return next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for what, remedy in MISSING.items():
+        terminalreporter.section("NOT EVERYTHING RAN", red=True)
+        terminalreporter.write_line(f"{what} did not run. {remedy}", red=True)
