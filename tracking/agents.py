@@ -47,7 +47,7 @@ _SYSTEMS: Final[Mapping[str, str]] = {
     "Other": UNKNOWN,
 }
 _DESKTOP_SYSTEMS: Final = frozenset(
-    [
+    (
         "Windows",
         "macOS",
         "ChromeOS",
@@ -75,15 +75,16 @@ _DESKTOP_SYSTEMS: Final = frozenset(
         "BeOS",
         "Haiku",
         "OS/2",
-    ]
+    )
 )
 _TV: Final = re.compile(
     r"smart[-_ ]?tv|google ?tv|apple ?tv|hbbtv|netcast|roku|crkey|bravia|viera|webtv|"
-    r"\baft[a-z]{1,6}\b|web0s|\btv safari\b|android tv|\bdtv\b",
+    r"\b(?-i:AFT[A-Z]{1,6})\b|web0s|\btv safari\b|android tv|\bdtv\b",
     re.IGNORECASE,
 )
 _TABLET: Final = re.compile(
-    r"ipad|tablet(?! pc)|kindle|silk/|playbook|nexus (?:7|9|10)\b|android(?!.*mobile)",
+    r"ipad|tablet(?! pc)|kindle|silk/|playbook|nexus (?:7|9|10)\b|"
+    r"\Amozilla/.*android(?!.*(?:mobi|opera mini))",
     re.IGNORECASE | re.DOTALL,
 )
 _MOBILE: Final = re.compile(
@@ -143,8 +144,8 @@ def _parser() -> ua_parser.Parser:
 
 
 def _device(text: str, system: str) -> str:
-    """The first rule that fits: what calls itself a television; a tablet by name, or an Android
-    that does not call itself mobile; anything else mobile; a desktop system; else Unknown.
+    """The first rule that fits: what calls itself a television; a tablet by name, or a browser on
+    Android that does not call itself mobile; anything else mobile; a desktop system; else Unknown.
 
     An iPad that asks for desktop pages calls itself a Macintosh, and counts as one.
     """
