@@ -45,7 +45,8 @@ def statements(web: str, worker: str) -> list[sql.Composed]:
     # Partitions are reached through their parent only: rights on the parent are what counts.
     partitions = sql.SQL(
         "DO $$ DECLARE part regclass; BEGIN "
-        "FOR part IN SELECT inhrelid::regclass FROM pg_inherits LOOP "
+        "FOR part IN SELECT inhrelid::regclass FROM pg_inherits"
+        " JOIN pg_class ON pg_class.oid = inhrelid AND relkind IN ('r', 'p') LOOP "
         "EXECUTE format('REVOKE ALL ON %s FROM %I', part, {web}); END LOOP; END $$"
     ).format(web=sql.Literal(web))
     return [every, partitions] + [

@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # pytest-django sets Django up later in this phase, but only where settings are loaded.
     from django.conf import settings
 
-    assert settings.EVENTS_URL == events.url
+    assert events.url == settings.EVENTS_URL
 
 
 @pytest.hookimpl(trylast=True)

@@ -196,7 +196,16 @@ def choose_identity(data: Path, *ours: Path) -> str:
 @functools.cache
 def namespace_works() -> bool:
     starter = str(os.getpid())
-    probe = [sys.executable, "-I", "-S", LAUNCH, starter, "9", "namespace", "/bin/true"]
+    probe: list[str | Path] = [
+        sys.executable,
+        "-I",
+        "-S",
+        LAUNCH,
+        starter,
+        "9",
+        "namespace",
+        "/bin/true",
+    ]
     done = subprocess.run(probe, check=False, capture_output=True)  # noqa: S603  fixed program
     return done.returncode == 0
 

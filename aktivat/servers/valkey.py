@@ -262,7 +262,7 @@ def join(nodes: Sequence[RunningValkey], bus_ports: Sequence[int], seconds: floa
 
 
 def knows_all(client: redis.Redis, count: int) -> bool:
-    info = client.execute_command("CLUSTER INFO")
+    info = client.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]
     return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(count)
 
 
