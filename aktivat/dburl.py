@@ -35,10 +35,10 @@ def parse(url: str) -> dict[str, str]:
         given = {
             key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()
         }
-    except ProgrammingError as error:
-        # The URL itself stays out of the message: it holds a password.
+    except ProgrammingError:
+        # Neither the URL nor libpq's words about it, which repeat it: it holds a password.
         raise SystemExit(
-            f"A database URL cannot be read ({str(error).strip()}). "
+            "A database URL cannot be read. "
             "Write it like postgresql://user:password@host:5432/database."
         ) from None
     if not given.get("dbname"):

@@ -1,0 +1,90 @@
+# Two commands for everybody: `make run` and `make test`. Everything is installed below this
+# folder (.venv, frontend/node_modules, var); the machine itself is left alone.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+HOST_PYTHON := $(PYTHON)
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+# A stamp is younger than what it was made from; a changed lock or a moved folder makes it again.
+VENV_STAMP := $(VENV)/made
+RUN_STAMP := $(VENV)/installed-run
+TEST_STAMP := $(VENV)/installed-test
+FRONT_STAMP := frontend/node_modules/.installed
+DIST_STAMP := frontend/node_modules/.built
+FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
+	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
+
+.PHONY: run test lint format clean FORCE
+.DEFAULT_GOAL := run
+
+run: $(RUN_STAMP) $(DIST_STAMP)
+	@AKTIVAT_STARTED_BY_MAKE=1 exec $(BIN)/python -m aktivat.servers
+
+test: lint
+	@echo "[6/6] Running the tests ..."
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(TEST_STAMP) $(DIST_STAMP)
+	@echo "[4/6] Checking style ..."
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/djlint frontend/templates --lint --quiet
+	@echo "[5/6] Checking types ..."
+	@$(BIN)/mypy .
+
+format: $(TEST_STAMP)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) frontend/node_modules frontend/dist .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV_STAMP):
+	@echo "[1/6] Creating the virtual environment in $(VENV) ..."
+	@command -v $(HOST_PYTHON) >/dev/null || { \
+	  echo "$(HOST_PYTHON) is missing. Install Python 3.11 or newer (Debian, Ubuntu:"; \
+	  echo "apt-get install python3 python3-venv), or name it: make run PYTHON=/path/to/python3"; \
+	  exit 1; }
+	@$(HOST_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(HOST_PYTHON) is $$($(HOST_PYTHON) --version 2>&1); Python 3.11 or newer is needed."; \
+	  echo "Install it and name it, for example: make run PYTHON=python3.12"; exit 1; }
+	@$(HOST_PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Python's venv module is missing. Install it (Debian, Ubuntu:"; \
+	  echo "apt-get install python3-venv) and run make again."; exit 1; }
+	@rm -rf $(VENV)
+	@$(HOST_PYTHON) -m venv $(VENV)
+	@echo "$(CURDIR)" > $@
+
+# A virtual environment knows its place: a moved or copied one is made again.
+ifneq ($(shell cat $(VENV_STAMP) 2>/dev/null),$(CURDIR))
+$(VENV_STAMP): FORCE
+endif
+
+$(RUN_STAMP): $(VENV_STAMP) requirements/run.txt
+	@echo "[2/6] Installing the Python packages of requirements/run.txt ..."
+	@$(PIP) install --quiet --require-hashes -r requirements/run.txt
+	@touch $@
+
+# The lock of the tests contains that of `run`.
+$(TEST_STAMP): $(VENV_STAMP) requirements/test.txt
+	@echo "[2/6] Installing the Python packages of requirements/test.txt ..."
+	@$(PIP) install --quiet --require-hashes -r requirements/test.txt
+	@touch $@ $(RUN_STAMP)
+
+# npm and node come from a Python wheel; its scripts look for `node` on the PATH.
+$(FRONT_STAMP): frontend/package.json frontend/package-lock.json | $(VENV_STAMP)
+	@test -x $(BIN)/npm || $(MAKE) --no-print-directory $(RUN_STAMP)
+	@echo "[3/6] Fetching the front-end libraries ..."
+	@cd frontend && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(DIST_STAMP): $(FRONT_STAMP) $(FRONT_SOURCES) $(if $(wildcard frontend/dist),,FORCE)
+	@echo "[3/6] Building the tracker and the front-end files ..."
+	@cd frontend && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent build
+	@touch $@
+
+FORCE:
