@@ -4,6 +4,9 @@ Enters: a request and the place it names (a property key or an account slug). Le
 inside a transaction in which row-level security shows that one account; or the answer that a
 stranger (404), a member without the right (403) or nobody (401, the log-in page) gets. Pages wear
 `@door`, API views inherit `DoorView`; a route with neither fails a test that reads the URLconf.
+
+The other ways in: `@member` (an account's page for whoever has any right in it), `@signed_in`
+(about nothing in particular) and `@public`.
 """
 
 from collections.abc import Callable, Iterable
@@ -126,7 +129,7 @@ def actor_of(request: HttpRequest | Request) -> Actor | None:
 class Access:
     """What a route asks for; the test of the URLconf reads it from `view.access`."""
 
-    kind: str  # "door", "signed in" or "public"
+    kind: str  # "door", "member", "signed in" or "public"
     module: str = ""
     verb: str = ""
 
@@ -187,6 +190,30 @@ def door(module: str, verb: str = "view") -> Callable[[View], View]:
     return wrap
 
 
+def member(view: View) -> View:
+    """An account's page for whoever has any right in it; it shows only what the actor sees."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, account: str, **names: Any) -> HttpResponseBase:
+        actor = actor_of(request)
+        if actor is None:
+            return redirect_to_login(request.get_full_path())
+        place = see_account(actor, account)
+        setattr(request, "place", place)  # noqa: B010  the frame around the page reads it
+        return view(request, place, **names)
+
+    guarded.access = Access("member")  # type: ignore[attr-defined]
+    return guarded
+
+
+def see_account(actor: Actor, slug: str) -> Account:
+    """The account, if the actor has any right in it; else Http404."""
+    place = Account.objects.filter(slug=slug).first()
+    if place is None or not actor.sees(place):
+        raise Http404("There is nothing here.")
+    return place
+
+
 def signed_in(view: View) -> View:
     """A page for anybody who is signed in; it shows only what `actor_of(request)` sees."""
 
@@ -238,7 +265,7 @@ class DoorView(SignedInView):
     module: ClassVar[str]
     verbs: ClassVar[dict[str, str]] = {"GET": "view"}
     place: Property | Account
-    _tenant: ExitStack | None = None
+    _tenant: ExitStack
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -248,22 +275,24 @@ class DoorView(SignedInView):
             cls.access = Access("door", cls.module, "/".join(sorted(set(cls.verbs.values()))))
             cls.http_method_names = [*(m.lower() for m in cls.verbs), "options", "head"]
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # A `with`, so that a bug in a handler cannot leave its transaction open behind it.
+        with ExitStack() as self._tenant:
+            return super().dispatch(request, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         verb = self.verbs.get(request.method or "GET", "view")
-        self.place = enter(self.actor, self.module, verb, kwargs)
-        self._tenant = ExitStack()
-        self._tenant.enter_context(tenant(account_id_of(self.place)))
+        place = enter(self.actor, self.module, verb, kwargs)
+        self._tenant.enter_context(tenant(account_id_of(place)))
+        self.place = place
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
         answer = super().finalize_response(request, response, *args, **kwargs)
-        if self._tenant is not None:
-            if answer.status_code >= 400:
-                transaction.set_rollback(True)
-            self._tenant.close()
-            self._tenant = None
+        if hasattr(self, "place") and answer.status_code >= 400:
+            transaction.set_rollback(True)
         return answer
 
 

@@ -1,9 +1,125 @@
-"""What the frame around every page shows."""
+"""What the frame around every page shows: where I am, where I may go.
 
+Enters: a request, with `request.place` set by THE DOOR. Leaves: `frame`, which asks the database
+only for what the template reads (two queries behind a door, none for nobody).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from accounts.models import Account
+from properties.access import Actor, actor_of
+from properties.models import Property
+
+# Route name, label, the right that opens it. A page that does not exist yet is not shown.
+PROPERTY_TABS = (
+    ("live", "Live", "view", "realtime"),
+    ("overview", "Overview", "view", "audience"),
+    ("snippet", "Snippet", "view", "property"),
+    ("property_settings", "Settings", "view", "property"),
+)
+ACCOUNT_TABS = (
+    ("members", "Members", "view", "members"),
+    ("api_keys", "API keys", "view", "api_keys"),
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    label: str
+    url: str
+    current: bool = False
+
+
+class Frame:
+    """Read by frame/header.html; every part is found when it is first asked for."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._place: Property | Account | None = getattr(request, "place", None)
+
+    @cached_property
+    def _actor(self) -> Actor | None:
+        return actor_of(self._request)
+
+    @property
+    def property(self) -> Property | None:
+        return self._place if isinstance(self._place, Property) else None
+
+    @property
+    def account(self) -> Account | None:
+        return self._place.account if isinstance(self._place, Property) else self._place
+
+    @cached_property
+    def account_links(self) -> list[Link]:
+        """Every account of the actor, and the way to a new one."""
+        if self._actor is None or self.account is None:
+            return []
+        links = [
+            Link(account.name, reverse("account", args=[account.slug]), account == self.account)
+            for account in self._actor.accounts()
+        ]
+        return [*links, Link("New account ...", reverse("new_account"))]
+
+    @cached_property
+    def property_links(self) -> list[Link]:
+        """Every property of this account that exists for the actor."""
+        if self._actor is None or self.account is None:
+            return []
+        links = [
+            Link(place.name, self._home(place), place == self._place)
+            for place in self._actor.properties(self.account)
+        ]
+        if self._actor.may("manage", "property", self.account):
+            add = reverse("new_property", args=[self.account.slug])
+            links.append(Link("New property ...", add))
+        return links
+
+    def _home(self, place: Property) -> str:
+        return home_of(place, self._actor) if self._actor else "/"
+
+    @cached_property
+    def tabs(self) -> list[Link]:
+        """The pages of this place that exist and that the actor may open."""
+        place, actor = self._place, self._actor
+        if place is None or actor is None:
+            return []
+        if isinstance(place, Property):
+            rows, name = PROPERTY_TABS, place.key
+        else:
+            rows, name = ACCOUNT_TABS, place.slug
+        tabs = [Link("Properties", reverse("account", args=[name]))] if rows is ACCOUNT_TABS else []
+        for route, label, verb, module in rows:
+            url = _url(route, name)
+            if url and actor.may(verb, module, place):
+                tabs.append(Link(label, url))
+        return [Link(tab.label, tab.url, tab.url == self._request.path) for tab in tabs]
+
+    @property
+    def docs_url(self) -> str:
+        return reverse("api_docs")
+
+
+def home_of(place: Property, actor: Actor) -> str:
+    """The first page of a property that the actor may open; its account's page if there is none."""
+    for route, _, verb, module in PROPERTY_TABS:
+        url = _url(route, place.key)
+        if url and route != "live" and actor.may(verb, module, place):
+            return url
+    return reverse("account", args=[place.account.slug])
+
+
+def _url(route: str, name: str) -> str:
+    try:
+        return reverse(route, args=[name])
+    except NoReverseMatch:
+        return ""
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    return {}
+    """The context processor."""
+    return {"frame": Frame(request)}
