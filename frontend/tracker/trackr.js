@@ -202,7 +202,7 @@
     const prefix = `trackr_${account}_`;
     const memory = {}; // what storage would not take
 
-    const read = (key) => memory[key] || attempt(() => JSON.parse(localStorage.getItem(key)));
+    const read = (key) => attempt(() => JSON.parse(memory[key] || localStorage.getItem(key)));
 
     const drop = (key) => {
       delete memory[key];
@@ -217,10 +217,11 @@
 
     const add = (event) => {
       const key = `${prefix}${event.time}_${event.event_id}`;
+      const text = JSON.stringify(event); // throws here, if ever: nothing unsendable is queued
       try {
-        localStorage.setItem(key, JSON.stringify(event));
+        localStorage.setItem(key, text);
       } catch {
-        memory[key] = event;
+        memory[key] = text;
       }
       const tooOld = prefix + (Date.now() - QUEUE_LIVES);
       const all = keys();

@@ -1,0 +1,221 @@
+"""Two small servers on loopback for the tracker's tests: the customer's site and a collector.
+
+The site answers every path with a page that carries the snippet of the test. The collector serves
+the tracker, keeps every request that it gets and answers as the test says: 202 unless
+`answer_with` or `hold` was called. They stand on different ports, so browsers treat every event
+as a cross-origin request. No database; `tests/tracker/conftest.py` starts them.
+"""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+PATIENCE = 15.0  # seconds until a test gives up waiting; passing tests never wait that long
+GIF = bytes.fromhex(
+    "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
+)
+FRONTEND = Path(__file__).resolve().parents[2] / "frontend"
+SOURCE = FRONTEND / "tracker" / "trackr.js"
+BUILT = FRONTEND / "dist" / "js" / "trackr.js"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as the collector got it; `body` is parsed JSON, `status` what was answered."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+    status: int
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The queued events in it: a batch, or nothing for a ping."""
+        return self.body.get("events", []) if self.body else []
+
+
+class Server:
+    """An HTTP server in threads on a free loopback port."""
+
+    def __init__(self, answer: Callable[[BaseHTTPRequestHandler], None]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                answer(self)
+
+            do_GET = do_POST = do_OPTIONS = handle_any
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+    """Answer and keep the connection; header names are written with underscores."""
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+@dataclass
+class Site:
+    """The customer's site: every path answers `html`, or what `pages` holds for that path."""
+
+    html: str = ""
+    pages: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._server = Server(self._answer)
+        self.url = self._server.url
+        self.stop = self._server.stop
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        html = self.pages.get(urlsplit(handler.path).path, self.html)
+        reply(handler, 200, html.encode(), Content_Type="text/html; charset=utf-8")
+
+
+class Collector:
+    """Keeps what it gets. Tests ask it what came, and wait for what should come."""
+
+    def __init__(self) -> None:
+        self.script = SOURCE
+        self.requests: list[Request] = []
+        self._changed = threading.Condition()
+        self._answers: deque[tuple[int, dict[str, str]]] = deque()
+        self._always: tuple[int, dict[str, str]] | None = None
+        self._open = threading.Event()
+        self._open.set()
+        self._server = Server(self._answer)
+        self.url = self._server.url
+
+    def stop(self) -> None:
+        self._open.set()
+        self._server.stop()
+
+    # What it shall do
+
+    def answer_with(self, status: int, times: int = 0, **headers: str) -> None:
+        """Answer the next `times` event requests (0: all from now on) with this status."""
+        if times:
+            self._answers.extend([(status, headers)] * times)
+        else:
+            self._always = (status, headers)
+
+    def recover(self) -> None:
+        """Answer 202 again."""
+        self._answers.clear()
+        self._always = None
+
+    def hold(self) -> None:
+        """Take requests and answer none until `release`."""
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
+
+    # What it got
+
+    @property
+    def batches(self) -> list[Request]:
+        return [request for request in self.requests if request.events]
+
+    def sent(self, name: str = "") -> list[dict[str, Any]]:
+        """Every sending of an event of this name (of all events), repeated ones too."""
+        events = [event for request in self.requests for event in request.events]
+        return [event for event in events if name in ("", event["name"])]
+
+    def accepted(self, name: str = "") -> list[dict[str, Any]]:
+        """The events that were answered with 202, each id once, as the real collector counts."""
+        kept = {
+            event["event_id"]: event
+            for request in self.requests
+            if request.status == 202
+            for event in request.events
+        }
+        return [event for event in kept.values() if name in ("", event["name"])]
+
+    def pings(self) -> list[dict[str, Any]]:
+        bodies = [request.body for request in self.requests if request.body]
+        return [body for body in bodies if body.get("name") == "ping"]
+
+    def states(self) -> list[str]:
+        return [ping["state"] for ping in self.pings()]
+
+    def wait(self, true: Callable[[], object], what: str) -> None:
+        """Until `true()` is, or fail with what came instead."""
+        with self._changed:
+            if not self._changed.wait_for(true, PATIENCE):
+                came = [
+                    (r.method, r.path, r.status, r.query or r.body) for r in self.requests[-12:]
+                ]
+                raise AssertionError(f"{what} did not come; the last that came: {came}")
+
+    def wait_for(self, name: str, count: int = 1) -> list[dict[str, Any]]:
+        """The accepted events of this name as soon as there are `count`."""
+        self.wait(lambda: len(self.accepted(name)) >= count, f"{count} accepted {name}")
+        return self.accepted(name)
+
+    def wait_for_ping(self, state: str, count: int = 1) -> None:
+        self.wait(lambda: self.states().count(state) >= count, f"{count} pings {state}")
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        parts = urlsplit(handler.path)
+        raw = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
+        if parts.path == "/js/trackr.js":
+            reply(handler, 200, self.script.read_bytes(), Content_Type="text/javascript")
+            return
+        body = json.loads(raw) if raw else None
+        status, headers = self._next_answer(parts.path, body)
+        with self._changed:
+            self.requests.append(
+                Request(
+                    handler.command,
+                    parts.path,
+                    dict(parse_qsl(parts.query, keep_blank_values=True)),
+                    {name.lower(): value for name, value in handler.headers.items()},
+                    body,
+                    status,
+                )
+            )
+            self._changed.notify_all()
+        self._open.wait()
+        pixel = parts.path == "/track/it"
+        try:
+            reply(
+                handler,
+                status,
+                GIF if pixel else b'{"accepted": 1, "duplicate": 0, "rejected": []}',
+                Content_Type="image/gif" if pixel else "application/json",
+                Access_Control_Allow_Origin="*",
+                Access_Control_Expose_Headers="Retry-After",
+                **headers,
+            )
+        except OSError:
+            pass  # the page was closed before its answer came
+
+    def _next_answer(self, path: str, body: Any) -> tuple[int, dict[str, str]]:
+        usual = (200 if path == "/track/it" else 202, {})
+        if body and body.get("name") == "ping":
+            return usual
+        if self._answers:
+            return self._answers.popleft()
+        return self._always or usual
