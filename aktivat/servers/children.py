@@ -36,6 +36,7 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path | None
     stop_steps: Sequence[tuple[signal.Signals, float]] = ((signal.SIGTERM, 10),)
+    log_begin: int = 0  # where this run's part of the log begins, in bytes
 
     @property
     def pid(self) -> int:
@@ -56,16 +57,20 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """kill -9, and wait."""
+        """kill -9 of the program and what it started in its session, and wait."""
         if self.is_running():
-            self.process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
 
     def last_words(self, lines: int = 8) -> str:
         """The end of the log, for an error message."""
         if self.log is None or not self.log.exists():
             return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        with self.log.open("rb") as file:
+            file.seek(self.log_begin)
+            said = file.read().decode(errors="replace")
+        return "\n".join(said.splitlines()[-lines:])
 
 
 def spawn(
@@ -90,8 +95,10 @@ def spawn(
     if not Path(command[0]).is_file():
         raise ServerError(f"{command[0]} is missing. Remove .venv and run `make` again.")
     output: IO[bytes] | int = subprocess.DEVNULL
+    begin = 0
     if log is not None:
         output = open_log(log)
+        begin = log.stat().st_size
     try:
         process = subprocess.Popen(  # noqa: S603  the caller's program, no shell
             [*launch, str(os.getpid()), str(int(on_our_death)), identity, *command],
@@ -105,7 +112,7 @@ def spawn(
     finally:
         if not isinstance(output, int):
             output.close()
-    return Child(name, process, log, stop_steps)
+    return Child(name, process, log, stop_steps, begin)
 
 
 def open_log(path: Path) -> IO[bytes]:

@@ -135,8 +135,9 @@ def _start(
         make_cluster(data, identity, log)
     refuse_other_version(data)
     end_leftovers(data, "postgres", signal.SIGQUIT)
-    # Whoever wrote it is gone, and the server itself would believe in a reused or zombie pid.
-    (data / "postmaster.pid").unlink(missing_ok=True)
+    # Whoever wrote them is gone, and the server itself would believe in a reused or zombie pid.
+    for lock_file in (data / "postmaster.pid", sockets / f"{SOCKET_NAME}.lock"):
+        lock_file.unlink(missing_ok=True)
     (data / "pg_hba.conf").write_text(ACCESS)
     options = [f"--{name}={value}" for name, value in settings.items()]
     child = spawn(

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from aktivat.dburl import celery_url
 from aktivat.servers import environment, roles
 from aktivat.servers.children import Child, FolderLock, ServerError, spawn
 from aktivat.servers.postgres import start_postgres
@@ -223,9 +224,13 @@ def manage(*arguments: str) -> list[str | Path]:
     return [sys.executable, ROOT / "manage.py", *arguments]
 
 
-def programs(home: Path) -> list[Program]:
+def programs(home: Path, environ: Mapping[str, str]) -> list[Program]:
     """The product's programs in the order of starting."""
     celery = [sys.executable, "-m", "celery", "-A", "aktivat"]
+    broker = environ["BROKER_URL"]
+    if celery_url(broker) != broker:
+        # Celery prefers the variable to our settings, and does not speak unix://.
+        celery += ["--broker", celery_url(broker)]
     quiet = ["--loglevel", "WARNING"]
     # One process, no pool: the ticks follow each other anyway, and there is nobody to orphan.
     worker = ["worker", "--pool", "solo", "--without-gossip", "--without-mingle", *quiet]
@@ -298,7 +303,7 @@ def serve(home: Path, environ: Mapping[str, str], say: Callable[[str], None]) ->
         if environ.get("AKTIVAT_ENV") == "production":
             supervisor.run("collectstatic", "collectstatic", "--no-input")
         say(f"[6/{STEPS}] Starting web, worker and beat{' and the demo' if demo else ''} ...")
-        for program in programs(home):
+        for program in programs(home, supervisor.environ):
             supervisor.start_program(program)
         supervisor.wait_for_web(address)
         if demo:
