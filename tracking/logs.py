@@ -34,7 +34,7 @@ _STATIC: Final = re.compile(rf"\.({STATIC_EXTENSIONS})\Z", re.IGNORECASE)
 _FIELD: Final = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)'
 _LINE: Final = re.compile(
     # The user is what stands before the first [ and may hold spaces.
-    rb'(\S++) \S++ [^\[]*+\[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
+    rb"(\S++) \S++ [^\[]*+\[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
     + _FIELD
     + rb'" (\d{3}) (?:\d++|-) '
     + _FIELD
