@@ -131,7 +131,7 @@ class Access:
 
     kind: str  # "door", "member", "signed in" or "public"
     module: str = ""
-    verb: str = ""
+    verb: str = ""  # "manage/view" when it depends on the method
 
 
 def enter(actor: Actor, module: str, verb: str, names: dict[str, Any]) -> Property | Account:
@@ -165,9 +165,13 @@ def account_id_of(place: Property | Account) -> int:
 View = Callable[..., HttpResponseBase]
 
 
-def door(module: str, verb: str = "view") -> Callable[[View], View]:
-    """A page behind THE DOOR: the view gets the place instead of the route's key or slug."""
-    modules.check(module, verb)
+def door(module: str, verb: str = "view", **by_method: str) -> Callable[[View], View]:
+    """A page behind THE DOOR: the view gets the place instead of the route's key or slug.
+
+    `door("property", POST="manage")`: looking asks for less than changing.
+    """
+    for asked in (verb, *by_method.values()):
+        modules.check(module, asked)
 
     def wrap(view: View) -> View:
         @wraps(view)
@@ -175,7 +179,7 @@ def door(module: str, verb: str = "view") -> Callable[[View], View]:
             actor = actor_of(request)
             if actor is None:
                 return redirect_to_login(request.get_full_path())
-            place = enter(actor, module, verb, names)
+            place = enter(actor, module, by_method.get(request.method or "GET", verb), names)
             rest = {name: value for name, value in names.items() if name not in ("key", "account")}
             setattr(request, "place", place)  # noqa: B010  the frame around the page reads it
             with tenant(account_id_of(place)):
@@ -184,7 +188,8 @@ def door(module: str, verb: str = "view") -> Callable[[View], View]:
                 # Templates ask the database: render before the tenant is left.
                 return render() if callable(render) else response
 
-        guarded.access = Access("door", module, verb)  # type: ignore[attr-defined]
+        verbs = "/".join(sorted({verb, *by_method.values()}))
+        guarded.access = Access("door", module, verbs)  # type: ignore[attr-defined]
         return guarded
 
     return wrap

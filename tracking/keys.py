@@ -8,8 +8,9 @@ autumn night never mixes two periods. Values that a visitor can choose (pages, e
 stand in a key: a dictionary per day numbers them.
 
     key (after the prefix {a:p})   type    meaning                                    lives
-    :m                             hash    next visitor number, property's version,   for ever
-                                           since (ms) when this memory is complete
+    :m                             hash    n visitor numbers given out, v version of  for ever
+                                           the property, since when (ms) the
+                                           counters here are complete
     :i:<bucket>                    hash    visitor uuid (14 raw bytes) -> "number day  13 months
                                            of last event"; bucket: first 2 bytes
     :i:<utc day>:<bucket>          hash    the same for cookieless visitors           48 hours
@@ -32,7 +33,8 @@ set of integers (a packed array in the server, up to 512 members). The 513th mem
 the key becomes a plain bitmap of the container numbers in use, and each container, 65,536
 numbers wide, has a key of its own with `:<number >> 16` appended: a set of (number & 65535) -
 32768 (2 bytes a member), which above 512 members becomes an 8 kB bitmap. So a key never grows
-with the highest number, and reading tells the kind by the key's type.
+with the highest number, and reading tells the kind by the key's type. Bitmaps are in
+SETBIT's order: bit 0 is the highest of the first byte.
 
 Days are not marked: a day's bits are the OR of its hours, made when it is rolled up.
 """
@@ -51,6 +53,11 @@ INSTANCE = "{0:0}"  # the ledger of what names no known property
 
 def prefix(account_id: int, property_id: int) -> str:
     return f"{{{account_id}:{property_id}}}"
+
+
+def salt(day: int) -> str:
+    """Instance-wide: the secret of a day (days since 1970) for visitors without an id."""
+    return f"{INSTANCE}:salt:{day}"
 
 
 def meta(prefix: str) -> str:

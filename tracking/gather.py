@@ -1,0 +1,186 @@
+"""Calls to Valkey shared by the requests that arrive while one is under way.
+
+In: hearings (judged requests) from many coroutines of one process. Out: their verdicts. Nobody
+waits on a timer: when no call is under way a request goes out at once, alone; under load the
+next call carries all that came meanwhile, bounded in items and bytes. This is what makes one
+fsync serve many events, so that `appendfsync always` costs little.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis.exceptions
+import structlog
+
+from tracking import keys, store
+from tracking.directory import Record
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Ticket:
+    """Items and refusals of one request (or a part of it), and the future of its verdicts.
+
+    record None: nothing but refusals, for the instance-wide ledger.
+    """
+
+    record: Record | None
+    refusals: Counter[str]
+    items: list[store.Item]
+    verdicts: asyncio.Future[list[str]]
+    size: int = 0
+
+    @property
+    def call_key(self) -> tuple[str, int | str]:
+        """Requests of the same property, judged by the same version of it, share a call."""
+        return (self.record.prefix, self.record.version) if self.record else (keys.INSTANCE, "")
+
+
+@dataclass(slots=True)
+class Call:
+    """One run of the script: the tickets of one property, in order of arrival."""
+
+    tickets: list[Ticket] = field(default_factory=list)
+
+    def arguments(self, now: int) -> list[Any]:
+        record = self.tickets[0].record
+        refusals: Counter[str] = Counter()
+        for ticket in self.tickets:
+            refusals.update(ticket.refusals)
+        items = [item for ticket in self.tickets for item in ticket.items]
+        version = record.version if record else ""
+        return store.arguments(now, version, record.visitor_limit if record else 0, refusals, items)
+
+    def settle(self, verdicts: list[str]) -> None:
+        at = 0
+        for ticket in self.tickets:
+            if not ticket.verdicts.done():
+                ticket.verdicts.set_result(verdicts[at : at + len(ticket.items)])
+            at += len(ticket.items)
+
+    def fail(self, error: Exception) -> None:
+        for ticket in self.tickets:
+            if not ticket.verdicts.done():
+                ticket.verdicts.set_exception(error)
+
+
+class Gatherer:
+    """One for each event loop; holds the loop's client."""
+
+    def __init__(self) -> None:
+        self._client = store.events_client_async()
+        self._waiting: list[Ticket] = []
+        self._runner: asyncio.Task[None] | None = None
+
+    async def submit(
+        self, record: Record | None, refusals: Counter[str], items: list[store.Item]
+    ) -> list[str]:
+        """Verdicts of the items, once on disk. Raises store.Stale and store.Unavailable."""
+        loop = asyncio.get_running_loop()
+        tickets = []
+        for chunk in store.chunks(items) or [[]]:
+            size = sum(map(store.size_of, chunk))
+            tickets.append(Ticket(record, refusals, chunk, loop.create_future(), size))
+            refusals = Counter()
+        self._waiting += tickets
+        if self._runner is None or self._runner.done():
+            self._runner = loop.create_task(self._run())
+        answers = await asyncio.gather(*(t.verdicts for t in tickets), return_exceptions=True)
+        verdicts: list[str] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            verdicts += answer
+        return verdicts
+
+    async def _run(self) -> None:
+        while self._waiting:
+            calls = self._next_calls()
+            try:
+                await self._send(calls)
+            except Exception as error:  # whatever it is, nobody may be left waiting
+                log.error("collector call failed", error=str(error), exc_info=True)
+                for call in calls:
+                    call.fail(store.Unavailable(str(error)))
+
+    def _next_calls(self) -> list[Call]:
+        """As many waiting tickets as fit in one round trip, one call for each property."""
+        calls: dict[tuple[str, int | str], Call] = {}
+        count = size = taken = 0
+        for ticket in self._waiting:
+            if taken and (
+                count + len(ticket.items) > store.CALL_ITEMS
+                or size + ticket.size > store.CALL_BYTES
+            ):
+                break
+            calls.setdefault(ticket.call_key, Call()).tickets.append(ticket)
+            count += len(ticket.items)
+            size += ticket.size
+            taken += 1
+        del self._waiting[:taken]
+        return list(calls.values())
+
+    async def _send(self, calls: list[Call], cold_before: bool = False) -> None:
+        now = time.time_ns() // 1_000_000
+        pipe = self._client.pipeline(transaction=False) if len(calls) > 1 else None
+        target = pipe or self._client
+        sent = [
+            target.evalsha(store.ACCEPT.sha, 1, call.tickets[0].call_key[0], *call.arguments(now))
+            for call in calls
+        ]
+        try:
+            answers = (
+                await pipe.execute(raise_on_error=False)
+                if pipe is not None
+                else [await _caught(sent[0])]
+            )
+        except (redis.exceptions.RedisError, OSError) as error:
+            answers = [error] * len(calls)
+        cold: list[Call] = []
+        unloaded: list[Call] = []
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                unloaded.append(call)
+            elif isinstance(answer, Exception):
+                call.fail(store.Unavailable(str(answer)))
+            else:
+                self._settle(call, answer, cold)
+        if unloaded:
+            await self._client.script_load(store.ACCEPT.text)
+            await self._send(unloaded, cold_before)
+        if cold:
+            await self._warm(cold, now, cold_before)
+
+    def _settle(self, call: Call, answer: Any, cold: list[Call]) -> None:
+        try:
+            call.settle(store.read_answer(answer))
+        except store.Cold:
+            cold.append(call)
+        except store.Stale as stale:
+            call.fail(stale)
+
+    async def _warm(self, cold: list[Call], now: int, cold_before: bool) -> None:
+        for call in cold:
+            record = call.tickets[0].record
+            assert record is not None
+            if cold_before:
+                call.fail(store.Unavailable("The memory of the property does not last."))
+                continue
+            try:
+                await store.in_thread(store.restore, record, now)
+            except Exception as error:  # Postgres or Valkey: either way not sure
+                call.fail(store.Unavailable(str(error)))
+        ready = [call for call in cold if not call.tickets[0].verdicts.done()]
+        if ready:
+            await self._send(ready, cold_before=True)
+
+
+async def _caught(waiting: Any) -> Any:
+    try:
+        return await waiting
+    except (redis.exceptions.RedisError, OSError) as error:
+        return error

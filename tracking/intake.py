@@ -1,0 +1,271 @@
+"""Is this event acceptable? Payload in, Event or Ping out, or a Refusal with its reason.
+
+Pure but for the country and agent tables: no Django request, no SQL, no Valkey. `judge` reads
+like the list of questions that it asks, in their order. Called by collecting.py for every
+payload, however it came (HTTP, pixel, import).
+"""
+
+import json
+import uuid
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from tracking import agents, fields, places, sources
+from tracking.directory import Record
+from tracking.event import Event
+from tracking.refusals import Reason, Refusal
+from tracking.urls import Page, host_allowed, split
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+MOST_AHEAD = 5 * MINUTE_MS
+MOST_BEHIND = 7 * DAY_MS
+SKEW_TOLERATED = 2_000  # ms between a sender's clock and ours that is put down to the network
+PAGE_BYTES = 1_000  # a page stands in index entries, which Postgres bounds at a third of a page
+STATES = ("engaged", "visible", "hidden", "gone")
+LONGEST_NEXT = 60_000
+_PROPS_OF_SENDER = ("sent_at", "property")  # differ between a try and its retry
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who sent a request, as far as the server itself knows."""
+
+    address: str = ""
+    agent: str = ""
+    prefetch: bool = False
+    privileged: bool = False  # an API key that may manage events: any past time, own addresses
+    visitor_salt: bytes = b""  # of the day, for visitors without an id
+    pings: bool = True  # False: the seed's pixel, whose tracker sends no heartbeats
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A heartbeat: feeds the live set, is never stored. expires_at 0: gone."""
+
+    visitor_uuid: UUID
+    tab: UUID | None
+    state: str
+    expires_at: int
+    page: str
+    country: str
+    device: str
+    bot: bool
+
+
+def judge(
+    payload: Any, record: Record, origin: Origin, now: int, sent_at: int | None = None
+) -> Event | Ping:
+    """The event that this payload is. Times in epoch ms; raises Refusal."""
+    if not isinstance(payload, dict):
+        raise Refusal(Reason.SHAPE, "An event must be a JSON object.")
+    if payload.get("property") not in (None, record.key):
+        raise Refusal(
+            Reason.MIXED_PROPERTY, "One request, one property: send this one apart.", "property"
+        )
+    origin = _own_origin(payload, origin)
+    name, changed = _name(payload)
+    agent = agents.identify(origin.agent)
+    _check_address(record, origin)
+    page, page_changed = _page(payload, name, record)
+    visitor = _visitor(payload, record, origin, now)
+    tab = fields.identifier(payload, "tab", record.key)
+    bot = agent.bot or origin.prefetch
+    if name == "ping":
+        return _ping(payload, visitor, tab, page, origin, agent, bot, now)
+
+    event_id = fields.identifier(payload, "event_id", record.key) or uuid.uuid4()
+    time = _time(payload, origin, now, sent_at)
+    referrer, _ = fields.text(payload, "referrer", 2_048)
+    came_from = split(referrer) if referrer else None
+    if came_from and sources.is_spam(came_from.hostname):
+        raise Refusal(Reason.REFERRER_SPAM, "The referrer is on the list of spammers.", "referrer")
+    came = sources.attribute(page, referrer, record.hostnames)
+    title, title_changed = fields.text(payload, "title", 512)
+    language, language_changed = fields.text(payload, "language", 35)
+    user, user_changed = fields.user(payload)
+    revenue, currency = fields.revenue(payload, record.currency)
+    props, props_changed = fields.props(payload)
+    return Event(
+        event_id=event_id,
+        time=time,
+        received_at=now,
+        fingerprint=fingerprint(payload),
+        visitor_uuid=visitor,
+        name=name,
+        bot=bot,
+        sanitized=any(
+            (changed, page_changed, title_changed, language_changed, user_changed, props_changed)
+        ),
+        hostname=page.hostname if page else "",
+        page=page.path if page else "",
+        query=_query(page),
+        title=title,
+        referrer=came.referrer,
+        source=came.source,
+        medium=came.medium,
+        campaign=came.campaign,
+        term=came.term,
+        content=came.content,
+        channel=came.channel,
+        country=places.country(origin.address),
+        device=agent.device,
+        browser=agent.browser,
+        browser_version=agent.browser_version,
+        os=agent.os,
+        language=language,
+        screen=_screen(payload),
+        tab=tab,
+        session=fields.identifier(payload, "session", record.key),
+        user=user,
+        engaged_ms=fields.number(payload, "engaged_ms", DAY_MS),
+        scroll=fields.number(payload, "scroll", 100),
+        load_ms=fields.number(payload, "load_ms", 3_600_000),
+        revenue=revenue,
+        currency=currency,
+        props=props,
+        live=tab is not None and name == "pageview" and abs(now - time) < MINUTE_MS,
+        cookieless=record.cookieless or payload.get("visitor") in (None, ""),
+    )
+
+
+def _own_origin(payload: Mapping[str, Any], origin: Origin) -> Origin:
+    """A privileged sender speaks for others: each event may carry its address and agent."""
+    if not origin.privileged or not ("_address" in payload or "_agent" in payload):
+        return origin
+    return Origin(
+        address=str(payload.get("_address", ""))[:64],
+        agent=str(payload.get("_agent", ""))[:512],
+        privileged=True,
+        visitor_salt=origin.visitor_salt,
+        pings=origin.pings,
+    )
+
+
+def _name(payload: Mapping[str, Any]) -> tuple[str, bool]:
+    name, changed = fields.text(payload, "name", fields.TEXT)
+    name = name.strip()
+    if not name:
+        raise Refusal(Reason.MISSING, 'Every event needs a name, like "pageview".', "name")
+    return name, changed
+
+
+def _check_address(record: Record, origin: Origin) -> None:
+    if record.excluded and origin.address:
+        address = ip_address(origin.address)
+        if any(address in network for network in record.excluded):
+            raise Refusal(
+                Reason.EXCLUDED_ADDRESS, "The property does not count visits from this address."
+            )
+
+
+def _page(payload: Mapping[str, Any], name: str, record: Record) -> tuple[Page | None, bool]:
+    """The page, on a host that the property allows; (None, False) without a url."""
+    url, changed = fields.text(payload, "url", 8_192)
+    if not url:
+        if name == "pageview":
+            raise Refusal(Reason.MISSING, "A pageview needs the url of its page.", "url")
+        return None, False
+    page = split(url)
+    if page is None:
+        raise Refusal(
+            Reason.INVALID, "url must be a whole address, like https://example.com/path.", "url"
+        )
+    if not host_allowed(page.hostname, record.hostnames):
+        raise Refusal(
+            Reason.HOSTNAME,
+            f"The property does not count {page.hostname[:100]}; add it in the settings.",
+            "url",
+        )
+    if len(page.path) > PAGE_BYTES // 4 and len(page.path.encode()) > PAGE_BYTES:
+        short = page.path.encode()[:PAGE_BYTES].decode(errors="ignore")
+        return page._replace(path=short), changed
+    return page, changed
+
+
+def _query(page: Page | None) -> str:
+    return "&".join(f"{name}={value}" for name, value in page.query.items()) if page else ""
+
+
+def _visitor(payload: Mapping[str, Any], record: Record, origin: Origin, now: int) -> UUID:
+    """The visitor as sent; without one, or in a cookieless property, of the day of receipt."""
+    if not record.cookieless:
+        visitor = fields.identifier(payload, "visitor", record.key)
+        if visitor is not None:
+            return visitor
+    day = str(now // DAY_MS)
+    who = f"{origin.visitor_salt.hex()}\n{day}\n{origin.address}\n{origin.agent}"
+    return fields.named_uuid(record.key, who)
+
+
+def _time(payload: Mapping[str, Any], origin: Origin, now: int, sent_at: int | None) -> int:
+    """When it happened, by our clock: a sender that says when it sent is corrected by that."""
+    if payload.get("time") is None:
+        return now
+    time = fields.moment(payload["time"])
+    if sent_at is not None and not origin.privileged and abs(now - sent_at) > SKEW_TOLERATED:
+        time += now - sent_at
+    if time > now + MOST_AHEAD:
+        raise Refusal(
+            Reason.FUTURE, "time lies more than 5 minutes ahead; send sent_at, or set the clock.",
+            "time",
+        )  # fmt: skip
+    if time < now - MOST_BEHIND and not origin.privileged:
+        raise Refusal(
+            Reason.TOO_OLD,
+            "time lies more than 7 days back; import older events with an API key.",
+            "time",
+        )
+    return time
+
+
+def _screen(payload: Mapping[str, Any]) -> str:
+    screen, _ = fields.text(payload, "screen", 20)
+    if not screen:
+        return ""
+    width, cross, height = screen.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and len(screen) <= 11):
+        raise Refusal(Reason.INVALID, "screen must look like 1440x900.", "screen")
+    return screen
+
+
+def _ping(
+    payload: Mapping[str, Any], visitor: UUID, tab: UUID | None, page: Page | None,
+    origin: Origin, agent: agents.Agent, bot: bool, now: int,
+) -> Ping:  # fmt: skip
+    state = payload.get("state", "visible")
+    if state not in STATES:
+        raise Refusal(Reason.INVALID, f"state must be one of {', '.join(STATES)}.", "state")
+    next_ms = fields.number(payload, "next_ms", 10**9)
+    return Ping(
+        visitor_uuid=visitor,
+        tab=tab,
+        state=state,
+        expires_at=0 if state == "gone" else expiry(now, 15_000 if next_ms is None else next_ms),
+        page=page.path if page else "",
+        country=places.country(origin.address),
+        device=agent.device,
+        bot=bot,
+    )
+
+
+def expiry(now: int, next_ms: int) -> int:
+    """When a visitor stops being online unless heard of again twice the next beat, + 2 s."""
+    return now + 2 * min(next_ms, LONGEST_NEXT) + 2_000
+
+
+def fingerprint(payload: Mapping[str, Any]) -> int:
+    """crc32 of the payload as sent, signed: equal for a retry, different for a conflict."""
+    own = {name: value for name, value in payload.items() if name not in _PROPS_OF_SENDER}
+    try:
+        line = orjson.dumps(own, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # lone surrogates
+        line = json.dumps(own, sort_keys=True).encode()
+    crc = zlib.crc32(line)
+    return crc - 2**32 if crc >= 2**31 else crc

@@ -1,0 +1,58 @@
+"""Why an event, or a whole request, is not accepted: two closed lists.
+
+A `Reason` is of one event: counted per property and hour, returned to the sender, shown to the
+customer. A `Fault` is of the envelope: it becomes an HTTP status and `{"error": ...}`.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Codes of refusal; docs/collecting.md has a sentence for each, kept true by a test."""
+
+    MISSING = "missing"
+    INVALID = "invalid"
+    SHAPE = "shape"
+    NIL_UUID = "nil_uuid"
+    TIMESTAMP = "timestamp"
+    FUTURE = "future"
+    TOO_OLD = "too_old"
+    NUMBER_RANGE = "number_range"
+    TOO_LARGE = "too_large"
+    TOO_MANY_PROPERTIES = "too_many_properties"
+    DEPTH = "depth"
+    CURRENCY = "currency"
+    HOSTNAME = "hostname"
+    EXCLUDED_ADDRESS = "excluded_address"
+    REFERRER_SPAM = "referrer_spam"
+    MIXED_PROPERTY = "mixed_property"
+    UNKNOWN_PROPERTY = "unknown_property"
+    VISITOR_LIMIT = "visitor_limit"
+
+
+class Refusal(Exception):
+    """One event is not accepted: why, which field, and what to do about it."""
+
+    def __init__(self, reason: Reason, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.reason, self.message, self.field = reason, message, field
+
+    def as_json(self, index: int) -> dict[str, object]:
+        body: dict[str, object] = {"index": index, "reason": str(self.reason)}
+        if self.field:
+            body["field"] = self.field
+        return body | {"message": self.message}
+
+
+class Fault(Exception):
+    """The request as a whole cannot be read: an HTTP status, a code and what to do."""
+
+    def __init__(self, status: int, code: str, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.field = status, code, message, field
+
+    def as_json(self) -> dict[str, object]:
+        error = {"code": self.code, "message": self.message}
+        if self.field:
+            error["field"] = self.field
+        return {"error": error}

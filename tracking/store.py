@@ -1,0 +1,294 @@
+"""Who talks to Valkey about events: the client, the one Lua call, and what it answers.
+
+In: judged events, pings and refusals of one property. Out: a verdict for each, once Valkey has
+it on disk (appendfsync always). The asynchronous way, with calls shared by the requests that
+arrive together, is gather.py; this module is what both ways have in common, and the plain one.
+"""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import redis
+import redis.asyncio
+from django.conf import settings
+from django.db import connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from accounts.tenancy import tenant
+from tracking import keys
+from tracking.directory import Record
+from tracking.event import Event, row
+from tracking.intake import DAY_MS, Ping, expiry
+from tracking.models import Visitor
+
+FIELDS = 15  # of an item, as in lua/accept.lua
+HORIZON_MS = DAY_MS  # older events get no bits and counters: their periods are recomputed from raw
+CALL_ITEMS = 256
+CALL_BYTES = 256_000
+ACCEPTED, DUPLICATE, CONFLICT, LIMIT, PING = "a", "d", "c", "l", "p"
+NOT_LIVE = (b"", 0, b"")
+
+Item = list[bytes | str | int]
+
+
+class Unavailable(Exception):
+    """Valkey did not confirm: nothing may be acknowledged, the sender tries again (503)."""
+
+
+class Cold(Exception):
+    """Valkey has no memory of the property: `restore` it, then call again."""
+
+
+class Stale(Exception):
+    """The property has changed since it was read: load it again, judge again."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+
+class Script:
+    """A Lua script beside this file, called by its hash and loaded where it is missing."""
+
+    def __init__(self, name: str) -> None:
+        self.text = (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
+        self.sha = sha1(self.text, usedforsecurity=False).hexdigest()
+
+    def call(self, client: Any, key: str, arguments: Sequence[Any]) -> Any:
+        try:
+            return client.evalsha(self.sha, 1, key, *arguments)
+        except redis.exceptions.NoScriptError:
+            return client.eval(self.text, 1, key, *arguments)
+
+
+ACCEPT, REMEMBER = Script("accept"), Script("remember")
+
+
+def _options() -> dict[str, Any]:
+    # redis-py would retry ten times and wait five seconds: a stopped Valkey must cost one 503.
+    return {
+        "socket_timeout": settings.EVENTS_TIMEOUT,
+        "socket_connect_timeout": settings.EVENTS_TIMEOUT,
+        "decode_responses": False,
+    }
+
+
+def is_cluster() -> bool:
+    """REDIS_URL names a cluster when it says so: redis+cluster://host:port or ?cluster=1."""
+    parts = urlsplit(settings.EVENTS_URL)
+    return parts.scheme == "redis+cluster" or "cluster=1" in parts.query
+
+
+def _cluster_url() -> str:
+    parts = urlsplit(settings.EVENTS_URL)
+    return f"redis://{parts.netloc}"
+
+
+@cache
+def events_client() -> Any:
+    """The plain client of this process (commands, worker, pages); one pool, thread-safe."""
+    if is_cluster():
+        return redis.RedisCluster.from_url(_cluster_url(), **_options())
+    return redis.Redis.from_url(
+        settings.EVENTS_URL, retry=Retry(NoBackoff(), 0), protocol=2, **_options()
+    )
+
+
+def events_client_async() -> Any:
+    """A new asynchronous client for the running loop."""
+    if is_cluster():
+        return redis.asyncio.RedisCluster.from_url(_cluster_url(), **_options())
+    return redis.asyncio.Redis.from_url(
+        settings.EVENTS_URL,
+        retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
+        protocol=2,
+        **_options(),
+    )
+
+
+def item_of(judged: Event | Ping, record: Record, now: int) -> Item:
+    """The arguments that one event or ping becomes, in the order of lua/accept.lua."""
+    if isinstance(judged, Ping):
+        member, expires, info = _live(judged, judged.expires_at, judged.state, "")
+        blank: Item = ["p", b"", b"", b"", "", 0, 0, 0, "", "", "", b""]
+        return [*blank, member if not judged.bot else b"\0" * 32, expires, info]
+    minute, hour, day = record.clock.stamps(judged.time)
+    live = NOT_LIVE
+    if judged.live and not judged.bot:
+        live = _live(judged, expiry(now, 15_000), "visible", judged.source)
+    return [
+        "b" if judged.bot else "e" if judged.time > now - HORIZON_MS else "o",
+        judged.event_id.bytes,
+        judged.fingerprint,
+        judged.visitor_uuid.bytes,
+        now // DAY_MS if judged.cookieless else "",
+        minute,
+        hour,
+        day,
+        judged.name,
+        judged.page,
+        "1" if judged.name == "pageview" else "",
+        row(judged),
+        *live,
+    ]
+
+
+def _live(judged: Event | Ping, expires: int, state: str, source: str) -> tuple[bytes, int, bytes]:
+    tab = judged.tab.bytes if judged.tab else b"\0" * 16
+    info = {"state": state, "country": judged.country, "device": judged.device}
+    if judged.page:
+        info["page"] = judged.page
+    if source:
+        info["source"] = source
+    return judged.visitor_uuid.bytes + tab, expires, orjson.dumps(info)
+
+
+def arguments(
+    now: int, version: int | str, limit: int, refusals: Mapping[str, int], items: Iterable[Item]
+) -> list[Any]:
+    """ARGV of lua/accept.lua."""
+    out: list[Any] = [now, version, limit, len(refusals)]
+    for reason, count in refusals.items():
+        out += (reason, count)
+    flat = [value for item in items for value in item]
+    return [*out, len(flat) // FIELDS, *flat]
+
+
+def size_of(item: Item) -> int:
+    return sum(len(value) for value in item if isinstance(value, bytes | str)) + 32
+
+
+def read_answer(answer: Any) -> list[str]:
+    """Verdicts, one for each item. Raises Cold or Stale."""
+    word = answer[0]
+    if word == b"cold":
+        raise Cold
+    if word == b"stale":
+        raise Stale(int(answer[1]))
+    return [verdict.decode() for verdict in answer[2:]]
+
+
+def accept(record: Record, refusals: Counter[str], items: Sequence[Item], now: int) -> list[str]:
+    """Keep these items and count these refusals. Raises Stale and Unavailable."""
+    verdicts: list[str] = []
+    for chunk in chunks(items) or [[]]:
+        verdicts += _accept_chunk(record, refusals, chunk, now)
+        refusals = Counter()
+    return verdicts
+
+
+def chunks(items: Sequence[Item]) -> list[list[Item]]:
+    """Items in calls of bounded size: a long call would keep everybody else waiting."""
+    out: list[list[Item]] = []
+    room = 0
+    for item in items:
+        size = size_of(item)
+        if not out or len(out[-1]) >= CALL_ITEMS or room < size:
+            out.append([])
+            room = CALL_BYTES
+        out[-1].append(item)
+        room -= size
+    return out
+
+
+def _accept_chunk(
+    record: Record, refusals: Counter[str], items: Sequence[Item], now: int
+) -> list[str]:
+    argv = arguments(now, record.version, record.visitor_limit, refusals, items)
+    try:
+        try:
+            return read_answer(ACCEPT.call(events_client(), record.prefix, argv))
+        except Cold:
+            restore(record, now)
+            return read_answer(ACCEPT.call(events_client(), record.prefix, argv))
+    except redis.exceptions.RedisError as error:
+        raise Unavailable(str(error)) from error
+
+
+def count_nameless(code: str, count: int, now: int) -> None:
+    """Count a request that names no known property in the instance-wide ledger."""
+    try:
+        ACCEPT.call(events_client(), keys.INSTANCE, arguments(now, "", 0, {code: count}, []))
+    except redis.exceptions.RedisError as error:
+        raise Unavailable(str(error)) from error
+
+
+def restore(record: Record, now: int) -> None:
+    """Give Valkey its memory of a property back from Postgres: visitor numbers and version.
+
+    After a restart without data, a failover to an older replica, or for a new property. The next
+    number is above every number that Postgres knows, before the first event is taken.
+    """
+    client = events_client()
+    highest = 0
+    with tenant(record.account_id):
+        known = Visitor.objects.filter(property_id=record.property_id, number__gt=0)
+        rows = known.values_list("visitor", "number", "last_seen")
+        pipe = client.pipeline(transaction=False)
+        for count, (visitor, number, last_seen) in enumerate(rows.iterator(5_000), 1):
+            highest = max(highest, number)
+            entry = f"{number} {int(last_seen.timestamp()) // 86_400}"
+            bucket = keys.visitors(record.prefix, visitor.bytes[14:].hex())
+            pipe.hset(bucket, visitor.bytes[:14], entry)
+            if count % 5_000 == 0:
+                pipe.execute()
+        pipe.execute()
+    since = now if highest else 0
+    REMEMBER.call(client, record.prefix, [record.version, highest, since])
+
+
+def publish_version(account_id: int, property_id: int, version: int) -> None:
+    """Tell every collector, with its next call, that the property has changed."""
+    prefix = keys.prefix(account_id, property_id)
+    try:
+        events_client().hset(keys.meta(prefix), "v", version)
+    except redis.exceptions.RedisError as error:
+        raise Unavailable(str(error)) from error
+
+
+def visitor_salt(now: int) -> bytes:
+    """The day's secret for visitors without an id; gone for good after two days."""
+    day = now // DAY_MS
+    known = _salts.get(day)
+    if known is None:
+        try:
+            known = _fetch_salt(day)
+        except redis.exceptions.RedisError as error:
+            raise Unavailable(str(error)) from error
+        _salts.clear()
+        _salts[day] = known
+    return known
+
+
+def knows_salt(now: int) -> bool:
+    return now // DAY_MS in _salts
+
+
+_salts: dict[int, bytes] = {}
+
+
+def _fetch_salt(day: int) -> bytes:
+    client = events_client()
+    key = keys.salt(day)
+    client.set(key, secrets.token_bytes(16), nx=True, ex=2 * 86_400)
+    return client.get(key)
+
+
+async def in_thread(function: Any, *args: Any) -> Any:
+    """Run blocking code (a cold property) beside the loop, giving its connection back."""
+
+    def run() -> Any:
+        try:
+            return function(*args)
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(run)

@@ -1,0 +1,330 @@
+"""The collector's HTTP: an ASGI application in front of Django's handler.
+
+In: POST and OPTIONS /track, GET /track/it, GET /js/trackr.js. Out: answers as docs/collecting.md
+has them. Body, headers and the clock are read here, once; everything after works on plain values.
+A 2xx leaves only after Valkey has answered; when that is not sure, it is 503.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from django.conf import settings
+from rest_framework.exceptions import AuthenticationFailed
+
+from properties.access import Actor
+from properties.authentication import key_of
+from properties.models import Property
+from tracking import collecting, directory, envelope, pixel, script, store
+from tracking.agents import PREFETCH_HEADERS, is_prefetch
+from tracking.collecting import Answer, now_ms
+from tracking.directory import Record
+from tracking.gather import Gatherer
+from tracking.intake import Origin
+from tracking.places import visitor_address
+from tracking.refusals import Fault, Reason
+
+Scope = Any  # the dict of the ASGI specification
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+log = structlog.get_logger()
+
+BODY_WITHIN = 10.0  # seconds a sender may take for its body
+RETRY_AFTER = (b"retry-after", b"2")
+GIF = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00"
+    b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+# Anybody's page may send events; nothing secret is ever answered, and no cookie is read.
+OPEN: Headers = [
+    (b"access-control-allow-origin", b"*"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+]
+PREFLIGHT: Headers = [
+    *OPEN[:1],
+    (b"access-control-allow-methods", b"POST, OPTIONS"),
+    (b"access-control-allow-headers", b"content-type, authorization, content-encoding"),
+    (b"access-control-max-age", b"86400"),
+]
+
+
+@dataclass(slots=True)
+class Reply:
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    content_type: bytes = b"application/json"
+
+
+def json_reply(status: int, data: object, *headers: tuple[bytes, bytes]) -> Reply:
+    return Reply(status, orjson.dumps(data), headers)
+
+
+def gif_reply(reason: str = "") -> Reply:
+    headers = ((b"x-aktivat-reason", reason.encode()),) if reason else ()
+    return Reply(200, GIF, headers, b"image/gif")
+
+
+class Request:
+    """The few things that the collector reads of a request."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        client = scope.get("client")
+        self._peer = client[0] if client else ""
+        self._receive = receive
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name, "")
+
+    def origin(self, now: int, privileged: bool = False, pings: bool = True) -> Origin:
+        return Origin(
+            address=visitor_address(
+                self._peer, self.headers.get("x-forwarded-for"), settings.TRUSTED_PROXIES
+            ),
+            agent=self.header("user-agent"),
+            prefetch=any(name in self.headers for name in PREFETCH_HEADERS)
+            and is_prefetch(self.headers),
+            privileged=privileged,
+            visitor_salt=store.visitor_salt(now),
+            pings=pings,
+        )
+
+    async def body(self) -> bytes:
+        """The whole body, bounded in size and time. Raises Fault."""
+        length = self.headers.get("content-length")
+        if length is None and "transfer-encoding" not in self.headers:
+            raise Fault(411, "length", "Say how long the body is: send Content-Length.")
+        if length is not None and (not length.isdecimal() or int(length) > envelope.MAX_BODY):
+            raise envelope.too_large()
+        try:
+            async with asyncio.timeout(BODY_WITHIN):
+                return await self._read()
+        except TimeoutError:
+            raise Fault(
+                408, "slow", f"The body did not arrive within {BODY_WITHIN:.0f} seconds."
+            ) from None
+
+    async def _read(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Fault(400, "cut_off", "The connection ended before the body did.")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > envelope.MAX_BODY:
+                raise envelope.too_large()
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+
+_gatherer: tuple[asyncio.AbstractEventLoop, Gatherer] | None = None
+
+
+def gatherer() -> Gatherer:
+    """The running loop's gatherer."""
+    global _gatherer
+    loop = asyncio.get_running_loop()
+    if _gatherer is None or _gatherer[0] is not loop:
+        _gatherer = (loop, Gatherer())
+    return _gatherer[1]
+
+
+async def find(name: str, hostname: str = "") -> Record | None:
+    """The property's record: from memory when warm, else from Postgres."""
+    try:
+        return directory.recall(name, hostname)
+    except directory.Unknown:
+        try:
+            return await store.in_thread(directory.load, name, hostname)
+        except Exception as error:  # Postgres away: unknown is not "does not exist"
+            raise store.Unavailable(str(error)) from error
+
+
+async def keep(
+    record: Record, payloads: list[Any], origin: Origin, now: int, sent_at: Any = None
+) -> Answer:
+    """Judge and keep; judges again when the property has changed meanwhile."""
+    for _ in range(collecting.ATTEMPTS):
+        hearing = collecting.hear(payloads, record, origin, now, sent_at)
+        try:
+            verdicts = await gatherer().submit(record, hearing.refusals, hearing.items)
+            return hearing.conclude(verdicts)
+        except store.Stale as stale:
+            fresh = await store.in_thread(collecting.renew, record, stale.version)
+            if fresh is None:
+                raise unknown_property() from None
+            record = fresh
+    raise store.Unavailable("The property is changing all the time.")
+
+
+def unknown_property() -> Fault:
+    return Fault(
+        401,
+        "unknown_property",
+        "There is no property with this key; copy it from the property's snippet page.",
+        "property",
+    )
+
+
+async def track(request: Request) -> Reply:
+    """POST /track: one event, or a batch."""
+    if request.method == "OPTIONS":
+        return Reply(204, b"", tuple(PREFLIGHT[1:]))
+    if request.method != "POST":
+        raise Fault(405, "method", "Send events with POST.")
+    now = now_ms()
+    body = await request.body()
+    sent = envelope.read(body, request.header("content-type"), request.header("content-encoding"))
+    if sent.property is None:
+        raise Fault(400, "property", 'Name the property: "property": "AK-...".', "property")
+    record = await find(sent.property) if isinstance(sent.property, str) else None
+    if record is None:
+        await count_nameless(Reason.UNKNOWN_PROPERTY, len(sent.payloads))
+        raise unknown_property()
+    privileged = await is_privileged(request, record)
+    origin = await origin_of(request, now, privileged)
+    answer = await keep(record, sent.payloads, origin, now, sent.sent_at)
+    refused_alone = not sent.is_batch and bool(answer.rejected)
+    return json_reply(422 if refused_alone else 202, answer.as_json())
+
+
+async def origin_of(
+    request: Request, now: int, privileged: bool = False, pings: bool = True
+) -> Origin:
+    if not store.knows_salt(now):
+        await store.in_thread(store.visitor_salt, now)
+    return request.origin(now, privileged, pings)
+
+
+async def is_privileged(request: Request, record: Record) -> bool:
+    """Whether an API key that may manage the property's events stands beside the property."""
+    authorization = request.header("authorization")
+    if not authorization:
+        return False
+    return await store.in_thread(_may_manage_events, authorization, record)
+
+
+def _may_manage_events(authorization: str, record: Record) -> bool:
+    try:
+        key = key_of(authorization)
+    except AuthenticationFailed as error:
+        raise Fault(401, "api_key", str(error.detail)) from error
+    if key is None:
+        raise Fault(401, "api_key", "Authorization must be: Bearer ak_...")
+    place = Property.objects.across_accounts().get(pk=record.property_id)
+    if not Actor(key).may("manage", "events", place):
+        raise Fault(
+            403, "forbidden", "This API key may not manage the events of this property: grant "
+            "it events:manage, or leave the Authorization header out.",
+        )  # fmt: skip
+    return True
+
+
+async def track_pixel(request: Request) -> Reply:
+    """GET /track/it: a GIF whatever happens, but 503 when the event is not safe."""
+    if request.method not in ("GET", "HEAD"):
+        raise Fault(405, "method", "The pixel is fetched with GET.")
+    now = now_ms()
+    hit = pixel.read(request.query)
+    by_key = hit.account.startswith("AK-")
+    hostname = "" if by_key else (hit.hostname or "-")[:253].lower()
+    record = await find(hit.account, hostname) if hit.account else None
+    if record is None:
+        await count_nameless(Reason.UNKNOWN_PROPERTY, 1)
+        return gif_reply(Reason.UNKNOWN_PROPERTY)
+    answer = await keep(record, [hit.payload], await origin_of(request, now, pings=False), now)
+    return gif_reply(answer.rejected[0]["reason"] if answer.rejected else "")
+
+
+async def count_nameless(code: str, count: int) -> None:
+    """Count what names no known property in the instance-wide ledger."""
+    await gatherer().submit(None, Counter({str(code): count}), [])
+
+
+async def tracker(request: Request) -> Reply:
+    """GET /js/trackr.js: revalidated by name; immutable under its hashed name."""
+    if request.method not in ("GET", "HEAD"):
+        raise Fault(405, "method", "The tracker is fetched with GET.")
+    built = script.built()
+    headers = (
+        (b"etag", built.etag.encode()),
+        (b"cache-control", b"public, max-age=3600, stale-while-revalidate=86400"),
+    )
+    if request.header("if-none-match") == built.etag:
+        return Reply(304, b"", headers, b"text/javascript; charset=utf-8")
+    return Reply(200, built.text, headers, b"text/javascript; charset=utf-8")
+
+
+ROUTES: dict[str, Callable[[Request], Awaitable[Reply]]] = {
+    "/track": track,
+    "/track/it": track_pixel,
+    "/js/trackr.js": tracker,
+}
+
+
+async def collector(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application of ROUTES; every way out is one of these answers."""
+    request = Request(scope, receive)
+    try:
+        reply = await ROUTES[scope["path"]](request)
+    except Fault as fault:
+        reply = await _faulty(fault, scope["path"])
+    except store.Unavailable:
+        reply = _unsure()
+    except Exception:
+        log.exception("collector", path=scope["path"])
+        reply = json_reply(
+            500, {"error": {"code": "error", "message": "Our fault; try again later."}}
+        )
+    await _answer(reply, request, send)
+
+
+async def _faulty(fault: Fault, path: str) -> Reply:
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if fault.status == 405:
+        headers = ((b"allow", b"POST, OPTIONS" if path == "/track" else b"GET, HEAD"),)
+    elif fault.code != Reason.UNKNOWN_PROPERTY:  # that one is counted by its events
+        try:
+            await count_nameless(fault.code, 1)
+        except store.Unavailable:
+            return _unsure()
+    if fault.status == 408:
+        headers = ((b"connection", b"close"),)
+    if path == "/track/it" and fault.status == 400:
+        return gif_reply(fault.code)
+    return json_reply(fault.status, fault.as_json(), *headers)
+
+
+def _unsure() -> Reply:
+    body = {"error": {"code": "unavailable", "message": "Not stored; send it again."}}
+    return json_reply(503, body, RETRY_AFTER)
+
+
+async def _answer(reply: Reply, request: Request, send: Send) -> None:
+    own = {name for name, _ in reply.headers}
+    headers = [
+        *((name, value) for name, value in OPEN if name not in own),
+        *reply.headers,
+        (b"content-length", str(len(reply.body)).encode()),
+    ]
+    if reply.body:
+        headers.append((b"content-type", reply.content_type))
+    body = b"" if request.method == "HEAD" else reply.body
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
