@@ -7,64 +7,151 @@ reports/rolled.py reads rollups and bitmaps, reports/raw.py counts events and se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
+from properties import periods
 from properties.models import Property
-from properties.periods import Range
+from properties.periods import Range, Span
+from reports import metrics, raw, rolled
+from reports.questions import (
+    DEFAULT_LIMIT,
+    DEFAULT_RANGE,
+    MOST_POINTS,
+    MOST_ROWS,
+    Answer,
+    Bots,
+    Counted,
+    Question,
+    best,
+    parse_question,
+)
 
-Bots = Literal["exclude", "include", "only"]
-MOST_ROWS = 10_000
-MOST_POINTS = 2_000
+try:
+    from tracking.lag import complete_until
+except ImportError:
 
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked. Names are those of reports/metrics.py; `time:<kind>` is a dimension, too.
-
-    `filters` is None or a nested list: ["is", "country", ["DE"]], ["and", a, b], ["not", a].
-    `order_by` holds (metric or dimension, "asc" | "desc"); empty: by time, else by the first
-    metric, most first. `limit` does not cut a plain time series.
-    """
-
-    metrics: tuple[str, ...]
-    range: Range
-    dimensions: tuple[str, ...] = ()
-    filters: list[Any] | None = None
-    compare: Range | None = None
-    order_by: tuple[tuple[str, str], ...] = ()
-    limit: int = 100
-    bots: Bots = "exclude"
+    def complete_until(property_id: int, now: datetime) -> datetime:
+        return now
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """Numbers: counts as int, rates 0-1 and means of ms as float; None where there is nothing.
-
-    rows: flat, {"page": "/", "pageviews": 572}; a time dimension holds the period's label
-    ({"time:day": "2015-05-17", ...}), and a plain series has a row for every period.
-    totals: {metric: number} over the whole range, computed and never summed from rows.
-    compared: None or {"from", "to", "totals": {...}, "rows": [...]}; rows of a plain series
-    only, aligned with `rows` by index.
-    meta: {"timezone", "from", "to" (ISO instants, half-open), "complete_until", "exact",
-    "definitions": {metric: text}, "route": "rolled" | "raw"}; with a time dimension also
-    "interval" (its kind), "starts" (ISO instant of each row of a plain series) and "open_from"
-    (label of the first period that is not complete yet, None if all are).
-    """
-
-    rows: list[dict[str, Any]]
-    totals: dict[str, int | float | None]
-    compared: dict[str, Any] | None = None
-    meta: dict[str, Any] = field(default_factory=dict)
+__all__ = [
+    "DEFAULT_LIMIT",
+    "DEFAULT_RANGE",
+    "MOST_POINTS",
+    "MOST_ROWS",
+    "Answer",
+    "Bots",
+    "Question",
+    "ask",
+    "parse_question",
+]
 
 
 def ask(place: Property, question: Question, now: datetime) -> Answer:
-    """The answer to a question about a property; call it inside `tenancy.tenant(account)`."""
-    raise NotImplementedError
+    """The answer to a question about a property; call it inside `tenancy.tenant(account)`.
+
+    Raises RangeError when a series would have more than MOST_POINTS periods, and
+    properties.api.Invalid for a filter that cannot be understood.
+    """
+    counted, route = count(place, question, question.range)
+    rows = _rows(question, counted, question.range)
+    return Answer(
+        rows=rows,
+        totals=_values(question, counted.total),
+        compared=_compared(place, question),
+        meta=_meta(place, question, counted, rows, now) | {"route": route},
+    )
 
 
-def parse_question(place: Property, body: Mapping[str, Any], now: datetime) -> Question:
-    """The question in a JSON body or in a page's parameters; raises properties.api.Invalid."""
-    raise NotImplementedError
+def count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+    """Base numbers, and the name of the route that they came by."""
+    if rolled.can_answer(question, within):
+        counted = rolled.count(place, question, within)
+        if counted is not None:
+            return counted, "rolled"
+    return raw.count(place, question, within), "raw"
+
+
+def _compared(place: Property, question: Question) -> dict[str, Any] | None:
+    """Totals of the other range; its rows, too, when periods can stand beside periods."""
+    if question.compare is None:
+        return None
+    counted, _ = count(place, question, question.compare)
+    return {
+        **_edges(question.compare),
+        "totals": _values(question, counted.total),
+        "rows": _rows(question, counted, question.compare) if question.is_series else [],
+    }
+
+
+def _rows(question: Question, counted: Counted, within: Range) -> list[dict[str, Any]]:
+    spans = question.periods(within)
+    groups = counted.groups
+    if question.is_series:  # zero-filled
+        groups = {(index,): groups.get((index,), {}) for index in range(1, len(spans) + 1)}
+    labels = {
+        index: periods.label(question.interval, span.start, within.tz)
+        for index, span in enumerate(spans, 1)
+        if question.interval is not None
+    }
+    return [
+        {
+            name: labels[part] if isinstance(part, int) else part
+            for name, part in zip(question.dimensions, key, strict=True)
+        }
+        | _values(question, numbers)
+        for key, numbers in best(question, groups)
+    ]
+
+
+def _values(question: Question, numbers: dict[str, int]) -> dict[str, int | float | None]:
+    return {name: metrics.METRICS[name].value(numbers) for name in question.metrics}
+
+
+# -- meta --------------------------------------------------------------------------------------
+
+
+def _meta(
+    place: Property,
+    question: Question,
+    counted: Counted,
+    rows: list[dict[str, Any]],
+    now: datetime,
+) -> dict[str, Any]:
+    complete = complete_until(place.pk, now)
+    meta: dict[str, Any] = {
+        "timezone": place.timezone,
+        **_edges(question.range),
+        "complete_until": _shown(complete, question.range),
+        "exact": not any(rolled.OTHER in key for key in counted.groups),
+        "definitions": {name: metrics.METRICS[name].definition for name in question.metrics},
+    }
+    if question.interval is None:
+        return meta
+    spans = question.periods(question.range)
+    meta["interval"] = question.interval
+    meta["open_from"] = _open_from(question, spans, complete)
+    if question.is_series:
+        starts = {
+            periods.label(question.interval, span.start, question.range.tz): span.start
+            for span in spans
+        }
+        name = question.dimensions[0]
+        meta["starts"] = [_shown(starts[row[name]], question.range) for row in rows]
+    return meta
+
+
+def _edges(within: Range) -> dict[str, str]:
+    return {"from": _shown(within.span.start, within), "to": _shown(within.span.end, within)}
+
+
+def _shown(instant: datetime, within: Range) -> str:
+    return periods.wall(instant, within.tz).isoformat()
+
+
+def _open_from(question: Question, spans: list[Span], complete: datetime) -> str | None:
+    first = next((span for span in spans if span.end > complete), None)
+    if first is None or question.interval is None:
+        return None
+    return periods.label(question.interval, first.start, question.range.tz)

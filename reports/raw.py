@@ -1,0 +1,230 @@
+"""The route over raw events and sessions: answers every question, at the price of reading them.
+
+Enters: a Question and a range. Leaves: base numbers by group and in total. Event measures and
+visitors count events in the range; session measures count sessions that start in it and, when
+the question names something that only an event has, that have such an event in the range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from django.db import connection
+from psycopg import sql
+
+from properties.models import Property
+from properties.periods import Range
+from reports import filters, metrics
+from reports.filters import Bound
+from reports.questions import Counted, Key, Question
+
+_BOTS = {
+    "exclude": sql.SQL("NOT {}.bot"),
+    "include": sql.SQL("TRUE"),
+    "only": sql.SQL("{}.bot"),
+}
+_EVENTS = sql.SQL("events AS e")
+_BOTH = sql.SQL(
+    "events AS e JOIN sessions AS s ON s.property_id = e.property_id AND s.visitor = e.visitor"
+    " AND e.time BETWEEN s.started_at AND s.ended_at"
+)
+_SESSIONS = sql.SQL("sessions AS s")
+_EVENTS_IN_RANGE = sql.SQL(
+    "e.property_id = %(property)s AND e.time >= %(start)s AND e.time < %(end)s"
+)
+_SESSIONS_IN_RANGE = sql.SQL(
+    "s.property_id = %(property)s AND s.started_at >= %(start)s AND s.started_at < %(end)s"
+)
+# What the measures of sessions are made of.
+_SESSION_COLUMNS = ("visitor", "started_at", "ended_at", "pageviews", "interactions", "engaged_ms")
+
+
+def count(place: Property, question: Question, within: Range) -> Counted:
+    """Base numbers over the range; groups are ordered and cut as the question says."""
+    total = _Statement(place, replace(question, dimensions=()), within).run()
+    groups = _Statement(place, question, within).run() if question.dimensions else {}
+    return Counted(groups, total.get((), {}))
+
+
+@dataclass(frozen=True)
+class _Statement:
+    place: Property
+    question: Question
+    within: Range
+
+    def run(self) -> dict[Key, dict[str, int]]:
+        bound = Bound(
+            property=self.place.pk,
+            start=self.within.span.start,
+            end=self.within.span.end,
+            starts=[period.start for period in self.question.periods(self.within)],
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(self.text(bound), bound.values)
+            rows = cursor.fetchall()
+        width, needs = len(self.question.dimensions), self.question.needs
+        return {row[:width]: dict(zip(needs, row[width:], strict=True)) for row in rows}
+
+    def text(self, bound: Bound) -> sql.Composed:
+        """`visitors` and event measures, and session measures, joined on the dimensions."""
+        halves = []
+        if self._needs_of("event"):
+            halves.append(self._event_half(bound))
+        if self._needs_of("session"):
+            halves.append(self._session_half(bound))
+        keys = self._keys()
+        numbers = [
+            sql.SQL("coalesce({}, 0)").format(sql.Identifier(name)) for name in self.question.needs
+        ]
+        statement = sql.SQL("SELECT {} FROM ").format(sql.SQL(", ").join([*keys, *numbers]))
+        statement += self._joined(halves, keys)
+        if not keys:
+            return statement
+        # A row is something that was counted: as in rollups, which store no zeros.
+        some = [sql.SQL("{} <> 0").format(number) for number in numbers]
+        return (
+            statement + sql.SQL(" WHERE {}").format(sql.SQL(" OR ").join(some)) + self._order(keys)
+        )
+
+    def _joined(self, halves: list[sql.Composed], keys: list[sql.Identifier]) -> sql.Composed:
+        tables = [
+            sql.SQL("({}) AS {}").format(half, sql.Identifier(name))
+            for half, name in zip(halves, ("first", "second"), strict=False)
+        ]
+        if not keys:
+            return sql.SQL(" CROSS JOIN ").join(tables)
+        joined = sql.SQL(" FULL JOIN ").join(tables)
+        if len(tables) > 1:
+            joined += sql.SQL(" USING ({})").format(sql.SQL(", ").join(keys))
+        return joined
+
+    # -- the halves --
+
+    def _event_half(self, bound: Bound) -> sql.Composed:
+        needs = self._needs_of("event")
+        columns = [sql.SQL("e.visitor"), sql.SQL("e.name"), *self._dimensions(bound, "e.time")]
+        where = [_EVENTS_IN_RANGE, _BOTS[self.question.bots].format(sql.Identifier("e"))]
+        return self._half(
+            needs,
+            sql.SQL("SELECT {} FROM {} WHERE {}").format(
+                sql.SQL(", ").join(columns),
+                _BOTH if self._names_any("session") else _EVENTS,
+                sql.SQL(" AND ").join([*where, *self._conditions(bound, "e")]),
+            ),
+        )
+
+    def _session_half(self, bound: Bound) -> sql.Composed:
+        needs = self._needs_of("session")
+        columns = [sql.Identifier("s", name) for name in _SESSION_COLUMNS]
+        where = [_SESSIONS_IN_RANGE, _BOTS[self.question.bots].format(sql.Identifier("s"))]
+        by_event = self._names_any("event")
+        if by_event:
+            where.append(_EVENTS_IN_RANGE)
+        return self._half(
+            needs,
+            sql.SQL("SELECT {} {} FROM {} WHERE {}").format(
+                # A session counts once however many of its events match.
+                sql.SQL("DISTINCT" if by_event else ""),
+                sql.SQL(", ").join([*columns, *self._dimensions(bound, "s.started_at")]),
+                _BOTH if by_event else _SESSIONS,
+                sql.SQL(" AND ").join([*where, *self._conditions(bound, "s")]),
+            ),
+        )
+
+    def _half(self, needs: list[str], matched: sql.Composed) -> sql.Composed:
+        keys = self._keys()
+        numbers = [
+            sql.SQL("coalesce({}, 0)::bigint AS {}").format(_aggregate(name), sql.Identifier(name))
+            for name in needs
+        ]
+        grouped = sql.SQL("SELECT {} FROM ({}) AS matched").format(
+            sql.SQL(", ").join([*keys, *numbers]), matched
+        )
+        if keys:
+            grouped += sql.SQL(" GROUP BY {}").format(sql.SQL(", ").join(keys))
+        return grouped
+
+    # -- parts --
+
+    def _needs_of(self, scope: str) -> list[str]:
+        return [name for name in self.question.needs if _scope(name) == scope]
+
+    def _keys(self) -> list[sql.Identifier]:
+        return [sql.Identifier(f"d{index}") for index in range(len(self.question.dimensions))]
+
+    def _dimensions(self, bound: Bound, moment: str) -> list[sql.Composed]:
+        """The dimensions as columns d0, d1, ...; a period by its index, counted from 1."""
+        return [
+            sql.SQL("{} AS {}").format(self._dimension(name, bound, moment), key)
+            for name, key in zip(self.question.dimensions, self._keys(), strict=True)
+        ]
+
+    def _dimension(self, name: str, bound: Bound, moment: str) -> sql.Composable:
+        if name.startswith(metrics.TIME):
+            return sql.SQL("width_bucket({}, %(starts)s::timestamptz[])").format(
+                sql.Identifier(*moment.split("."))
+            )
+        return filters.column(name, bound)
+
+    def _conditions(self, bound: Bound, alias: str) -> list[sql.Composable]:
+        """The filter, and that what a ranked table leaves out when empty is not."""
+        found = []
+        if self.question.filters is not None:
+            visitor = sql.Identifier(alias, "visitor")
+            found.append(filters.condition(filters.parse(self.question.filters), bound, visitor))
+        for name in self.question.dimensions:
+            dimension = metrics.find_dimension(name)
+            if dimension is not None and not dimension.blank:
+                found.append(sql.SQL("{} <> ''").format(filters.column(name, bound)))
+        return found
+
+    def _names_any(self, scope: str) -> bool:
+        """Whether a dimension or a filter binds to an event (or to a session)."""
+        scopes = {
+            dimension.scope
+            for name in self.question.dimensions
+            if (dimension := metrics.find_dimension(name))
+        }
+        if self.question.filters is not None:
+            tree = filters.parse(self.question.filters)
+            scopes |= {leaf.scope for leaf in filters.leaves(tree)}
+        return scope in scopes
+
+    def _order(self, keys: list[sql.Identifier]) -> sql.Composed:
+        """Most first as the question says; ties by the dimensions, by code point."""
+        terms = [self._order_term(name, way, keys) for name, way in self.question.order]
+        terms += [
+            self._order_term(name, "asc", keys)
+            for name in self.question.dimensions
+            if name not in dict(self.question.order)
+        ]
+        order = sql.SQL(" ORDER BY {}").format(sql.SQL(", ").join(terms))
+        if not self.question.is_series:
+            order += sql.SQL(" LIMIT {}").format(sql.Literal(self.question.limit))
+        return order
+
+    def _order_term(self, name: str, way: str, keys: list[sql.Identifier]) -> sql.Composed:
+        direction = sql.SQL("ASC NULLS LAST" if way == "asc" else "DESC NULLS LAST")
+        if name in metrics.METRICS:
+            return sql.SQL("{} {}").format(_metric(metrics.METRICS[name]), direction)
+        key = keys[self.question.dimensions.index(name)]
+        if name.startswith(metrics.TIME):
+            return sql.SQL("{} {}").format(key, direction)
+        return sql.SQL('{} COLLATE "C" {}').format(key, direction)
+
+
+def _scope(name: str) -> str:
+    return "event" if name == metrics.VISITORS else metrics.MEASURES[name].scope
+
+
+def _aggregate(name: str) -> sql.SQL:
+    if name == metrics.VISITORS:
+        return sql.SQL("count(DISTINCT visitor)")
+    return sql.SQL(metrics.MEASURES[name].sql)
+
+
+def _metric(metric: metrics.Metric) -> sql.Composed:
+    above = sql.SQL("coalesce({}, 0)").format(sql.Identifier(metric.of))
+    if not metric.over:
+        return above
+    return sql.SQL("{}::float8 / nullif({}, 0)").format(above, sql.Identifier(metric.over))

@@ -1,0 +1,284 @@
+"""The route over rollups and bitmaps: answers the usual questions in milliseconds.
+
+Enters: a Question and a range that `can_answer` has approved: whole hours, bots left out, split
+by time and at most one rolled dimension (or narrowed to some of its values). Leaves: the same
+base numbers as reports/raw.py. Day rows serve whole days, hour rows the rest; people are united
+from bitmaps, and only from those that the answer shows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db import connection
+from psycopg import sql
+from pyroaring import BitMap
+
+from properties import periods
+from properties.models import Property
+from properties.periods import Range
+from reports import filters, metrics
+from reports.models import Grain
+from reports.questions import Counted, Key, Question, best
+
+OTHER = "(other)"  # what the rollup calls values beyond its most frequent ones
+
+Numbers = dict[Key, dict[str, int]]
+Slot = tuple[int, str]  # period (from 1), value
+Slots = dict[Slot, dict[str, int]]
+People = dict[Slot, BitMap]
+Stretch = tuple[str, datetime, datetime]  # grain, [start, end)
+
+
+def can_answer(question: Question, within: Range) -> bool:
+    """Whether rollups and bitmaps hold what is asked."""
+    if question.bots != "exclude" or question.interval == "minute":
+        return False
+    named = _named(question)
+    if named is None or not _is_whole_hours(within):
+        return False
+    held = {measure.name for measure in metrics.rolled_measures(named.dimension)}
+    return held | {metrics.VISITORS} >= set(question.needs)
+
+
+def count(place: Property, question: Question, within: Range) -> Counted | None:
+    """Base numbers over the range; None when a filtered value may hide in "(other)"."""
+    named = _named(question)
+    assert named is not None
+    reader = _Reader(place, question, within, named)
+    if named.values and reader.hides_values():
+        return None
+    if not question.dimensions:
+        return Counted({}, reader.totals())
+    if question.is_series:
+        return reader.series()
+    whole = replace(question, dimensions=())
+    total = _Reader(place, whole, within, _Named("")).totals()
+    return Counted(reader.groups(), total)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The rolled dimension of a question ("" for none), and the values that it is narrowed to."""
+
+    dimension: str
+    values: tuple[str, ...] = ()
+
+
+def _named(question: Question) -> _Named | None:
+    """The one dimension that it splits by or filters by; None if there is more to it."""
+    split = [name for name in question.dimensions if not name.startswith(metrics.TIME)]
+    if question.filters is None:
+        name = split[0] if split else ""
+        is_rolled = not name or (name in metrics.DIMENSIONS and metrics.DIMENSIONS[name].rolled)
+        return _Named(name) if len(split) <= 1 and is_rolled else None
+    leaf = filters.parse(question.filters)
+    if split or not isinstance(leaf, filters.Leaf) or leaf.operator != "is" or "" in leaf.values:
+        return None
+    found = metrics.find_dimension(leaf.dimension)
+    return _Named(leaf.dimension, leaf.values) if found is not None and found.rolled else None
+
+
+def _is_whole_hours(within: Range) -> bool:
+    edges = (within.span.start, within.span.end)
+    return all(periods.floor("hour", edge, within.tz) == edge for edge in edges)
+
+
+def cover(within: Range, by_hour: bool) -> list[Stretch]:
+    """The range as stretches of day rows, with hour rows where a day is not whole."""
+    start, end = within.span.start, within.span.end
+    first = periods.floor("day", start, within.tz)
+    if first < start:
+        first = periods.next_start("day", start, within.tz)
+    last = periods.floor("day", end, within.tz)
+    if by_hour or first >= last:
+        return [(Grain.HOUR.value, start, end)]
+    stretches = [
+        (Grain.HOUR.value, start, first),
+        (Grain.DAY.value, first, last),
+        (Grain.HOUR.value, last, end),
+    ]
+    return [stretch for stretch in stretches if stretch[1] < stretch[2]]
+
+
+class _Reader:
+    """Reads the rows of one dimension in one range."""
+
+    def __init__(self, place: Property, question: Question, within: Range, named: _Named) -> None:
+        self.place = place
+        self.question = question
+        self.named = named
+        self.stretches = cover(within, question.interval == "hour")
+        # One period for the whole range where it is not split by time.
+        spans = question.periods(within) or [within.span]
+        self.starts = [span.start for span in spans]
+        self.measures = [name for name in question.needs if name != metrics.VISITORS]
+        self.asks_visitors = metrics.VISITORS in question.needs
+
+    def hides_values(self) -> bool:
+        """Whether a stretch has "(other)": the values asked for may be among them."""
+        statement = sql.SQL(
+            "SELECT EXISTS (SELECT FROM rollups WHERE {rows} AND value = {other})"
+            " OR EXISTS (SELECT FROM bitmaps WHERE {rows} AND value = {other})"
+        )
+        bound = filters.Bound()
+        text = statement.format(rows=self._rows(bound), other=bound.add(OTHER))
+        with connection.cursor() as cursor:
+            cursor.execute(text, bound.values)
+            return bool(cursor.fetchone()[0])
+
+    def totals(self) -> dict[str, int]:
+        """Base numbers of the range as a whole."""
+        return self._united(self._numbers(self.measures), self._people())
+
+    def series(self) -> Counted:
+        """Base numbers by period, and of all periods together, from one reading."""
+        numbers, people = self._numbers(self.measures), self._people()
+        return Counted(self._by_key(numbers, people, is_series=True), self._united(numbers, people))
+
+    def groups(self) -> Numbers:
+        """Base numbers by value (and period); values that the answer cannot show may lack."""
+        if not self.asks_visitors:
+            return self._by_key(self._numbers(self.measures), {})
+        if len(self.question.dimensions) == 1:
+            name, way = self.question.order[0]
+            if name == metrics.VISITORS and way == "desc" and self._binds_to_events():
+                return self._most_visited()
+            if name in metrics.METRICS and way == "desc":
+                return self._ranked_first()
+        return self._by_key(self._numbers(self.measures), self._people())
+
+    # -- fewer bitmaps than there are --
+
+    def _binds_to_events(self) -> bool:
+        return metrics.DIMENSIONS[self.named.dimension].scope == "event"
+
+    def _most_visited(self) -> Numbers:
+        """The values with most visitors. Each visitor sent an event, so the number of events
+        bounds that of visitors: values are read by events, until none left can be among the
+        best."""
+        numbers = self._numbers(["events", *self.measures])
+        slots = sorted(numbers, key=lambda slot: -numbers[slot].get("events", 0))
+        found: Numbers = {}
+        step = max(2 * self.question.limit, 200)
+        for first in range(0, len(slots), step):
+            some = slots[first : first + step]
+            people = self._people([value for _, value in some])
+            found |= self._by_key({slot: numbers[slot] for slot in some}, people)
+            shown = best(self.question, found)
+            bound = max((numbers[slot]["events"] for slot in slots[first + step :]), default=0)
+            if len(shown) == self.question.limit and shown[-1][1][metrics.VISITORS] > bound:
+                break
+        return found
+
+    def _ranked_first(self) -> Numbers:
+        """Rank by what rollups say, and unite the people only of what is shown."""
+        numbers = self._numbers(self.measures)
+        if all(name != metrics.VISITORS for name, _ in self.question.order):
+            shown = best(self.question, self._by_key(numbers, {}))
+            ranked_by = metrics.METRICS[self.question.order[0][0]]
+            # Values that have people and no numbers come after every positive number.
+            if len(shown) == self.question.limit and ranked_by.value(shown[-1][1]):
+                values = [str(key[0]) for key, _ in shown]
+                kept = {slot: numbers[slot] for slot in numbers if slot[1] in set(values)}
+                return self._by_key(kept, self._people(values))
+        return self._by_key(numbers, self._people())
+
+    # -- putting together --
+
+    def _united(self, numbers: Slots, people: People) -> dict[str, int]:
+        total: dict[str, int] = defaultdict(int)
+        for found in numbers.values():
+            for name, number in found.items():
+                total[name] += number
+        if self.asks_visitors:
+            total[metrics.VISITORS] = len(_union(people.values()))
+        return dict(total)
+
+    def _by_key(self, numbers: Slots, people: People, is_series: bool = False) -> Numbers:
+        """Base numbers by the question's dimensions; what is empty and no row is left out."""
+        groups: Numbers = defaultdict(dict)
+        for (period, value), found in numbers.items():
+            for name in self.measures:
+                key = self._key(period, value)
+                groups[key][name] = groups[key].get(name, 0) + found.get(name, 0)
+        united: dict[Key, list[BitMap]] = defaultdict(list)
+        for (period, value), bits in people.items():
+            united[self._key(period, value)].append(bits)
+        for key, several in united.items():
+            groups[key][metrics.VISITORS] = len(_union(several))
+        blank = is_series or metrics.DIMENSIONS[self.named.dimension].blank
+        return {
+            key: found
+            for key, found in groups.items()
+            if any(found.values()) and (blank or "" not in key)
+        }
+
+    def _key(self, period: int, value: str) -> Key:
+        return tuple(
+            period if name.startswith(metrics.TIME) else value for name in self.question.dimensions
+        )
+
+    # -- reading --
+
+    def _numbers(self, measures: Sequence[str]) -> Slots:
+        if not measures:
+            return {}
+        bound = filters.Bound(starts=self.starts)
+        text = sql.SQL(
+            "SELECT width_bucket(starts_at, %(starts)s::timestamptz[]), value, measure,"
+            " sum(number)::bigint FROM rollups WHERE {rows}{values}"
+            " AND measure = ANY({measures}::text[]) GROUP BY 1, 2, 3"
+        ).format(
+            rows=self._rows(bound),
+            values=self._values(bound, self.named.values),
+            measures=bound.add(list(measures)),
+        )
+        slots: Slots = defaultdict(dict)
+        with connection.cursor() as cursor:
+            cursor.execute(text, bound.values)
+            for period, value, measure, number in cursor.fetchall():
+                slots[period, value][measure] = number
+        return dict(slots)
+
+    def _people(self, values: Sequence[str] = ()) -> People:
+        if not self.asks_visitors:
+            return {}
+        bound = filters.Bound(starts=self.starts)
+        text = sql.SQL(
+            "SELECT width_bucket(starts_at, %(starts)s::timestamptz[]), value, bits"
+            " FROM bitmaps WHERE {rows}{values}"
+        ).format(rows=self._rows(bound), values=self._values(bound, values or self.named.values))
+        slots: dict[Slot, list[BitMap]] = defaultdict(list)
+        with connection.cursor() as cursor:
+            cursor.execute(text, bound.values)
+            for period, value, bits in cursor.fetchall():
+                slots[period, value].append(BitMap.deserialize(bytes(bits)))
+        return {slot: _union(several) for slot, several in slots.items()}
+
+    def _rows(self, bound: filters.Bound) -> sql.Composed:
+        stretches = [
+            sql.SQL("(grain = {} AND starts_at >= {} AND starts_at < {})").format(
+                *(bound.add(part) for part in stretch)
+            )
+            for stretch in self.stretches
+        ]
+        return sql.SQL("property_id = {} AND dimension = {} AND ({})").format(
+            bound.add(self.place.pk),
+            bound.add(self.named.dimension),
+            sql.SQL(" OR ").join(stretches),
+        )
+
+    @staticmethod
+    def _values(bound: filters.Bound, values: Sequence[str]) -> sql.Composable:
+        if not values:
+            return sql.SQL("")
+        return sql.SQL(" AND value = ANY({}::text[])").format(bound.add(list(values)))
+
+
+def _union(several: Iterable[BitMap]) -> BitMap:
+    found = list(several)
+    return BitMap.union(*found) if found else BitMap()

@@ -1,0 +1,162 @@
+"""A small history written straight into the tables, for tests of what reads them.
+
+In: events as short dictionaries in any order. Out: rows of `events` and `sessions` (derived by
+the gap of 30 minutes) through the worker's connection, as the drain would leave them.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+GAP = timedelta(minutes=30)
+SESSION_TEXTS = (
+    "hostname", "referrer", "source", "medium", "campaign", "term", "content", "channel",
+    "country", "device", "browser", "os", "language", "screen",
+)  # fmt: skip
+EVENT_TEXTS = (
+    *SESSION_TEXTS, "page", "query", "title", "browser_version", "user", "currency",
+)  # fmt: skip
+
+
+def at(text: str) -> datetime:
+    """`2026-03-10T12:00` as an instant in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@dataclass
+class Happening:
+    """One event; texts that it does not name are empty."""
+
+    time: datetime
+    visitor: int
+    name: str = "pageview"
+    page: str = "/"
+    source: str = "Direct"
+    channel: str = "Direct"
+    bot: bool = False
+    engaged_ms: int | None = None
+    props: dict[str, Any] | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        if name in ("page", "source", "channel"):
+            return str(getattr(self, name))
+        return self.texts.get(name, "")
+
+
+@dataclass
+class Visit:
+    """A session, as the drain derives it."""
+
+    events: list[Happening]
+
+    @property
+    def first(self) -> Happening:
+        return self.events[0]
+
+    @property
+    def visitor(self) -> int:
+        return self.first.visitor
+
+    @property
+    def bot(self) -> bool:
+        return self.first.bot
+
+    @property
+    def started_at(self) -> datetime:
+        return self.first.time
+
+    @property
+    def ended_at(self) -> datetime:
+        return self.events[-1].time
+
+    @property
+    def pages(self) -> list[str]:
+        return [event.page for event in self.events if event.name == "pageview"]
+
+    @property
+    def interactions(self) -> int:
+        return sum(event.name not in ("pageview", "engagement") for event in self.events)
+
+    @property
+    def engaged_ms(self) -> int:
+        return sum(event.engaged_ms or 0 for event in self.events)
+
+    @property
+    def bounced(self) -> bool:
+        return len(self.pages) == 1 and not self.interactions and self.engaged_ms < 10_000
+
+    def text(self, name: str) -> str:
+        if name == "entry_page":
+            return self.pages[0] if self.pages else ""
+        if name == "exit_page":
+            return self.pages[-1] if self.pages else ""
+        return self.first.text(name)
+
+
+def visits(history: Iterable[Happening]) -> Iterator[Visit]:
+    """The sessions of a history."""
+    current: list[Happening] = []
+    for event in sorted(history, key=lambda event: (event.visitor, event.time)):
+        fits = current and current[-1].visitor == event.visitor
+        if current and not (fits and event.time - current[-1].time <= GAP):
+            yield Visit(current)
+            current = []
+        current.append(event)
+    if current:
+        yield Visit(current)
+
+
+def write(place: Any, history: list[Happening]) -> None:
+    """Store the events and their sessions, and mark their hours for the rollup."""
+    from django.db import connections
+
+    from tracking.models import Session
+
+    rows = [_event_row(place, event) for event in history]
+    columns = ", ".join(f'"{name}"' for name in rows[0]) if rows else ""
+    with connections["worker"].cursor() as cursor:
+        for month in {event.time.date().replace(day=1) for event in history}:
+            cursor.execute("SELECT ensure_events_partition(%s)", [month])
+        for row in rows:
+            marks = ", ".join(["%s"] * len(row))
+            cursor.execute(f"INSERT INTO events ({columns}) VALUES ({marks})", list(row.values()))
+    Session.objects.using("worker").bulk_create(
+        Session(**_session_row(place, visit)) for visit in visits(history)
+    )
+
+
+def _event_row(place: Any, event: Happening) -> dict[str, Any]:
+    return {
+        "account_id": place.account_id,
+        "property_id": place.pk,
+        "time": event.time,
+        "received_at": event.time,
+        "event_id": uuid.uuid4(),
+        "visitor": event.visitor,
+        "name": event.name,
+        "bot": event.bot,
+        "sanitized": False,
+        "engaged_ms": event.engaged_ms,
+        "props": json.dumps(event.props) if event.props is not None else None,
+    } | {name: event.text(name) for name in EVENT_TEXTS}
+
+
+def _session_row(place: Any, visit: Visit) -> dict[str, Any]:
+    return {
+        "account_id": place.account_id,
+        "property_id": place.pk,
+        "visitor": visit.visitor,
+        "started_at": visit.started_at,
+        "ended_at": visit.ended_at,
+        "bot": visit.bot,
+        "pageviews": len(visit.pages),
+        "events": len(visit.events),
+        "interactions": visit.interactions,
+        "engaged_ms": visit.engaged_ms,
+        "entry_page": visit.text("entry_page"),
+        "exit_page": visit.text("exit_page"),
+    } | {name: visit.text(name) for name in SESSION_TEXTS}
