@@ -6,6 +6,7 @@ the tracker, keeps every request that it gets and answers as the test says: 202 
 as a cross-origin request. No database; `tests/tracker/conftest.py` starts them.
 """
 
+import contextlib
 import json
 import threading
 from collections import deque
@@ -58,7 +59,7 @@ class Server:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def stop(self) -> None:
@@ -199,7 +200,7 @@ class Collector:
             self._changed.notify_all()
         self._open.wait()
         pixel = parts.path == "/track/it"
-        try:
+        with contextlib.suppress(OSError):  # the page may be closed before its answer comes
             reply(
                 handler,
                 status,
@@ -209,8 +210,6 @@ class Collector:
                 Access_Control_Expose_Headers="Retry-After",
                 **headers,
             )
-        except OSError:
-            pass  # the page was closed before its answer came
 
     def _next_answer(self, path: str, body: Any) -> tuple[int, dict[str, str]]:
         usual = (200 if path == "/track/it" else 202, {})

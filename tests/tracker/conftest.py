@@ -5,6 +5,7 @@ and, after something that must come later in the same queue, what was not.
 """
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,14 @@ def tab(visitor: BrowserContext) -> Iterator[Page]:
     tab.on("pageerror", lambda error: thrown.append(str(error)))
     yield tab
     assert thrown == []
+
+
+@pytest.fixture
+def stopped(tab: Page) -> None:
+    """The tab's clock stands still until `tab.clock.run_for`; the network does not."""
+    start = datetime(2026, 3, 3, 12, tzinfo=UTC)
+    tab.clock.install(time=start)
+    tab.clock.pause_at(start + timedelta(seconds=1))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ FIRST = """<script>
 		serverUrl:"%s"
 	};
 	var r,s,t;r=false;s=document.createElement("script");s.type="text/javascript";s.src=o.serverUrl+"/js/trackr.js";s.onload=s.onreadystatechange=function(){if(!r&&(!this.readyState||this.readyState==="complete")){r=true;return window.trackr=new window.Trackr(o)}};t=document.getElementsByTagName("head")[0];t.appendChild(s)
-</script>"""  # noqa: E101, E501, W191
+</script>"""  # noqa: E501
 
 
 def test_calls_before_the_script_are_replayed(tab: Page, site: Site, collector: Collector) -> None:

@@ -1,0 +1,244 @@
+"""Nothing is lost: what the collector has not answered for goes out again, with the same id."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from .collector import Collector, Site
+from .conftest import KEY, modern, page
+
+QUEUE = f"Object.keys(localStorage).filter(key => key.startsWith('trackr_{KEY}_')).length"
+
+
+def ids(events: list[dict[str, str]]) -> list[str]:
+    return [event["event_id"] for event in events]
+
+
+def wait_until_sent(collector: Collector, name: str, count: int = 1) -> None:
+    collector.wait(lambda: len(collector.sent(name)) >= count, f"{count} sendings of {name}")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 302, 200])
+def test_what_is_not_answered_for_is_sent_again(
+    status: int, tab: Page, site: Site, collector: Collector
+) -> None:
+    collector.answer_with(status, times=1)
+    tab.goto(site.url)
+    [event] = collector.wait_for("pageview")
+    assert ids(collector.sent("pageview")) == [event["event_id"]] * 2
+    assert collector.sent("pageview")[0] == event  # unchanged, its time too
+    tab.wait_for_function(f"{QUEUE} === 0")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 415, 422])
+def test_a_refusal_is_final(
+    status: int, tab: Page, site: Site, collector: Collector, sentinel: Callable[[], None]
+) -> None:
+    collector.answer_with(status, times=1)
+    tab.goto(site.url)
+    wait_until_sent(collector, "pageview")
+    tab.wait_for_function(f"{QUEUE} === 0")
+    sentinel()
+    assert len(collector.sent("pageview")) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_one_spoilt_event_does_not_take_others_along(
+    status: int, tab: Page, site: Site, collector: Collector
+) -> None:
+    collector.hold()
+    tab.goto(site.url)
+    wait_until_sent(collector, "pageview")
+    tab.evaluate("trackr.track('a'); trackr.track('b'); trackr.track('c')")
+    collector.answer_with(status, times=1)
+    collector.release()
+    for name in "abc":
+        collector.wait_for(name)
+    assert [len(request.events) for request in collector.batches] == [1, 3, 1, 1, 1]
+
+
+def test_retry_after_binds_this_page_and_the_next(
+    tab: Page, site: Site, collector: Collector, stopped: None
+) -> None:
+    collector.answer_with(503, times=1, Retry_After="120")
+    tab.goto(f"{site.url}/a")
+    wait_until_sent(collector, "pageview")
+    tab.wait_for_function(f"localStorage.getItem('trackr-wait_{KEY}')")
+    tab.clock.run_for(60_000)
+    tab.goto(f"{site.url}/b")
+    collector.wait_for_ping("gone")
+    tab.clock.run_for(59_000)
+    collector.wait_for_ping("visible", 2)
+    assert len(collector.sent()) == 1  # neither timer, page, nor leaving sent more
+    tab.clock.run_for(3_000)
+    collector.wait_for("pageview", 2)
+    collector.wait_for("engagement")
+
+
+def test_back_off_grows_and_is_bounded(
+    tab: Page, site: Site, collector: Collector, stopped: None
+) -> None:
+    collector.answer_with(503)
+    tab.goto(site.url)
+    wait_until_sent(collector, "pageview")
+    waits = []
+    for n in range(2, 13):
+        waited = 0
+        while len(collector.sent("pageview")) < n:
+            tab.wait_for_function("true")  # lets the answer arrive
+            step = 100 if n < 6 else 5_000
+            tab.clock.run_for(step)
+            waited += step
+            assert waited < 400_000
+            tab.evaluate("fetch('/').then(() => 0)")  # one round trip of the real network
+        waits.append(waited)
+    assert waits[0] < 3_000
+    assert waits[4] > waits[0]
+    assert max(waits) <= 320_000
+
+
+def test_kept_from_page_to_page(tab: Page, site: Site, collector: Collector) -> None:
+    collector.answer_with(503)
+    tab.goto(f"{site.url}/a")
+    tab.evaluate("trackr.track('order', {id: 7})")
+    wait_until_sent(collector, "pageview")
+    before = collector.sent("pageview")[0]
+    assert collector.accepted() == []
+    collector.recover()
+    tab.goto(f"{site.url}/b")
+    [order] = collector.wait_for("order")
+    assert order["url"] == f"{site.url}/a"
+    assert order["props"] == {"id": 7}
+    assert before["event_id"] in ids(collector.wait_for("pageview", 2))
+    tab.wait_for_function(f"{QUEUE} === 0")
+
+
+def test_offline_and_back(tab: Page, site: Site, collector: Collector) -> None:
+    tab.goto(site.url)
+    collector.wait_for("pageview")
+    tab.context.set_offline(True)
+    tab.evaluate("trackr.track('a'); trackr.track('b')")
+    assert tab.evaluate(QUEUE) == 2
+    assert collector.sent("a") == []
+    tab.context.set_offline(False)
+    collector.wait_for("a")
+    collector.wait_for("b")
+    assert len(collector.sent("a")) == len(collector.sent("b")) == 1
+
+
+def test_leaving_at_once_loses_nothing(tab: Page, site: Site, collector: Collector) -> None:
+    site.pages["/plain"] = "<p>No snippet"
+    tab.goto(f"{site.url}/a")
+    collector.wait_for("pageview")
+    tab.evaluate("trackr.track('out', {to: 'shop'}); location.href = '/plain'")
+    [event] = collector.wait_for("out")
+    collector.wait_for("engagement")
+    assert event["url"] == f"{site.url}/a"
+
+
+def test_a_page_that_never_got_its_answer(tab: Page, site: Site, collector: Collector) -> None:
+    collector.hold()
+    tab.goto(f"{site.url}/a")
+    wait_until_sent(collector, "pageview")
+    tab.goto(f"{site.url}/b")
+    wait_until_sent(collector, "pageview", 3)
+    collector.release()
+    first, again = (e for e in collector.sent("pageview") if e["url"].endswith("/a"))
+    assert first == again  # the collector knows it by its id
+    assert len(collector.accepted("pageview")) == 2
+    tab.wait_for_function(f"{QUEUE} === 0")
+
+
+def test_two_tabs_send_nothing_twice(
+    visitor: BrowserContext, site: Site, collector: Collector
+) -> None:
+    collector.hold()
+    tabs = [visitor.new_page(), visitor.new_page()]
+    for tab in tabs:
+        tab.goto(site.url)
+        tab.evaluate("for (let n = 0; n < 80; n++) trackr.track('n', {n})")
+    collector.release()
+    collector.wait_for("n", 160)
+    collector.wait_for("pageview", 2)
+    sent = ids(collector.sent())
+    assert len(sent) == len(set(sent)) == 162
+    assert max(len(request.events) for request in collector.batches) == 50
+    for tab in tabs:
+        tab.wait_for_function(f"{QUEUE} === 0")
+
+
+def test_big_events_go_in_small_requests(tab: Page, site: Site, collector: Collector) -> None:
+    tab.goto(site.url)
+    collector.wait_for("pageview")
+    tab.evaluate("""() => {
+        const text = '€'.repeat(6000);
+        for (let n = 0; n < 8; n++) trackr.track('big', {text});
+        trackr.track('huge', {text: text.repeat(5)});
+    }""")
+    collector.wait_for("big", 8)
+    collector.wait_for("huge")
+    sizes = [int(r.headers["content-length"]) for r in collector.batches if len(r.events) > 1]
+    assert max(sizes) < 62_000
+
+
+def test_the_queue_is_bounded(tab: Page, site: Site, collector: Collector) -> None:
+    collector.answer_with(503)
+    tab.goto(site.url)
+    wait_until_sent(collector, "pageview")
+    tab.evaluate("for (let n = 0; n < 230; n++) trackr.track('n' + n)")
+    assert tab.evaluate(QUEUE) == 200
+    collector.recover()
+    tab.goto(site.url)
+    collector.wait_for("n229")
+    assert collector.accepted("n0") == []  # the oldest went
+
+
+def test_what_is_older_than_a_week_is_dropped(
+    tab: Page, site: Site, collector: Collector, sentinel: Callable[[], None]
+) -> None:
+    tab.goto(site.url)
+    collector.wait_for("pageview")
+    tab.evaluate(
+        """key => {
+        for (const days of [6, 8]) {
+            const time = Date.now() - days * 864e5;
+            const event = {name: 'days' + days, event_id: 'x', time, url: location.href};
+            localStorage.setItem(`trackr_${key}_${time}_x`, JSON.stringify(event));
+        }
+        localStorage.setItem(`trackr_${key}_9999999999999_y`, 'not json');
+    }""",
+        KEY,
+    )
+    sentinel()
+    collector.wait_for("days6")
+    assert collector.sent("days8") == []
+    tab.wait_for_function(f"{QUEUE} === 0")
+
+
+def test_without_storage_events_wait_in_memory(tab: Page, site: Site, collector: Collector) -> None:
+    forbid = """<script>for (const name of ['localStorage', 'sessionStorage'])
+      Object.defineProperty(window, name, {get() { throw new DOMException('no', 'SecurityError') }})
+    </script>"""
+    site.html = page(forbid + modern(collector, 'data-track-tabs="false"'))
+    collector.answer_with(503, times=1)
+    tab.goto(site.url)
+    tab.evaluate("trackr.track('a')")
+    [event] = collector.wait_for("pageview")
+    collector.wait_for("a")
+    assert ids(collector.sent("pageview")) == [event["event_id"]] * 2
+
+
+def test_without_cookies_the_page_keeps_its_ids(
+    tab: Page, site: Site, collector: Collector
+) -> None:
+    forbid = """<script>Object.defineProperty(document, 'cookie', {
+      get() { throw new DOMException('no', 'SecurityError') },
+      set() { throw new DOMException('no', 'SecurityError') }})</script>"""
+    site.html = page(forbid + modern(collector))
+    tab.goto(site.url)
+    tab.evaluate("trackr.loginUser('u'); trackr.track('a')")
+    [view] = collector.wait_for("pageview")
+    [event] = collector.wait_for("a")
+    assert event["visitor"] == view["visitor"]
+    assert event["user"] == "u"
