@@ -109,8 +109,24 @@ _ALIASES: Final[Mapping[str, str]] = {
 # A tag "free", "orange" or "inbox" means something else than the engine of that name, so only
 # these go by name; the others, and the sites in _WORDS, must be tagged with their host.
 _NAMED_ENGINES: Final = frozenset(
-    "Google Bing Yahoo DuckDuckGo Baidu Yandex Ecosia Qwant Startpage Brave Kagi Naver Seznam"
-    " Sogou AOL Mojeek".split()
+    (
+        "Google",
+        "Bing",
+        "Yahoo",
+        "DuckDuckGo",
+        "Baidu",
+        "Yandex",
+        "Ecosia",
+        "Qwant",
+        "Startpage",
+        "Brave",
+        "Kagi",
+        "Naver",
+        "Seznam",
+        "Sogou",
+        "AOL",
+        "Mojeek",
+    )
 )
 _WORDS: Final = frozenset(("you", "pi", "line", "tagged", "multiply"))
 # Subdomains under which a search engine still searches; mail. or docs. are other things.
