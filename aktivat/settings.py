@@ -259,7 +259,7 @@ REST_FRAMEWORK = {
         "properties.authentication.ApiKeyAuthentication",
         "properties.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["properties.access.DoorPermission"],
+    "DEFAULT_PERMISSION_CLASSES": ["properties.permission.DoorPermission"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

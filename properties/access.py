@@ -16,11 +16,10 @@ from functools import cached_property, wraps
 from typing import Any, ClassVar
 
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from rest_framework.exceptions import NotAuthenticated
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -236,15 +235,6 @@ def public(view: View) -> View:
     """A route that asks for no right: sign-up, health, collecting, documentation."""
     view.access = Access("public")  # type: ignore[attr-defined]
     return view
-
-
-class DoorPermission(BasePermission):
-    """REST framework's default permission: refuses every view that does not name its access."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        if not isinstance(view, DoorView | SignedInView):
-            raise ImproperlyConfigured(f"{type(view).__name__} does not pass THE DOOR.")
-        return actor_of(request) is not None
 
 
 class SignedInView(APIView):
