@@ -25,9 +25,8 @@ _NAMES = {
 }
 _ELEMENT = ("event", "label", "position", "type")  # never _value or _char
 _KNOWN_PREFIXES = ("config_", "args_", "trackr_", "props_")
-_KNOWN = frozenset(
-    ["hostname", "path", "hash", "event_id", "url", "referrer", "title", "time", "language", "state", "next_ms"]
-)
+_KNOWN = {"hostname", "path", "hash", "event_id", "url", "referrer", "title", "time"}
+_KNOWN |= {"language", "state", "next_ms"}
 
 
 @dataclass(frozen=True, slots=True)
