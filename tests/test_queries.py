@@ -1,0 +1,481 @@
+"""Every number three ways: rollups and bitmaps, raw events in SQL, and a loop in Python."""
+
+import random
+from collections import defaultdict
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.history import Happening, at, new_place, roll_up, visits, write
+
+NOW = at("2026-04-15T10:20")
+ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe"]
+PAGES = ["/", "/a", "/b", "/ö", ""]
+SOURCES = ["Direct", "Google", "news"]
+
+
+# -- the loop ----------------------------------------------------------------------------------
+
+
+def naive(history, question, within):
+    """(groups, total) of base numbers: the definitions, spelt out without any cleverness."""
+    history = [
+        event
+        for event in history
+        if question.bots == "include" or event.bot == (question.bots == "only")
+    ]
+    pairs = [(event, visit) for visit in visits(history) for event in visit.events]
+    whole = SimpleNamespace(**{**vars(question), "dimensions": ()})
+    return (
+        _count(pairs, question, within) if question.dimensions else {},
+        _count(pairs, whole, within).get((), {}),
+    )
+
+
+def _count(pairs, question, within):
+    from reports import metrics
+    from reports.filters import leaves, parse
+
+    tree = parse(question.filters) if question.filters else None
+    spans = _spans(question, within)
+    inside = [(event, visit) for event, visit in pairs if event.time in within.span]
+    matched = [pair for pair in inside if _holds(tree, *pair, inside)]
+    scopes = {leaf.scope for leaf in leaves(tree)} if tree else set()
+    scopes |= {d.scope for name in question.dimensions if (d := metrics.find_dimension(name))}
+    if "event" in scopes:
+        sessions = matched
+    else:
+        sessions = [
+            (visit.first, visit) for _, visit in inside if _holds(tree, None, visit, inside)
+        ]
+    people, sums, counted = defaultdict(set), defaultdict(lambda: defaultdict(int)), set()
+    for event, visit in matched:
+        key = _key(question, spans, event, visit, event.time)
+        people[key].add(event.visitor)
+        sums[key]["events"] += 1
+        sums[key]["pageviews"] += event.name == "pageview"
+    for event, visit in sessions:
+        key = _key(question, spans, event, visit, visit.started_at)
+        if visit.started_at not in within.span or (key, visit.visitor, visit.started_at) in counted:
+            continue
+        counted.add((key, visit.visitor, visit.started_at))
+        sums[key]["sessions"] += 1
+        sums[key]["bounces"] += visit.bounced
+        sums[key]["session_pageviews"] += len(visit.pages)
+        sums[key]["engaged_ms"] += visit.engaged_ms
+        sums[key]["duration_ms"] += int((visit.ended_at - visit.started_at).total_seconds() * 1000)
+    for key, several in people.items():
+        sums[key]["visitors"] = len(several)
+    return {key: dict(found) for key, found in sums.items() if key is not None}
+
+
+def _spans(question, within):
+    from properties import periods
+
+    kinds = [d.removeprefix("time:") for d in question.dimensions if d.startswith("time:")]
+    return list(periods.spans(kinds[0], within.span, within.tz)) if kinds else []
+
+
+def _key(question, spans, event, visit, moment):
+    from reports import metrics
+
+    key = []
+    for name in question.dimensions:
+        if name.startswith("time:"):
+            key.append(next(i for i, span in enumerate(spans, 1) if moment in span))
+            continue
+        value = _value(name, event, visit)
+        if value == "" and not metrics.find_dimension(name).blank:
+            return None
+        key.append(value)
+    return tuple(key)
+
+
+def _value(name, event, visit):
+    from reports import metrics
+
+    if name == "event":
+        return event.name
+    if name.startswith("props:"):
+        return str((event.props or {}).get(name.removeprefix("props:"), ""))
+    bound_to = event if metrics.DIMENSIONS[name].scope == "event" else visit
+    return bound_to.text(name)
+
+
+def _holds(node, event, visit, inside):
+    if node is None:
+        return True
+    if hasattr(node, "parts"):
+        parts = [_holds(part, event, visit, inside) for part in node.parts]
+        return {"and": all(parts), "or": any(parts), "not": not parts[0]}[node.joint]
+    if node.operator == "has_done":
+        return any(
+            other.visitor == visit.visitor and _value(node.dimension, other, v) in node.values
+            for other, v in inside
+        )
+    value = _value(node.dimension, event, visit)
+    if node.operator == "contains":
+        return any(part in value for part in node.values)
+    return (value in node.values) == (node.operator == "is")
+
+
+def expected_rows(question, within, groups):
+    """What the answer must show, from the loop's groups."""
+    from properties import periods
+    from reports.metrics import METRICS
+
+    spans = _spans(question, within)
+    kind = question.interval
+    if question.is_series:
+        groups = {(i,): groups.get((i,), {}) for i in range(1, len(spans) + 1)}
+    rows = []
+    for key, numbers in groups.items():
+        row = {
+            name: periods.label(kind, spans[part - 1].start, within.tz)
+            if name.startswith("time:")
+            else part
+            for name, part in zip(question.dimensions, key, strict=True)
+        }
+        if question.is_series or any(numbers.get(need) for need in question.needs):
+            rows.append(row | {name: METRICS[name].value(numbers) for name in question.metrics})
+    return rows
+
+
+# -- histories and questions by chance -----------------------------------------------------------
+
+
+@st.composite
+def histories(draw):
+    """A few visitors over some days around a change of clocks, so that everything overlaps."""
+    dice = random.Random(draw(st.integers(0, 2**32)))
+    base = draw(
+        st.sampled_from([at("2026-03-28T20:00"), at("2026-04-03T22:00"), at("2026-03-07T20:00")])
+    )
+    history = []
+    for visitor in range(1, dice.randint(2, 7)):
+        is_bot = dice.random() < 0.15
+        for _ in range(dice.randint(1, 4)):
+            moment = base + timedelta(minutes=dice.randint(0, 3 * 24 * 60))
+            source = dice.choice(SOURCES)
+            texts = {"country": dice.choice(["DE", "FR", ""]), "campaign": dice.choice(["may", ""])}
+            for _ in range(dice.randint(1, 4)):
+                moment += timedelta(milliseconds=dice.randint(1, 40 * 60 * 1000))
+                history.append(
+                    Happening(
+                        moment,
+                        -visitor if is_bot else visitor,
+                        dice.choice(["pageview", "pageview", "engagement", "signup"]),
+                        dice.choice(PAGES),
+                        source,
+                        bot=is_bot,
+                        engaged_ms=dice.choice([None, 3000, 12000]),
+                        props=dice.choice([None, {"plan": "pro"}, {"plan": "free"}]),
+                        texts=texts,
+                    )
+                )
+    return base, history
+
+
+LEAVES = st.sampled_from(
+    [
+        ["is", "page", ["/a", "/b"]],
+        ["is", "event", ["signup"]],
+        ["is_not", "page", ["/"]],
+        ["contains", "page", ["ö", "b"]],
+        ["is", "source", ["Google"]],
+        ["is_not", "country", ["DE"]],
+        ["is", "campaign", ["may"]],
+        ["is", "props:plan", ["pro"]],
+        ["is_not", "props:plan", ["pro"]],
+        ["has_done", "event", ["signup"]],
+        ["has_done", "page", ["/a"]],
+    ]
+)
+FILTERS = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.tuples(st.sampled_from(["and", "or"]), inner, inner).map(list),
+        inner.map(lambda node: ["not", node]),
+    ),
+    max_leaves=3,
+)
+METRIC_NAMES = [
+    "visitors", "sessions", "pageviews", "events", "bounce_rate", "engaged_time",
+    "engaged_total", "visit_duration", "views_per_session",
+]  # fmt: skip
+SPLITS = [
+    "page", "event", "source", "country", "campaign", "entry_page", "props:plan",
+    "time:hour", "time:day", "time:week", "time:month",
+]  # fmt: skip
+
+
+@st.composite
+def bodies(draw, base):
+    dimensions = draw(st.lists(st.sampled_from(SPLITS), max_size=2, unique=True))
+    if sum(name.startswith("time:") for name in dimensions) > 1:
+        dimensions = dimensions[:1]
+    asked = draw(st.lists(st.sampled_from(METRIC_NAMES), min_size=1, max_size=4, unique=True))
+    first = base + timedelta(
+        hours=draw(st.integers(-5, 30)), minutes=draw(st.sampled_from([0, 0, 7]))
+    )
+    last = first + timedelta(hours=draw(st.integers(1, 60)))
+    days = {"from": f"{base:%Y-%m-%d}", "to": f"{base + timedelta(days=2):%Y-%m-%d}"}
+    body = {
+        "metrics": asked,
+        "dimensions": dimensions,
+        "range": draw(st.sampled_from([days, days, {"from": _iso(first), "to": _iso(last)}])),
+        "bots": draw(st.sampled_from(["exclude"] * 4 + ["include", "only"])),
+        "limit": draw(st.sampled_from([1, 2, 3, 1000])),
+    }
+    if draw(st.booleans()):
+        body["filters"] = draw(FILTERS)
+    if draw(st.booleans()):
+        ways = st.sampled_from(["asc", "desc"])
+        names = draw(st.lists(st.sampled_from([*asked, *dimensions]), max_size=2, unique=True))
+        body["order_by"] = [[name, draw(ways)] for name in names]
+    return body
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+@given(data=st.data())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+def test_rollups_raw_events_and_a_loop_agree(data):
+    from accounts.tenancy import tenant
+    from reports import queries, raw, rolled
+
+    base, history = data.draw(histories())
+    place = new_place(data.draw(st.sampled_from(ZONES)))
+    write(place, history)
+    roll_up(place, history)
+    for _ in range(8):
+        body = data.draw(bodies(base))
+        question = queries.parse_question(place, body, NOW)
+        groups, total = naive(history, question, question.range)
+        wanted = expected_rows(question, question.range, groups)
+        with tenant(place.account_id):
+            answer = queries.ask(place, question, NOW)
+            by_raw = raw.count(place, question, question.range)
+            by_rollup = None
+            if rolled.can_answer(question, question.range):
+                by_rollup = rolled.count(place, question, question.range)
+        _check_rows(answer.rows, wanted, question)
+        for found in filter(None, (by_raw, by_rollup)):
+            assert {n: found.total.get(n, 0) for n in question.needs} == {
+                n: total.get(n, 0) for n in question.needs
+            }
+            assert queries._rows(question, found, question.range) == answer.rows
+
+
+def _check_rows(rows, wanted, question):
+    """The same rows, in the order asked for, cut at the limit."""
+    if question.is_series:
+        assert sorted(map(str, rows)) == sorted(map(str, wanted))
+        return
+    assert len(rows) == min(len(wanted), question.limit)
+    assert all(row in wanted for row in rows)
+    name, way = question.order[0]
+    if not name.startswith("time:"):
+        ranked = [row[name] for row in wanted if row[name] is not None]
+        ranked.sort(reverse=way == "desc")
+        shown = [row[name] for row in rows if row[name] is not None]
+        assert shown == ranked[: len(shown)]
+
+
+# -- the routes ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def asked(place, body, now=NOW):
+    from accounts.tenancy import tenant
+    from reports import queries
+
+    with tenant(place.account_id):
+        yield queries.ask(place, queries.parse_question(place, body, now), now)
+
+
+def ask(place, now=NOW, **body):
+    with asked(place, body, now) as answer:
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("body", "route"),
+    [
+        ({"metrics": METRIC_NAMES}, "rolled"),
+        ({"metrics": ["visitors", "pageviews"], "dimensions": ["page"]}, "rolled"),
+        ({"metrics": ["visitors", "sessions"], "dimensions": ["source", "time:day"]}, "rolled"),
+        ({"metrics": ["visitors"], "dimensions": ["time:hour"], "range": "24h"}, "rolled"),
+        ({"metrics": ["events"], "filters": ["is", "event", ["signup"]]}, "rolled"),
+        ({"metrics": ["sessions"], "dimensions": ["page"]}, "raw"),
+        ({"metrics": ["pageviews"], "dimensions": ["source"]}, "raw"),
+        ({"metrics": ["visitors"], "dimensions": ["page", "source"]}, "raw"),
+        ({"metrics": ["visitors"], "dimensions": ["hostname"]}, "raw"),
+        ({"metrics": ["visitors"], "bots": "include"}, "raw"),
+        ({"metrics": ["visitors"], "dimensions": ["time:minute"], "range": "30m"}, "raw"),
+        ({"metrics": ["visitors"], "range": "30m"}, "raw"),
+        ({"metrics": ["visitors"], "filters": ["is_not", "page", ["/"]]}, "raw"),
+        ({"metrics": ["visitors"], "filters": ["is", "campaign", [""]]}, "raw"),
+    ],
+)
+def test_what_rollups_hold_is_read_from_them(body, route):
+    assert ask(new_place(), **body).meta["route"] == route
+
+
+def test_nothing_is_zero_and_a_mean_over_nothing_is_none():
+    answer = ask(
+        new_place(), metrics=["visitors", "bounce_rate"], dimensions=["time:day"], range="7d"
+    )
+    assert answer.totals == {"visitors": 0, "bounce_rate": None}
+    assert len(answer.rows) == 7
+    assert answer.rows[0] == {"time:day": "2026-04-09", "visitors": 0, "bounce_rate": None}
+
+
+def test_a_value_beyond_the_most_frequent_ones_is_looked_up_in_raw_events():
+    from reports.models import Rollup
+
+    place = new_place()
+    history = [
+        Happening(at("2026-04-14T12:00"), 1, page="/rare"),
+        Happening(at("2026-04-14T12:01"), 2),
+    ]
+    write(place, history)
+    roll_up(place, history)
+    rows = Rollup.objects.using("worker").filter(property_id=place.pk, dimension="page")
+    rows.filter(value="/rare").update(value="(other)")
+    question = {"metrics": ["pageviews"], "range": "2026-04-14"}
+    filtered = ask(place, **question, filters=["is", "page", ["/rare"]])
+    assert (filtered.totals["pageviews"], filtered.meta["route"]) == (1, "raw")
+    by_page = ask(place, **question, dimensions=["page"])
+    assert [row["page"] for row in by_page.rows] == ["(other)", "/"]
+    assert by_page.meta["exact"] is False
+    assert ask(place, **question).meta["exact"] is True
+
+
+def test_the_most_visited_pages_are_found_without_reading_all_bitmaps():
+    place = new_place()
+    history = [
+        Happening(
+            at("2026-04-14T12:00") + timedelta(seconds=n), 1 + n % (page + 1), page=f"/{page}"
+        )
+        for page in range(250)
+        for n in range(page + 1)
+        if page < 3 or page > 245
+    ]
+    history += [Happening(at("2026-04-14T13:00"), 1, page=f"/rare/{page}") for page in range(400)]
+    write(place, history)
+    roll_up(place, history)
+    answer = ask(place, metrics=["visitors"], dimensions=["page"], range="2026-04-14", limit=3)
+    assert answer.rows == [
+        {"page": "/249", "visitors": 250},
+        {"page": "/248", "visitors": 249},
+        {"page": "/247", "visitors": 248},
+    ]
+
+
+def test_comparing_gives_totals_and_periods_beside_periods():
+    place = new_place("Europe/Berlin")
+    history = [Happening(at("2026-04-10T12:00"), 1), Happening(at("2026-04-13T12:00"), 1)]
+    history += [Happening(at("2026-04-14T12:00"), 2)]
+    write(place, history)
+    roll_up(place, history)
+    answer = ask(
+        place,
+        metrics=["visitors"],
+        dimensions=["time:day"],
+        range={"from": "2026-04-12", "to": "2026-04-14"},
+        compare="previous",
+    )
+    assert [row["visitors"] for row in answer.rows] == [0, 1, 1]
+    assert answer.totals == {"visitors": 2}
+    assert answer.compared == {
+        "from": "2026-04-09T00:00:00+02:00",
+        "to": "2026-04-12T00:00:00+02:00",
+        "totals": {"visitors": 1},
+        "rows": [
+            {"time:day": "2026-04-09", "visitors": 0},
+            {"time:day": "2026-04-10", "visitors": 1},
+            {"time:day": "2026-04-11", "visitors": 0},
+        ],
+    }
+
+
+def test_meta_says_of_which_time_and_how_complete():
+    answer = ask(
+        new_place("Europe/Berlin"), metrics=["visitors"], dimensions=["time:day"], range="week"
+    )
+    assert answer.meta["timezone"] == "Europe/Berlin"
+    assert answer.meta["from"] == "2026-04-13T00:00:00+02:00"
+    assert answer.meta["to"] == "2026-04-20T00:00:00+02:00"
+    assert answer.meta["interval"] == "day"
+    assert answer.meta["open_from"] == "2026-04-15"
+    assert answer.meta["starts"][1] == "2026-04-14T00:00:00+02:00"
+    assert answer.meta["complete_until"] == "2026-04-15T12:20:00+02:00"
+    assert set(answer.meta["definitions"]) == {"visitors"}
+
+
+def test_a_session_over_midnight_counts_where_it_starts_and_its_visitor_on_both_days():
+    place = new_place()
+    history = [
+        Happening(at("2026-04-13T23:50"), 1),
+        Happening(at("2026-04-14T00:10"), 1, page="/a"),
+    ]
+    write(place, history)
+    roll_up(place, history)
+    days = {"from": "2026-04-13", "to": "2026-04-14"}
+    answer = ask(place, metrics=["visitors", "sessions"], dimensions=["time:day"], range=days)
+    assert [(row["visitors"], row["sessions"]) for row in answer.rows] == [(1, 1), (1, 0)]
+    assert answer.totals == {"visitors": 1, "sessions": 1}
+    # Filtered by an event of the second day, the session still counts where it starts.
+    answer = ask(
+        place, metrics=["sessions"], dimensions=["time:day"], range=days,
+        filters=["is", "page", ["/a"]],
+    )  # fmt: skip
+    assert [row["sessions"] for row in answer.rows] == [1, 0]
+
+
+def test_plain_filters_hold_together_on_one_event():
+    place = new_place()
+    write(
+        place,
+        [
+            Happening(at("2026-04-14T12:00"), 1, "signup", "/a"),
+            Happening(at("2026-04-14T12:01"), 1, "pageview", "/b"),
+        ],
+    )
+    both = ["and", ["is", "event", ["signup"]], ["is", "page", ["/b"]]]
+    done = ["and", ["has_done", "event", ["signup"]], ["is", "page", ["/b"]]]
+    question = {"metrics": ["visitors", "sessions", "events"], "range": "2026-04-14"}
+    assert ask(place, **question, filters=both).totals == {
+        "visitors": 0,
+        "sessions": 0,
+        "events": 0,
+    }
+    assert ask(place, **question, filters=done).totals == {
+        "visitors": 1,
+        "sessions": 1,
+        "events": 1,
+    }
+
+
+def test_a_tenant_sees_nothing_of_another_even_when_asked_by_mistake():
+    from accounts.tenancy import tenant
+    from reports import queries
+
+    place, stranger = new_place(), new_place()
+    write(place, [Happening(at("2026-04-14T12:00"), 1)])
+    question = queries.parse_question(
+        place, {"metrics": ["visitors"], "range": "2026-04-14", "bots": "include"}, NOW
+    )
+    with tenant(stranger.account_id):
+        assert queries.ask(place, question, NOW).totals == {"visitors": 0}
+    with tenant(place.account_id):
+        assert queries.ask(place, question, NOW).totals == {"visitors": 1}
