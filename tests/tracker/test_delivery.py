@@ -97,6 +97,17 @@ def test_back_off_grows_and_is_bounded(
     assert waits[4] > waits[0]
     assert max(waits) <= 320_000
 
+    collector.recover()
+    tab.clock.run_for(320_000)
+    collector.wait_for("pageview")
+    tab.wait_for_function(f"{QUEUE} === 0")
+    collector.answer_with(503, times=1)  # an answer in between: the back-off begins anew
+    tab.evaluate("trackr.track('a')")
+    wait_until_sent(collector, "a")
+    tab.evaluate("fetch('/').then(() => 0)")
+    tab.clock.run_for(1_000)
+    collector.wait_for("a")
+
 
 def test_kept_from_page_to_page(tab: Page, site: Site, collector: Collector) -> None:
     collector.answer_with(503)
@@ -135,6 +146,15 @@ def test_leaving_at_once_loses_nothing(tab: Page, site: Site, collector: Collect
     [event] = collector.wait_for("out")
     collector.wait_for("engagement")
     assert event["url"] == f"{site.url}/a"
+
+
+def test_leaving_sends_by_itself(tab: Page, site: Site, collector: Collector) -> None:
+    site.pages["/plain"] = "<p>No snippet"
+    tab.goto(f"{site.url}/a")
+    collector.wait_for("pageview")
+    tab.wait_for_function(f"{QUEUE} === 0")  # nothing is under way that could take it along
+    tab.goto(f"{site.url}/plain")
+    collector.wait_for("engagement")
 
 
 def test_a_page_that_never_got_its_answer(tab: Page, site: Site, collector: Collector) -> None:

@@ -27,6 +27,19 @@ def test_the_clock_runs_five_seconds_after_an_interaction(
     assert event["scroll"] == 100  # a page that fits the window was seen whole
 
 
+def test_a_sleeping_computer_is_not_engaged(
+    tab: Page, site: Site, collector: Collector, stopped: None
+) -> None:
+    tab.goto(site.url)
+    collector.wait_for("pageview")
+    tab.clock.fast_forward(60_000)  # no timer ran in between
+    tab.mouse.move(10, 10)
+    tab.clock.run_for(1_000)
+    tab.evaluate("blurred()")
+    collector.wait_for("engagement")
+    assert spans(collector) == [6_000]
+
+
 def test_blurred_hidden_and_short_times_do_not_count(
     tab: Page,
     site: Site,
