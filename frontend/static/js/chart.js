@@ -1,0 +1,195 @@
+// Draws the curve in #chart from the JSON in #curve (reports/pages.py `curve`) with uPlot: the
+// period before as a thin line behind, what is not complete yet dashed. Colours are read from the
+// page's custom properties and read again when the theme changes. Texts are set as text only.
+// Offers window.aktivatChart.draw() to report.js, which calls it after #report was swapped.
+(() => {
+  const HEIGHT = 220;
+  const TICK_WIDTH = 72; // px that one label of the time axis needs
+  const DASHES = [4, 4];
+  let plot = null;
+  let watcher = null;
+
+  function draw() {
+    const place = document.getElementById("chart");
+    const source = document.getElementById("curve");
+    clear();
+    if (!place || !source || !window.uPlot) return;
+    const curve = JSON.parse(source.textContent);
+    const readout = makeReadout();
+    place.replaceChildren(readout);
+    plot = new uPlot(options(place, curve, readout), columns(curve), place);
+    place.onkeydown = (event) => stepWithKeys(event, curve);
+    place.onblur = () => plot?.setCursor({ left: -10, top: -10 });
+    watcher = new ResizeObserver(() => plot?.setSize({ width: place.clientWidth, height: HEIGHT }));
+    watcher.observe(place);
+  }
+
+  function clear() {
+    watcher?.disconnect();
+    plot?.destroy();
+    plot = watcher = null;
+  }
+
+  function redraw() {
+    const curve = document.getElementById("curve");
+    if (plot && curve) draw();
+  }
+
+  // x is the number of the period: labels come from the server, in the property's zone.
+  function columns(curve) {
+    const open = curve.openFrom ?? curve.values.length;
+    const closed = curve.values.map((value, at) => (at < open ? value : null));
+    // The dashed line starts at the last complete point, so that the two meet.
+    const dashed = curve.values.map((value, at) => (at >= open - 1 ? value : null));
+    const past = curve.before.length ? curve.before : curve.values.map(() => null);
+    return [curve.values.map((_, at) => at), past, closed, dashed];
+  }
+
+  function options(place, curve, readout) {
+    const colour = coloursOf(place);
+    const points = { show: curve.values.length < 3 }; // one or two dots are no line
+    return {
+      width: place.clientWidth,
+      height: HEIGHT,
+      padding: [12, 12, 0, 0],
+      legend: { show: false },
+      cursor: {
+        y: false,
+        drag: { x: false, y: false },
+        points: { size: 7, fill: colour.accent, stroke: colour.surface },
+      },
+      scales: {
+        x: { time: false, range: () => [0, Math.max(1, curve.values.length - 1)] },
+        y: { range: (_, __, highest) => [0, ceiling(highest, curve.unit)] },
+      },
+      axes: [timeAxis(curve, colour), valueAxis(curve, colour)],
+      series: [
+        {},
+        { stroke: colour.past, width: 1, points: { show: false } },
+        { stroke: colour.accent, width: 2, fill: colour.fill, points },
+        { stroke: colour.accent, width: 2, dash: DASHES, points },
+      ],
+      hooks: { setCursor: [(self) => readAt(self, curve, readout)] },
+    };
+  }
+
+  function coloursOf(place) {
+    const style = getComputedStyle(place);
+    const of = (name) => style.getPropertyValue(name).trim();
+    return {
+      accent: of("--accent"),
+      fill: of("--accent-soft"),
+      past: of("--line-strong"),
+      line: of("--line"),
+      text: of("--muted"),
+      surface: of("--surface"),
+      font: `12px ${of("--font")}`,
+    };
+  }
+
+  function timeAxis(curve, colour) {
+    return {
+      stroke: colour.text,
+      font: colour.font,
+      grid: { show: false },
+      ticks: { stroke: colour.line, width: 1, size: 4 },
+      size: 32,
+      splits: (self) => {
+        const most = Math.max(1, Math.floor(self.bbox.width / devicePixelRatio / TICK_WIDTH));
+        const step = Math.max(1, Math.ceil(curve.ticks.length / most));
+        return curve.ticks.map((_, at) => at).filter((at) => at % step === 0);
+      },
+      values: (_, splits) => splits.map((at) => curve.ticks[at] ?? ""),
+    };
+  }
+
+  function valueAxis(curve, colour) {
+    return {
+      stroke: colour.text,
+      font: colour.font,
+      grid: { stroke: colour.line, width: 1 },
+      ticks: { show: false },
+      size: 56,
+      splits: (_, __, lowest, highest) => [0, 1, 2, 3, 4].map((part) => (highest * part) / 4),
+      values: (_, splits) => splits.map((value) => short(value, curve.unit)),
+    };
+  }
+
+  // The top of the axis: a round number whose quarters are round, too.
+  function ceiling(highest, unit) {
+    if (unit === "rate") return highest > 0.5 ? 1 : highest > 0.2 ? 0.5 : 0.2;
+    if (!highest) return unit === "count" ? 4 : 60_000;
+    if (unit === "duration_ms") return roundSeconds(highest / 1000) * 1000;
+    const size = 10 ** Math.floor(Math.log10(highest));
+    const step = [1, 2, 4, 6, 8, 10].find((each) => each * size >= highest) * size;
+    return Math.max(4, step);
+  }
+
+  function roundSeconds(seconds) {
+    const sizes = [4, 8, 20, 40, 60, 120, 240, 480, 1200, 2400, 3600, 7200, 14400];
+    return sizes.find((each) => each >= seconds) ?? Math.ceil(seconds / 14400) * 14400;
+  }
+
+  function short(value, unit) {
+    if (unit === "rate") return `${Math.round(value * 100)} %`;
+    if (unit === "duration_ms") return duration(value / 1000);
+    if (value >= 1e6) return `${+(value / 1e6).toFixed(2)}M`;
+    if (value >= 1e4) return `${+(value / 1e3).toFixed(1)}k`;
+    return (+value.toFixed(2)).toLocaleString("en");
+  }
+
+  function duration(seconds) {
+    if (seconds < 60) return `${Math.round(seconds)}s`;
+    if (seconds < 3600) return seconds % 60 ? `${Math.floor(seconds / 60)}m ${Math.round(seconds % 60)}s` : `${seconds / 60}m`;
+    return seconds % 3600 ? `${Math.floor(seconds / 3600)}h ${Math.round((seconds % 3600) / 60)}m` : `${seconds / 3600}h`;
+  }
+
+  // -- reading a point: with the mouse, a finger or the arrow keys --------------------------------
+
+  function makeReadout() {
+    const readout = document.createElement("div");
+    readout.className = "readout";
+    readout.hidden = true;
+    readout.setAttribute("role", "status");
+    return readout;
+  }
+
+  function readAt(self, curve, readout) {
+    const at = self.cursor.idx;
+    const isOff = at == null || self.cursor.left < 0;
+    readout.hidden = isOff;
+    if (isOff) return;
+    const lines = [line("readout-name", curve.names[at]), line("readout-value", curve.texts[at])];
+    if (curve.before.length) {
+      lines.push(line("readout-past", `${curve.beforeTexts[at]} on ${curve.beforeNames[at]}`));
+    }
+    readout.replaceChildren(...lines);
+    const axis = self.over.offsetLeft;
+    const room = self.root.clientWidth - readout.offsetWidth;
+    const wanted = axis + self.cursor.left + 12;
+    const fits = wanted <= room;
+    readout.style.left = `${fits ? wanted : Math.max(0, wanted - readout.offsetWidth - 24)}px`;
+  }
+
+  function line(name, text) {
+    const element = document.createElement("div");
+    element.className = name;
+    element.textContent = text;
+    return element;
+  }
+
+  function stepWithKeys(event, curve) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || !plot) return;
+    event.preventDefault();
+    const last = curve.values.length - 1;
+    const isOff = plot.cursor.idx == null || plot.cursor.left < 0;
+    const at = isOff ? last : Math.min(last, Math.max(0, plot.cursor.idx + by));
+    plot.setCursor({ left: plot.valToPos(at, "x"), top: 10 });
+  }
+
+  document.addEventListener("DOMContentLoaded", draw);
+  document.addEventListener("themechange", redraw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  window.aktivatChart = { draw };
+})();

@@ -1,0 +1,46 @@
+// What htmx needs to know about report pages. Without this file, and without htmx, every link and
+// form is a plain page load; with it, #report is swapped in place and the address bar follows.
+(() => {
+  // The back button asks the server: old numbers are not kept in the browser's storage.
+  htmx.config.historyCacheSize = 0;
+  htmx.config.refreshOnHistoryMiss = true;
+  htmx.config.scrollIntoViewOnBoost = false;
+
+  const isLive = (event) => event.detail.elt?.id === "now";
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    // Nobody looks at a hidden tab: do not ask for it.
+    if (isLive(event) && document.hidden) event.preventDefault();
+  });
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr } = event.detail;
+    if (isLive(event)) return;
+    if (!xhr.responseText.includes('id="report"')) {
+      // Signed out, or another kind of page: go there instead of showing it inside this one.
+      event.detail.shouldSwap = false;
+      location.assign(xhr.responseURL);
+    } else if (xhr.status === 400) {
+      event.detail.shouldSwap = true; // the page says what is wrong and keeps what was typed
+      event.detail.isError = false;
+    }
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (isLive(event)) {
+      event.detail.elt.classList.remove("is-stale");
+      return;
+    }
+    window.aktivatChart.draw();
+    // What had the focus is gone: go on from the top of the report, without moving the page.
+    if (document.activeElement === document.body) {
+      document.getElementById("report")?.focus({ preventScroll: true });
+    }
+  });
+
+  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(failure, (event) => {
+      if (isLive(event)) event.detail.elt.classList.add("is-stale");
+    });
+  }
+})();

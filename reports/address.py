@@ -1,0 +1,254 @@
+"""The address bar holds the whole view: query string -> Address -> query string.
+
+Enters: a page's GET parameters, the property and now. Leaves: what the page asks about (range,
+comparison, interval, plotted metric, filters, tabs) and, by `Address.but(...)`, the link to any
+other view of it. Pure. reports/views.py reads it, reports/pages.py makes links of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+
+from properties.models import Property
+from properties.periods import KINDS, Kind, Range, RangeError, check_points, parse_range, zone
+from reports.formatting import name_of, visible
+from reports.metrics import DIMENSIONS, PROPS, Dimension, find_dimension
+from reports.queries import MOST_POINTS
+
+DEFAULT_RANGE = "28d"
+DEFAULT_METRIC = "visitors"
+OPERATORS = {"is": "is", "is_not": "is not", "contains": "contains"}
+MOST_FILTERS = 20
+LONGEST_VALUE = 2_000
+# A line of more points is a smear on any screen.
+READABLE_POINTS = 400
+_OFFERED: tuple[Kind, ...] = ("hour", "day", "week", "month")
+
+
+class AddressError(ValueError):
+    """An address that cannot be shown; `field` is the parameter, the message says what to do."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Filter:
+    """`page:is:/pricing`: a dimension, an operator and one value."""
+
+    dimension: str
+    operator: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Filter:
+        """The filter in `page:is:/pricing` or `props:plan:is:pro`; AddressError if it is none."""
+        of_props = PROPS if text.startswith(PROPS) else ""
+        name, _, rest = text.removeprefix(PROPS).partition(":")
+        dimension = of_props + name
+        operator, colon, value = rest.partition(":")
+        if find_dimension(dimension) is None:
+            raise AddressError(
+                f"There is no filter by {dimension[:40]!r}: choose one of {', '.join(DIMENSIONS)}.",
+                "filter",
+            )
+        if operator not in OPERATORS or not colon:
+            raise AddressError(
+                f"A filter is written {dimension}:is:value; "
+                f"instead of 'is' it may say {', '.join(list(OPERATORS)[1:])}.",
+                "filter",
+            )
+        if operator == "contains" and not value:
+            raise AddressError("Say what the filter should look for: its value is empty.", "filter")
+        if len(value) > LONGEST_VALUE or "\0" in value:  # Postgres keeps no NUL
+            raise AddressError(
+                f"No value is longer than {LONGEST_VALUE:,} letters or holds a NUL: shorten it.",
+                "filter",
+            )
+        return cls(dimension, operator, value)
+
+    @property
+    def text(self) -> str:
+        return f"{self.dimension}:{self.operator}:{self.value}"
+
+    @property
+    def of(self) -> Dimension:
+        found = find_dimension(self.dimension)
+        assert found is not None, f"{self.dimension!r} was parsed and is no dimension"
+        return found
+
+    @property
+    def label(self) -> str:
+        return f"{self.of.label} {OPERATORS[self.operator]}"
+
+    @property
+    def shown_value(self) -> str:
+        is_part = self.operator == "contains"
+        return visible(self.value) if is_part else name_of(self.dimension, self.value)
+
+    @property
+    def asked(self) -> list[Any]:
+        return [self.operator, self.dimension, [self.value]]
+
+
+@dataclass(frozen=True)
+class Address:
+    """One view of the report page. `interval` "" is the range's own; so is every default."""
+
+    range: Range
+    compares: bool = True
+    chosen_interval: Kind | None = None
+    metric: str = DEFAULT_METRIC
+    filters: tuple[Filter, ...] = ()
+    tabs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> Kind:
+        return self.chosen_interval or self.range.default_interval()
+
+    @cached_property
+    def intervals(self) -> list[Kind]:
+        """What the series can be cut into and still be read."""
+        fitting = [kind for kind in _OFFERED if 2 <= _points(self.range, kind) <= READABLE_POINTS]
+        return [kind for kind in KINDS if kind in {*fitting, self.interval}]
+
+    @property
+    def compared(self) -> Range | None:
+        """The range before; None if it is switched off or would begin before calendars do."""
+        if not self.compares:
+            return None
+        try:
+            return self.range.previous()
+        except (RangeError, ValueError, OverflowError):
+            return None
+
+    @property
+    def asked_filters(self) -> list[Any] | None:
+        if not self.filters:
+            return None
+        if len(self.filters) == 1:
+            return self.filters[0].asked
+        return ["and", *[each.asked for each in self.filters]]
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """Only what differs from the default, in a fixed order: equal views, equal addresses."""
+        pairs: list[tuple[str, str]] = []
+        if self.range.text != DEFAULT_RANGE:
+            pairs.append(("range", self.range.text))
+        if not self.compares:
+            pairs.append(("compare", "none"))
+        if self.chosen_interval:
+            pairs.append(("interval", self.chosen_interval))
+        if self.metric != DEFAULT_METRIC:
+            pairs.append(("metric", self.metric))
+        pairs += [("filter", each.text) for each in self.filters]
+        return pairs + sorted(self.tabs.items())
+
+    @property
+    def query(self) -> str:
+        """ "?range=7d&filter=page:is:/pricing", "?" for the default view."""
+        return self.query_of(self.parameters)
+
+    @staticmethod
+    def query_of(parameters: list[tuple[str, str]]) -> str:
+        return "?" + urlencode(parameters, safe="/:")
+
+    def but(self, **changes: Any) -> str:
+        """The query string of this view with something changed."""
+        return replace(self, **changes).query
+
+    def with_filter(self, dimension: str, value: str) -> str:
+        """The query string with a filter more; a value already asked for is not asked twice."""
+        added = Filter(dimension, "is", value)
+        return self.but(filters=tuple(dict.fromkeys((*self.filters, added))))
+
+    def without_filter(self, unwanted: Filter) -> str:
+        return self.but(filters=tuple(each for each in self.filters if each != unwanted))
+
+    def with_tab(self, card: str, dimension: str) -> str:
+        return self.but(tabs={**self.tabs, card: dimension})
+
+
+def _points(shown: Range, kind: Kind) -> int:
+    try:
+        return check_points(shown, kind, READABLE_POINTS)
+    except RangeError:
+        return READABLE_POINTS + 1
+
+
+def read(
+    params: QueryDict,
+    place: Property,
+    now: datetime,
+    *,
+    metrics: Mapping[str, Any],
+    tabs: Mapping[str, tuple[str, ...]],
+    may_view: Callable[[str], bool],
+) -> Address:
+    """The view that GET parameters ask for; AddressError or RangeError says what is wrong.
+
+    `metrics`: those that can be plotted. `tabs`: card -> its dimensions. `may_view`: of a module,
+    because a filter tells what it filters by. The three parameters
+    filter_dimension, filter_operator and filter_value (a form's) count as one more `filter`,
+    as `from` and `to` beside range=custom count as a range.
+    """
+    shown = _range(params, place, now)
+    interval = params.get("interval", "")
+    if interval:
+        check_points(shown, interval, MOST_POINTS)  # type: ignore[arg-type]  it may be anything
+    metric = params.get("metric", DEFAULT_METRIC)
+    if metric not in metrics:
+        raise AddressError(
+            f"There is no curve of {metric[:40]!r}: choose one of {', '.join(metrics)}.", "metric"
+        )
+    compare = params.get("compare", "previous")
+    if compare not in ("previous", "none"):
+        raise AddressError(
+            f"Unknown comparison {compare[:40]!r}: write 'previous' or 'none'.", "compare"
+        )
+    return Address(
+        range=shown,
+        compares=compare == "previous",
+        chosen_interval=interval or None,  # type: ignore[arg-type]  checked above
+        metric=metric,
+        filters=_filters(params, may_view),
+        tabs={
+            card: params[card]
+            for card, dimensions in tabs.items()
+            if params.get(card) in dimensions[1:]  # the first is what a card shows anyhow
+        },
+    )
+
+
+def _range(params: QueryDict, place: Property, now: datetime) -> Range:
+    asked: str | dict[str, str | None] = params.get("range") or DEFAULT_RANGE
+    if asked == "custom":
+        asked = {"from": params.get("from"), "to": params.get("to")}
+    return parse_range(asked, zone(place.timezone), now, first=place.first_event_at)
+
+
+def _filters(params: QueryDict, may_view: Callable[[str], bool]) -> tuple[Filter, ...]:
+    texts = params.getlist("filter")
+    if params.get("filter_dimension"):
+        parts = (params.get(f"filter_{part}", "") for part in ("dimension", "operator", "value"))
+        texts = [*texts, ":".join(part.strip() for part in parts)]
+    if len(texts) > MOST_FILTERS:
+        raise AddressError(f"Over {MOST_FILTERS} filters at once: remove some.", "filter")
+    filters = tuple(dict.fromkeys(Filter.parse(text) for text in texts))
+    for each in filters:
+        if not may_view(each.of.module):
+            raise AddressError(
+                f"You may not view {each.of.module} here, so you cannot filter by "
+                f"{each.of.label.lower()}. Remove that filter.",
+                "filter",
+            )
+    return filters
