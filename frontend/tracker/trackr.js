@@ -9,11 +9,12 @@
 ((window, document) => {
   const SECOND = 1000;
   const MINUTE = 60 * SECOND;
-  const DAY = 24 * 60 * MINUTE;
+  const HOUR = 60 * MINUTE;
+  const DAY = 24 * HOUR;
 
   const IDLE_AFTER = 5 * SECOND; // without interaction the visitor no longer counts as engaged
   const PING_EVERY = { engaged: 5 * SECOND, visible: 15 * SECOND, hidden: MINUTE };
-  const SILENT_AFTER = 120 * MINUTE; // without interaction: a forgotten tab is nobody's presence
+  const SILENT_AFTER = 2 * HOUR; // without interaction: a forgotten tab is nobody's presence
   const ENGAGED_WORTH_SENDING = 3 * SECOND;
   const TITLE_DELAY = 100; // ms: frameworks change the address first and the title a moment later
 
@@ -92,7 +93,8 @@
   /** The id in a cookie, made or renewed for `seconds`; undefined when the option is false. */
   const cookieId = (name, seconds) => {
     if (!name) return;
-    const id = readCookie(name) || kept[name] || uuid();
+    const found = readCookie(name) || kept[name];
+    const id = /^[\w-]{8,64}$/.test(found || "") ? found : uuid(); // the collector refuses long ones
     writeCookie(name, id, seconds);
     kept[name] = readCookie(name) ? undefined : id;
     return id;
@@ -118,9 +120,8 @@
     }
     options.account = `${options.account}`;
     options.tabIdPrefix = options.tabIdPrefix || "";
-    options.serverUrl = (
-      options.serverUrl || (script?.src ? new URL(script.src).origin : location.origin)
-    ).replace(/\/+$/, "");
+    const origin = script?.src ? new URL(script.src).origin : location.origin;
+    options.serverUrl = `${options.serverUrl || origin}`.replace(/\/+$/, "");
     return options;
   };
 
@@ -309,7 +310,9 @@
     };
 
     const drain = async () => {
-      for (let batch = nextBatch(); batch && (await ship(batch)); ) batch = nextBatch();
+      try {
+        for (let batch = nextBatch(); batch && (await ship(batch)); ) batch = nextBatch();
+      } catch {} // a page that replaced fetch by something else
       busy = false;
     };
 
@@ -327,7 +330,7 @@
     /** All at once, while the page still runs. What gets no answer goes again from the next page. */
     const flushNow = () => {
       if (waitLeft() > 0) return;
-      for (let batch = nextBatch(); batch; batch = nextBatch()) ship(batch, true);
+      for (let batch = nextBatch(); batch; batch = nextBatch()) ship(batch, true).catch(() => {});
     };
 
     on(window, "online", () => {
@@ -388,12 +391,16 @@
       queue.add(makeEvent(name, more));
     };
 
+    /** Whole milliseconds; undefined for what no page load can have taken. */
+    const duration = (ms) => (ms >= 0 && ms < HOUR ? Math.round(ms) : undefined);
+
     const loadTime = () => {
       const entry = performance.getEntriesByType("navigation")[0];
-      const ms = entry?.domInteractive
-        ? Math.max(0, entry.domInteractive - (entry.activationStart || 0))
-        : Date.now() - window[options.loadstartvariable];
-      return Number.isFinite(ms) ? Math.round(ms) : undefined;
+      return duration(
+        entry?.domInteractive
+          ? Math.max(0, entry.domInteractive - (entry.activationStart || 0))
+          : Date.now() - window[options.loadstartvariable],
+      );
     };
 
     // --- engagement
@@ -424,7 +431,7 @@
     };
 
     /** Compares what is with what was said last; says it if it changed or if a ping is due. */
-    const look = () => {
+    const look = safely(() => {
       clearTimeout(heartbeat);
       measure();
       runClock();
@@ -444,7 +451,7 @@
       }
       const change = is === "engaged" ? Math.min(nextPing, lastActive + IDLE_AFTER) : nextPing;
       heartbeat = setTimeout(look, Math.ceil(change - time));
-    };
+    });
 
     const interact = () => {
       const time = now();
@@ -574,7 +581,7 @@
       trackPageEnd() {
         manual = true;
         arrive((arriving || page).url);
-        if (pageStarted !== undefined) arriving.load_ms = Math.round(now() - pageStarted);
+        arriving.load_ms = duration(now() - pageStarted);
         pageStarted = undefined;
         show();
       },
@@ -618,7 +625,7 @@
     });
 
     const automated = navigator.webdriver && !options.allowAutomation && !window.__trackrTest;
-    if (automated || !/^http/.test(location.protocol)) {
+    if (!account || automated || !/^http/.test(location.protocol)) {
       methods = {}; // every call is taken and none does anything
     } else if (document.prerendering) {
       on(document, "prerenderingchange", begins); // rendered ahead: it may never be seen
@@ -633,6 +640,7 @@
     return api;
   }
 
-  window.Trackr = window.Trackr || Trackr;
+  // An element with this id would be found here, too.
+  if (typeof window.Trackr !== "function") window.Trackr = Trackr;
   if (script?.dataset.property) window.trackr = new window.Trackr(optionsOfScript(script));
 })(window, document);

@@ -212,7 +212,7 @@ class Collector:
             )
 
     def _next_answer(self, path: str, body: Any) -> tuple[int, dict[str, str]]:
-        usual = (200 if path == "/track/it" else 202, {})
+        usual: tuple[int, dict[str, str]] = (200 if path == "/track/it" else 202, {})
         if body and body.get("name") == "ping":
             return usual
         if self._answers:
