@@ -47,7 +47,8 @@ class Frame:
         return actor_of(self._request)
 
     @property
-    def property(self) -> Property | None:
+    def measured(self) -> Property | None:
+        """The property this page is about; None on pages of an account."""
         return self._place if isinstance(self._place, Property) else None
 
     @property

@@ -1,3 +1,3 @@
 """Fixtures of all tests; the servers come from tests/servers.py."""
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.people"]

@@ -2,8 +2,9 @@
 
 import django.core.validators
 import django.db.models.deletion
-import properties.models
 from django.db import migrations, models
+
+import properties.models
 
 
 class Migration(migrations.Migration):

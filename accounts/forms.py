@@ -1,0 +1,51 @@
+"""What names an account: its name and its slug, checked for pages and commands alike."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.utils.text import slugify
+
+from accounts.models import Account
+
+# `all` means "every account" in /api/stats/track/all/...
+RESERVED = frozenset({"all", "api", "admin", "new"})
+
+
+class AccountForm(forms.ModelForm):
+    """A new account. An empty slug is made from the name."""
+
+    class Meta:
+        model = Account
+        fields = ("name", "slug")
+        widgets: ClassVar = {
+            "name": forms.TextInput(
+                attrs={"autocomplete": "organization", "autofocus": True, "placeholder": "Acme"}
+            ),
+            "slug": forms.TextInput(attrs={"autocomplete": "off", "data-slug-of": "id_name"}),
+        }
+        help_texts: ClassVar = {
+            "name": "Your company, team or customer.",
+            "slug": "Stands in addresses. Lower-case letters, digits and hyphens.",
+        }
+        labels: ClassVar = {"slug": "Short name"}
+        error_messages: ClassVar = {"slug": {"unique": "This short name is taken. Choose another."}}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["slug"].required = False
+
+    def clean_name(self) -> str:
+        """Not blank; control characters have no place in a name."""
+        name = "".join(c for c in self.cleaned_data["name"] if c.isprintable()).strip()
+        if not name:
+            raise forms.ValidationError("Write a name that can be read.")
+        return name
+
+    def clean_slug(self) -> str:
+        slug = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("name", ""))[:40]
+        slug = slug.strip("-")
+        if not slug:
+            raise forms.ValidationError("Write a short name of letters and digits.")
+        if slug in RESERVED:
+            raise forms.ValidationError(f"{slug!r} is used by Aktivat itself. Choose another.")
+        return slug

@@ -1,0 +1,149 @@
+"""The API of accounts and properties: the same rules as the pages, in JSON.
+
+Enters: a request that passed THE DOOR, with fields named one by one in the serializers. Leaves:
+one object, or `{"results": [...]}`. Values are read by inputs.py, as in the forms.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Account
+from properties import inputs
+from properties.access import DoorView, SignedInView
+from properties.models import Property
+
+
+def parsed(parse: Callable[[Any], Any], value: Any) -> Any:
+    """inputs.py speaks Django's ValidationError; REST framework wants its own."""
+    try:
+        return parse(value)
+    except DjangoValidationError as error:
+        raise serializers.ValidationError(error.messages) from error
+
+
+class AccountSerializer(serializers.ModelSerializer[Account]):
+    class Meta:
+        model = Account
+        fields = ("slug", "name", "created")
+        read_only_fields = fields
+
+
+class PropertySerializer(serializers.ModelSerializer[Property]):
+    """A property as the API shows and takes it."""
+
+    account = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    hostnames = serializers.ListField(
+        child=serializers.CharField(max_length=300), max_length=inputs.MOST_HOSTNAMES
+    )
+    excluded_addresses = serializers.ListField(
+        child=serializers.CharField(max_length=60), max_length=1000, required=False
+    )
+
+    class Meta:
+        model = Property
+        fields = (
+            "key",
+            "account",
+            "name",
+            "hostnames",
+            "timezone",
+            "currency",
+            "privacy",
+            "session_gap_minutes",
+            "retention_days",
+            "excluded_addresses",
+            "visitor_limit",
+            "created",
+            "first_event_at",
+        )
+        read_only_fields = ("key", "visitor_limit", "created", "first_event_at")
+
+    def validate_name(self, value: str) -> str:
+        return parsed(inputs.name, value)
+
+    def validate_hostnames(self, value: list[str]) -> list[str]:
+        return parsed(inputs.hostnames, value)
+
+    def validate_timezone(self, value: str) -> str:
+        return parsed(inputs.timezone, value)
+
+    def validate_currency(self, value: str) -> str:
+        return parsed(inputs.currency, value)
+
+    def validate_excluded_addresses(self, value: list[str]) -> list[str]:
+        return parsed(inputs.addresses, value)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """A field that nobody may set, or a misspelt one, is an error and not ignored."""
+        if isinstance(data, dict):
+            known = {name for name, field in self.fields.items() if not field.read_only}
+            for name in data:
+                if name not in known:
+                    raise serializers.ValidationError(
+                        {str(name)[:60]: [f"Cannot be set. Known: {', '.join(sorted(known))}."]}
+                    )
+        return super().to_internal_value(data)
+
+
+def results(name: str, serializer: type[serializers.BaseSerializer]) -> OpenApiResponse:
+    """`{"results": [...]}` in the schema."""
+    return OpenApiResponse(inline_serializer(name, {"results": serializer(many=True)}))
+
+
+class Accounts(SignedInView):
+    """The accounts in which the key or user has any right."""
+
+    @extend_schema(operation_id="accounts", responses=results("AccountList", AccountSerializer))
+    def get(self, request: Request) -> Response:
+        return Response({"results": AccountSerializer(self.actor.accounts(), many=True).data})
+
+
+class AccountProperties(DoorView):
+    """The properties of an account."""
+
+    module = "property"
+    verbs: ClassVar = {"GET": "view", "POST": "manage"}
+    place: Account
+
+    @extend_schema(operation_id="properties", responses=results("PropertyList", PropertySerializer))
+    def get(self, request: Request, account: str) -> Response:
+        found = self.actor.properties(self.place)
+        return Response({"results": PropertySerializer(found, many=True).data})
+
+    @extend_schema(
+        operation_id="create_property",
+        request=PropertySerializer,
+        responses={status.HTTP_201_CREATED: PropertySerializer},
+    )
+    def post(self, request: Request, account: str) -> Response:
+        asked = PropertySerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        asked.save(account=self.place)
+        return Response(asked.data, status=status.HTTP_201_CREATED)
+
+
+class OneProperty(DoorView):
+    """The settings of a property."""
+
+    module = "property"
+    verbs: ClassVar = {"GET": "view", "PATCH": "manage"}
+    place: Property
+
+    @extend_schema(operation_id="property", responses=PropertySerializer)
+    def get(self, request: Request, key: str) -> Response:
+        return Response(PropertySerializer(self.place).data)
+
+    @extend_schema(
+        operation_id="change_property", request=PropertySerializer, responses=PropertySerializer
+    )
+    def patch(self, request: Request, key: str) -> Response:
+        asked = PropertySerializer(self.place, data=request.data, partial=True)
+        asked.is_valid(raise_exception=True)
+        asked.save()
+        return Response(asked.data)

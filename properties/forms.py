@@ -1,0 +1,226 @@
+"""Forms of properties and API keys. What a value may be stands in inputs.py."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+from django import forms
+
+from accounts import modules
+from accounts.models import Account
+from properties import inputs, periods
+from properties.access import Actor
+from properties.models import ApiKey, Grant, Property
+
+Parse = Callable[[str], Any]
+
+
+class ParsedField(forms.CharField):
+    """One line of text, read by a function of inputs.py."""
+
+    def __init__(self, *, parse: Parse, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.parse = parse
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        return self.parse(text) if text else text
+
+
+class LinesField(forms.CharField):
+    """A list, one value a line, read by a function of inputs.py."""
+
+    def __init__(self, *, parse: Callable[[list[str]], list[str]], **kwargs: Any) -> None:
+        kwargs.setdefault(
+            "widget", forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "class": "mono"})
+        )
+        super().__init__(**kwargs)
+        self.parse = parse
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        return self.parse(super().clean(value).splitlines())
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+
+def zone_field() -> ParsedField:
+    return ParsedField(
+        parse=inputs.timezone,
+        label="Time zone",
+        max_length=60,
+        help_text="Days and hours of the reports begin and end by this clock.",
+        widget=forms.TextInput(
+            attrs={"list": "zones", "autocomplete": "off", "spellcheck": "false"}
+        ),
+    )
+
+
+def currency_field() -> ParsedField:
+    return ParsedField(
+        parse=inputs.currency,
+        label="Currency",
+        max_length=3,
+        help_text="Three letters, such as EUR. Revenue is shown in it.",
+        widget=forms.TextInput(
+            attrs={"list": "currencies", "autocomplete": "off", "spellcheck": "false"}
+        ),
+    )
+
+
+def zone_names() -> list[str]:
+    """What the browser offers while a zone is typed: places, and UTC."""
+    return ["UTC", *sorted(name for name in periods.zone_names() if _is_place(name))]
+
+
+def _is_place(name: str) -> bool:
+    return "/" in name and not name.startswith(("Etc/", "SystemV/", "posix/", "right/", "US/"))
+
+
+class NewPropertyForm(forms.ModelForm):
+    """The few things that a first event needs."""
+
+    name = ParsedField(
+        parse=inputs.name,
+        max_length=120,
+        widget=forms.TextInput(attrs={"autofocus": True, "placeholder": "Shop"}),
+    )
+    hostnames = LinesField(
+        parse=inputs.hostnames,
+        label="Address",
+        help_text="The website, such as example.com (www is included). Several: one a line. "
+        "An app or a server: *",
+        widget=forms.Textarea(
+            attrs={"rows": 1, "spellcheck": "false", "placeholder": "example.com"}
+        ),
+    )
+    timezone = zone_field()
+    currency = currency_field()
+
+    class Meta:
+        model = Property
+        fields = ("name", "hostnames", "timezone", "currency")
+
+
+class PropertyForm(forms.ModelForm):
+    """All settings of a property."""
+
+    name = ParsedField(parse=inputs.name, max_length=120)
+    hostnames = LinesField(
+        parse=inputs.hostnames,
+        help_text="Events from other hosts are refused. One a line; example.com includes www, "
+        "*.example.com every host below it, * allows all.",
+    )
+    timezone = zone_field()
+    currency = currency_field()
+    excluded_addresses = LinesField(
+        parse=inputs.addresses,
+        required=False,
+        label="Excluded addresses",
+        help_text="Visits from these IP addresses or networks are not counted. One a line.",
+    )
+
+    class Meta:
+        model = Property
+        fields = (
+            "name",
+            "hostnames",
+            "timezone",
+            "currency",
+            "session_gap_minutes",
+            "privacy",
+            "retention_days",
+            "excluded_addresses",
+        )
+        labels: ClassVar = {
+            "session_gap_minutes": "Session gap",
+            "privacy": "Visitors",
+            "retention_days": "Keep raw events",
+        }
+        help_texts: ClassVar = {
+            "session_gap_minutes": "Minutes without an event after which a new session begins: "
+            "5 to 60.",
+            "retention_days": "Days. Reports outlive raw events; rebuilding and the event list "
+            "need them.",
+        }
+
+
+class ApiKeyForm(forms.Form):
+    """A new key: its name, and a matrix of module x verb in one scope.
+
+    Offers only what the actor may do in that scope, so that nobody hands out more than she has.
+    """
+
+    name = ParsedField(
+        parse=inputs.name,
+        max_length=120,
+        help_text="What will use it, such as “Nightly export”.",
+    )
+    grants = forms.MultipleChoiceField(
+        choices=[
+            (f"{module}:{verb}", f"{verb} {module}")
+            for module in modules.MODULES
+            for verb in modules.VERBS
+        ],
+        error_messages={"required": "Tick at least one box: a key without rights can do nothing."},
+    )
+    properties = forms.MultipleChoiceField(
+        required=False,
+        label="Properties",
+        help_text="None ticked: the whole account, later properties included.",
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    def __init__(self, *args: Any, actor: Actor, account: Account, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.actor, self.account = actor, account
+        self.places = {place.key: place for place in actor.properties(account)}
+        choices = [(place.key, place.name) for place in self.places.values()]
+        self.fields["properties"].choices = choices  # type: ignore[attr-defined]
+
+    def matrix(self) -> Iterator[tuple[str, list[tuple[str, str, bool]]]]:
+        """(module, [(verb, value of its box, ticked)]) for every module of the rulebook."""
+        ticked = set(self["grants"].value() or [])
+        for module in modules.MODULES:
+            values = [(verb, f"{module}:{verb}") for verb in modules.VERBS]
+            yield module, [(verb, value, value in ticked) for verb, value in values]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        scopes = self._scopes(data)
+        for text in data.get("grants", []):
+            module, verb = modules.parse_grant(text)
+            for scope in scopes:
+                if not self.actor.may(verb, module, scope or self.account):
+                    where = scope.name if scope else "the whole account"
+                    raise forms.ValidationError(
+                        f"You may not {verb} {module} of {where} yourself, so a key of yours may "
+                        "not either. Untick it."
+                    )
+            if scopes != [None] and module in modules.ACCOUNT_MODULES and module != "property":
+                self.add_error(
+                    "grants", f"{module} is a matter of the whole account: untick the properties."
+                )
+        return data
+
+    def _scopes(self, data: dict[str, Any]) -> list[Property | None]:
+        return [self.places[key] for key in data.get("properties", [])] or [None]
+
+    def save(self) -> tuple[ApiKey, str]:
+        """The key and its secret, which is shown once."""
+        data = self.cleaned_data
+        grants = [modules.parse_grant(text) for text in data["grants"]]
+        key, secret = ApiKey.issue(self.account, data["name"])
+        give(key, grants, self._scopes(data))
+        return key, secret
+
+
+def give(key: ApiKey, grants: list[tuple[str, str]], scopes: list[Property | None]) -> None:
+    """Give a key these rights in each of the scopes (None: the whole account)."""
+    Grant.objects.bulk_create(
+        Grant(account=key.account, api_key=key, module=module, verb=verb, property=scope)
+        for module, verb in dict.fromkeys(grants)
+        for scope in scopes
+    )

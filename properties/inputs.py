@@ -1,0 +1,91 @@
+"""What people and programs may write for a property: each function takes text and gives what is
+stored, or raises ValidationError with what to write instead. Used by forms, API and commands.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from django.core.exceptions import ValidationError
+
+from properties import currencies, periods
+
+MOST_HOSTNAMES = 100
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]", re.ASCII)
+
+
+def hostname(text: str) -> str:
+    """`https://www.Example.com/shop` -> `example.com`, which stands for both spellings.
+
+    `*` and `*.example.com` stay; names in other scripts become punycode.
+    """
+    host = text.strip().lower()
+    host = host.partition("://")[2] or host
+    host = re.split(r"[/?#\\]", host, maxsplit=1)[0].rpartition("@")[2]
+    if host == "*":
+        return host
+    star, host = ("*.", host[2:]) if host.startswith("*.") else ("", host)
+    host = re.sub(r":\d{0,5}$", "", host) if not host.endswith("]") else host
+    host = host.removesuffix(".")
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            host = ""
+    if len(host) > 253 or ".." in host or not _HOST.fullmatch(host):
+        raise ValidationError(
+            f"{text.strip()[:60]!r} is no hostname. Write one like example.com, *.example.com, "
+            "or * for all."
+        )
+    return star + host.removeprefix("www.")
+
+
+def hostnames(texts: Iterable[str]) -> list[str]:
+    """Each once, in the order given; at least one."""
+    found = list(dict.fromkeys(hostname(text) for text in texts if text.strip()))
+    if not found:
+        raise ValidationError(
+            "Without a hostname every event would be refused. Write one, or * for all."
+        )
+    if len(found) > MOST_HOSTNAMES:
+        raise ValidationError(f"{MOST_HOSTNAMES} hostnames are the most. Use *.example.com.")
+    return found
+
+
+def addresses(texts: Iterable[str]) -> list[str]:
+    """IP addresses and networks in CIDR notation, normalised."""
+    found: dict[str, None] = {}
+    for text in texts:
+        if not text.strip():
+            continue
+        try:
+            network = ipaddress.ip_network(text.strip(), strict=False)
+        except ValueError:
+            raise ValidationError(
+                f"{text.strip()[:60]!r} is no address. Write one like 192.0.2.7 or 192.0.2.0/24."
+            ) from None
+        single = network.num_addresses == 1
+        found[str(network.network_address if single else network)] = None
+    return list(found)
+
+
+def currency(text: str) -> str:
+    code = text.strip().upper()
+    if code not in currencies.CODES:
+        raise ValidationError(f"{text.strip()[:10]!r} is no currency. Write a code like EUR.")
+    return code
+
+
+def timezone(text: str) -> str:
+    try:
+        return periods.zone(text.strip()).key
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
+def name(text: str) -> str:
+    """Not blank, on one line, without control characters."""
+    clean = "".join(char for char in text if char.isprintable()).strip()
+    if not clean:
+        raise ValidationError("Write a name that can be read.")
+    return clean

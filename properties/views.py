@@ -1,0 +1,161 @@
+"""Pages of accounts and properties: first steps, settings, the snippet, API keys.
+
+Enters: a request that passed THE DOOR. Leaves: a rendered page or a redirect. Forms judge what
+is typed (forms.py); nothing here knows a rule.
+"""
+
+from django.contrib import messages
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts import modules
+from accounts.forms import AccountForm
+from accounts.models import Account, Membership, User
+from properties import currencies, forms, joining, snippets
+from properties.access import Actor, actor_of, door, member, signed_in
+from properties.context import home_of
+from properties.models import ApiKey, Property
+
+
+def _actor(request: HttpRequest) -> Actor:
+    actor = actor_of(request)
+    assert actor is not None, "the view wears no decorator of access.py"
+    return actor
+
+
+@require_safe
+@signed_in
+def home(request: HttpRequest) -> HttpResponse:
+    """On to where most work is: the only property, the first account, or the first step."""
+    actor = _actor(request)
+    accounts = actor.accounts()
+    if not accounts:
+        return redirect("new_account")
+    places = actor.properties()
+    if len(places) == 1 and len(accounts) == 1:
+        return redirect(home_of(places[0], actor))
+    return redirect("account", accounts[0].slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def new_account(request: HttpRequest) -> HttpResponse:
+    """First step: name the account. Whoever opens it owns it."""
+    form = AccountForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        owner = _actor(request).holder
+        assert isinstance(owner, User)
+        try:
+            with transaction.atomic():
+                account = joining.open_account(
+                    form.cleaned_data["slug"], form.cleaned_data["name"], owner
+                )
+            return redirect("new_property", account.slug)
+        except IntegrityError:  # somebody was quicker
+            form.add_error("slug", "This short name is taken. Choose another.")
+    return render(request, "properties/new_account.html", {"form": form})
+
+
+@require_safe
+@member
+def account(request: HttpRequest, place: Account) -> HttpResponse:
+    """The properties of an account that exist for the actor."""
+    actor = _actor(request)
+    rows = [(prop, home_of(prop, actor)) for prop in actor.properties(place)]
+    context = {"account": place, "rows": rows, "may_add": actor.may("manage", "property", place)}
+    return render(request, "properties/account.html", context)
+
+
+@require_safe
+@door("members")
+def members(request: HttpRequest, place: Account) -> HttpResponse:
+    """Who belongs to the account, with the role that her rights started from."""
+    found = Membership.objects.filter(account=place).select_related("user").order_by("user__email")
+    return render(request, "properties/members.html", {"members": found})
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@door("api_keys", POST="manage")
+def api_keys(request: HttpRequest, place: Account) -> HttpResponse:
+    """The keys of the account. A new key's secret is in the answer to its POST and nowhere else."""
+    actor = _actor(request)
+    may_manage = actor.may("manage", "api_keys", place)
+    form = forms.ApiKeyForm(request.POST or None, actor=actor, account=place)
+    secret = ""
+    if request.method == "POST" and form.is_valid():
+        _, secret = form.save()
+        form = forms.ApiKeyForm(actor=actor, account=place)
+    keys = ApiKey.objects.of(place).prefetch_related("grants__property").order_by("-created")
+    context = {
+        "account": place,
+        "keys": keys,
+        "form": form,
+        "secret": secret,
+        "may_manage": may_manage,
+        "account_modules": modules.ACCOUNT_MODULES,
+        "now": timezone.now(),
+    }
+    return render(request, "properties/api_keys.html", context)
+
+
+@require_POST
+@door("api_keys", "manage")
+def revoke_api_key(request: HttpRequest, place: Account, pk: int) -> HttpResponse:
+    """End a key. Its row stays, so that the list tells what there was."""
+    key = get_object_or_404(ApiKey.objects.of(place), pk=pk)
+    if key.revoked is None:
+        key.revoked = timezone.now()
+        key.save(update_fields=["revoked"])
+    messages.success(request, f"{key.name} is revoked. Requests with it are refused from now on.")
+    return redirect("api_keys", place.slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@door("property", "manage")
+def new_property(request: HttpRequest, place: Account) -> HttpResponse:
+    """Second step: what is measured, in which zone and currency. Then the snippet."""
+    form = forms.NewPropertyForm(request.POST or None, initial={"timezone": "UTC"})
+    if request.method == "POST" and form.is_valid():
+        prop = form.save(commit=False)
+        prop.account = place
+        prop.save()
+        return redirect("snippet", prop.key)
+    context = {"form": form, "account": place, **_choices()}
+    return render(request, "properties/new_property.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@door("property", POST="manage")
+def property_settings(request: HttpRequest, place: Property) -> HttpResponse:
+    """Everything about a property that may be changed."""
+    # The form writes into its instance even when it is refused; the frame shows `place`.
+    instance = Property.objects.of(place.account).get(pk=place.pk)
+    form = forms.PropertyForm(request.POST or None, instance=instance)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Saved. New events follow the new settings.")
+        return redirect("property_settings", place.key)
+    may_manage = _actor(request).may("manage", "property", place)
+    for field in form.fields.values():
+        field.disabled = not may_manage
+    context = {"form": form, "property": place, "may_manage": may_manage, **_choices()}
+    return render(request, "properties/settings.html", context)
+
+
+@require_safe
+@door("property")
+def snippet(request: HttpRequest, place: Property) -> HttpResponse:
+    """Third step: what to paste, and whether an event came."""
+    origin = snippets.origin_of(request)
+    context = {"property": place, "snippets": snippets.snippets(place, origin)}
+    return render(request, "properties/snippet.html", context)
+
+
+def _choices() -> dict[str, list[str]]:
+    """What the browser offers while a zone or a currency is typed."""
+    return {"zones": forms.zone_names(), "currencies": sorted(currencies.CODES)}
