@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.http import QueryDict
@@ -202,9 +202,7 @@ def read(
     as `from` and `to` beside range=custom count as a range.
     """
     shown = _range(params, place, now)
-    interval = params.get("interval", "")
-    if interval:
-        check_points(shown, interval, MOST_POINTS)  # type: ignore[arg-type]  it may be anything
+    interval = _interval(params.get("interval", ""), shown)
     metric = params.get("metric", DEFAULT_METRIC)
     if metric not in metrics:
         raise AddressError(
@@ -218,15 +216,24 @@ def read(
     return Address(
         range=shown,
         compares=compare == "previous",
-        chosen_interval=interval or None,  # type: ignore[arg-type]  checked above
+        chosen_interval=interval,
         metric=metric,
         filters=_filters(params, may_view),
         tabs={
-            card: params[card]
+            card: chosen
             for card, dimensions in tabs.items()
-            if params.get(card) in dimensions[1:]  # the first is what a card shows anyhow
+            for chosen in [params.get(card, "")]
+            if chosen in dimensions[1:]  # the first is what a card shows anyhow
         },
     )
+
+
+def _interval(asked: str, shown: Range) -> Kind | None:
+    """The asked interval, None for the range's own; RangeError if it has no or too many points."""
+    if not asked:
+        return None
+    check_points(shown, cast(Kind, asked), MOST_POINTS)  # refuses what is no kind, too
+    return cast(Kind, asked)
 
 
 def _range(params: QueryDict, place: Property, now: datetime) -> Range:

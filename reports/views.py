@@ -7,7 +7,6 @@ reports/pages.py; htmx gets the part between the frame's header and footer.
 
 import csv
 import re
-from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 from io import StringIO
@@ -18,9 +17,8 @@ from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
-from redis.exceptions import RedisError
 
-from properties.access import actor_of, door
+from properties.access import View, actor_of, door
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
 from reports import pages
@@ -35,6 +33,7 @@ from reports.address import (
 from reports.formatting import csv_cell
 from reports.metrics import DIMENSIONS
 from reports.queries import MOST_ROWS
+from tracking import live, store
 
 # Fields of forms that become part of the address: the answer to them is a redirect to it.
 _FORM_FIELDS = frozenset({"from", "to", "filter_dimension"})
@@ -119,20 +118,16 @@ def now(request: HttpRequest, place: Property) -> HttpResponse:
     return render(request, "reports/now.html", {"online": online(place, timezone.now())})
 
 
-def of_dimension(view: Callable[..., HttpResponse], dimension: str) -> Callable[..., HttpResponse]:
+def of_dimension(view: View, dimension: str) -> View:
     """A table's view behind the door of its dimension's module (for urls.py)."""
     return door(DIMENSIONS[dimension].module)(view)
 
 
 def online(place: Property, now: datetime) -> Any:
-    """Who is here: counts `open`, `active` and `engaged`; None while Valkey does not answer."""
-    try:
-        from tracking import live
-    except ImportError:
-        return None
+    """Who is here (tracking/live.py); None while Valkey does not answer."""
     try:
         return live.snapshot(place, round(now.timestamp() * 1000))
-    except RedisError:
+    except store.Unavailable:
         return None  # history does not depend on it: the page shows "-" and asks again
 
 
@@ -189,7 +184,7 @@ def _refused(
 ) -> HttpResponse:
     """400: what is wrong, above a bar that keeps what was typed."""
     default = Address(parse_range(DEFAULT_RANGE, zone(place.timezone), now))
-    context = {"error": str(error), "field": error.field, "typed": request.GET}
+    context = {"error": str(error), "typed": request.GET}
     template = "reports/table.html" if dimension else "reports/overview.html"
     return _page(request, place, default, now, template, context, status=HTTPStatus.BAD_REQUEST)
 

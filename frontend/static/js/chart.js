@@ -42,7 +42,8 @@
     // The dashed line starts at the last complete point, so that the two meet.
     const dashed = curve.values.map((value, at) => (at >= open - 1 ? value : null));
     const past = curve.before.length ? curve.before : curve.values.map(() => null);
-    return [curve.values.map((_, at) => at), past, closed, dashed];
+    // The area comes first, or it would cover the period before.
+    return [curve.values.map((_, at) => at), closed, past, closed, dashed];
   }
 
   function options(place, curve, readout) {
@@ -65,8 +66,9 @@
       axes: [timeAxis(curve, colour), valueAxis(curve, colour)],
       series: [
         {},
+        { width: 0, fill: colour.fill, points: { show: false } },
         { stroke: colour.past, width: 1, points: { show: false } },
-        { stroke: colour.accent, width: 2, fill: colour.fill, points },
+        { stroke: colour.accent, width: 2, points },
         { stroke: colour.accent, width: 2, dash: DASHES, points },
       ],
       hooks: { setCursor: [(self) => readAt(self, curve, readout)] },
@@ -110,7 +112,7 @@
       grid: { stroke: colour.line, width: 1 },
       ticks: { show: false },
       size: 56,
-      splits: (_, __, lowest, highest) => [0, 1, 2, 3, 4].map((part) => (highest * part) / 4),
+      splits: (_, __, _lowest, highest) => [0, 1, 2, 3, 4].map((part) => (highest * part) / 4),
       values: (_, splits) => splits.map((value) => short(value, curve.unit)),
     };
   }
@@ -140,8 +142,13 @@
 
   function duration(seconds) {
     if (seconds < 60) return `${Math.round(seconds)}s`;
-    if (seconds < 3600) return seconds % 60 ? `${Math.floor(seconds / 60)}m ${Math.round(seconds % 60)}s` : `${seconds / 60}m`;
-    return seconds % 3600 ? `${Math.floor(seconds / 3600)}h ${Math.round((seconds % 3600) / 60)}m` : `${seconds / 3600}h`;
+    if (seconds < 3600)
+      return seconds % 60
+        ? `${Math.floor(seconds / 60)}m ${Math.round(seconds % 60)}s`
+        : `${seconds / 60}m`;
+    return seconds % 3600
+      ? `${Math.floor(seconds / 3600)}h ${Math.round((seconds % 3600) / 60)}m`
+      : `${seconds / 3600}h`;
   }
 
   // -- reading a point: with the mouse, a finger or the arrow keys --------------------------------
