@@ -163,17 +163,6 @@ def _session_row(place: Any, visit: Visit) -> dict[str, Any]:
     } | {name: visit.text(name) for name in SESSION_TEXTS}
 
 
-def new_place(timezone: str = "UTC", **fields: Any) -> Any:
-    """A property of an account of its own."""
-    from accounts.models import Account
-    from properties.models import Property
-
-    account = fields.pop("account", None) or Account.objects.create(
-        slug=f"a{uuid.uuid4().hex[:16]}", name="History"
-    )
-    return Property.objects.create(account=account, name="shop", timezone=timezone, **fields)
-
-
 def roll_up(place: Any, history: list[Happening]) -> None:
     """Rollups and bitmaps as reports/models.py describes them, counted by a loop."""
     from pyroaring import BitMap
@@ -216,7 +205,7 @@ def session_measures(visit: Visit) -> dict[str, int]:
         "bounces": int(visit.bounced),
         "session_pageviews": len(visit.pages),
         "engaged_ms": visit.engaged_ms,
-        "duration_ms": int((visit.ended_at - visit.started_at).total_seconds() * 1000),
+        "duration_ms": (visit.ended_at - visit.started_at) // timedelta(milliseconds=1),
     }
 
 
@@ -224,8 +213,6 @@ def _slots(place: Any, dimension: str, time: datetime, value: str) -> Iterator[t
     from properties import periods
 
     tz = periods.zone(place.timezone)
-    if dimension and value == "":
-        return
     yield "h", periods.floor("hour", time, tz), dimension, value
     yield "d", periods.floor("day", time, tz), dimension, value
 
