@@ -1,6 +1,7 @@
 """Start-up checks: what would lose, leak or forget is refused with the remedy."""
 
 import json
+import threading
 
 import pytest
 from django.core import checks as django_checks
@@ -146,6 +147,17 @@ def test_not_ready_while_the_events_valkey_may_forget(settings, wrong_events):
     assert (status, answer["status"]) == (503, "not ready")
     assert len(answer["events"]["faults"]) == 4
     assert answer["broker"]["ok"] is True
+
+
+def test_a_server_that_hangs_does_not_hang_the_page(monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(health, "SECONDS", 0.05)
+    monkeypatch.setattr(health, "QUESTIONS", {"database": lambda: {"waited": over.wait(60)}})
+    try:
+        status, answer = get(health.readyz)
+    finally:
+        over.set()
+    assert (status, answer["database"]) == (503, {"ok": False, "error": "TimeoutError"})
 
 
 def test_not_ready_while_a_server_is_away(settings):

@@ -72,6 +72,9 @@ def test_only_the_proxy_is_reachable_and_it_divides_as_drawn():
     caddy = (DOCKER / "Caddyfile").read_text()
     assert "@collect path /track /track/it /js/trackr.js" in caddy
     assert set(re.findall(r"reverse_proxy (\w+):8000", caddy)) == {"collector", "web"}
+    for name in ("collector", "web"):
+        shared = set(SERVICES["proxy"]["networks"]) & set(SERVICES[name]["networks"])
+        assert shared == {"inside"}, "the proxy's address must be one of TRUSTED_PROXIES"
     subnet = COMPOSE["networks"]["inside"]["ipam"]["config"][0]["subnet"]
     assert SERVICES["web"]["environment"]["TRUSTED_PROXIES"] == subnet
 

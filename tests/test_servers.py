@@ -1,9 +1,12 @@
 """Embedded servers: they start, keep their data, recover, and never outlive their starter."""
 
 import os
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -152,6 +155,24 @@ def test_a_postmaster_left_running_is_ended_first(tmp_path):
     finally:
         server.child.stop()
         fresh.stop()
+
+
+def test_where_the_kernel_gives_no_namespace_root_becomes_nobody(monkeypatch):
+    monkeypatch.setattr("aktivat.servers.postgres.namespace_works", lambda: False)
+    # Not tmp_path: nobody may not enter that one.
+    folder = Path(tempfile.mkdtemp(prefix="aktivat-"))
+    folder.chmod(0o755)
+    try:
+        server = start_postgres(folder / "postgres", fast=True)
+        assert ask(server.urls["web"], "SELECT 1") == (1,)
+        uid = psutil.Process(server.pid).uids().real
+        assert uid == (os.geteuid() or pwd.getpwnam("nobody").pw_uid)
+        server.stop()
+        again = start_postgres(folder / "postgres", fast=True)
+        assert psutil.Process(again.pid).uids().real == uid, "the owner of the data goes on"
+        again.stop()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_folder_in_use_is_refused(postgres):
