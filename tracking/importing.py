@@ -36,8 +36,8 @@ from django.conf import settings
 
 from properties.models import Property
 from tracking import logs, sources, urls
-from tracking.collecting import Answer, Origin, collect
-from tracking.store import Unavailable
+from tracking.collecting import Answer, Origin, collect, now_ms
+from tracking.store import Unavailable, visitor_salt
 
 BATCH: Final = 1_000
 HEAD: Final = 65_536  # bytes by which a file is recognised when its import goes on
@@ -318,6 +318,29 @@ def bad_line(number: int, line: bytes, reason: str) -> str:
 # -- the import --------------------------------------------------------------------------------
 
 
+def deliver(
+    place: Property, batch: list[dict[str, Any]], sleep: Callable[[float], None] = time.sleep
+) -> Answer:
+    """What the collector says; while it is unsure, the same again, which the ids allow.
+
+    Waits a minute in all, then raises Stopped.
+    """
+    waited, pause = 0.0, 0.25
+    while True:
+        try:
+            origin = Origin(privileged=True, visitor_salt=visitor_salt(now_ms()))
+            return collect(place, batch, origin)
+        except Unavailable as error:
+            if waited >= PATIENCE:
+                raise Stopped(
+                    f"The events Valkey is away or full ({error}). Nothing is lost: run the"
+                    " same command again, and it goes on where it stopped."
+                ) from error
+            sleep(pause)
+            waited += pause
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
 @dataclass
 class Import:
     """One run. `watch(tally, log)` is called now and then, `sleep` while Valkey is away."""
@@ -346,10 +369,10 @@ class Import:
             if self.tally.lines > self.resumed_after:
                 batch.append(payload)
             if len(batch) == BATCH:
-                self._deliver(batch)
+                self._send(batch)
                 batch = []
         if batch:
-            self._deliver(batch)
+            self._send(batch)
         self.watch(self.tally, self.log)
         self.notes.forget()
         if not self.tally.adds_up():
@@ -382,22 +405,6 @@ class Import:
                 number = occurrences.before(digest[:16], parsed.time)
                 yield payload_of(parsed, host, event_id(digest, number))
 
-    def _deliver(self, batch: list[dict[str, Any]]) -> None:
-        self.tally.take(self._collected(batch))
+    def _send(self, batch: list[dict[str, Any]]) -> None:
+        self.tally.take(deliver(self.place, batch, self.sleep))
         self.notes.save(self.tally.lines, self.tally)
-
-    def _collected(self, batch: list[dict[str, Any]]) -> Answer:
-        """What the collector says; while it is unsure, the same again, which its ids allow."""
-        waited, pause = 0.0, 0.25
-        while True:
-            try:
-                return collect(self.place, batch, Origin(privileged=True))
-            except Unavailable as error:
-                if waited >= PATIENCE:
-                    raise Stopped(
-                        f"The events Valkey is away or full ({error}). Nothing is lost: run the"
-                        " same command again, and it goes on where it stopped."
-                    ) from error
-                self.sleep(pause)
-                waited += pause
-                pause = min(2 * pause, LONGEST_PAUSE)

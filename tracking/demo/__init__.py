@@ -1,0 +1,1 @@
+"""A shop that does not exist and the visitors it would have: see simulator.py."""
