@@ -26,6 +26,7 @@
   const BATCH_EVENTS = 50;
   const BATCH_CHARS = 20000; // at most 60 kB as UTF-8: browsers cap keepalive bodies at 64 kB
   const ANSWER_WITHIN = 20 * SECOND;
+  const ORPHAN_AFTER = 30 * SECOND; // by then the tab that made an event has its answer or is gone
   const LONGEST_WAIT = 5 * MINUTE;
 
   const script = document.currentScript;
@@ -238,7 +239,7 @@
    * Brings the queue to the collector: at most one request at a time in all tabs, until the
    * queue is empty or an answer asks for patience.
    */
-  const makeTransport = (account, wire, queue) => {
+  const makeTransport = (account, wire, queue, ownTab) => {
     const waitKey = `trackr-wait_${account}`; // Retry-After binds the next page and other tabs
     const flying = new Set();
     let busy = false;
@@ -263,6 +264,8 @@
           queue.drop(key); // somebody else wrote here: it would spoil the whole batch
           continue;
         }
+        // Storage shows what another tab removed a moment late: its fresh events are its own.
+        if (event.tab !== ownTab() && Date.now() - event.time < ORPHAN_AFTER) continue;
         chars += JSON.stringify(event).length + 1;
         if (batch.keys.length && chars > BATCH_CHARS) break;
         batch.keys.push(key);
@@ -347,7 +350,8 @@
   const begin = (options) => {
     const queue = makeQueue(options.account);
     const wire = /^AK-/.test(options.account) ? jsonWire(options) : pixelWire(options);
-    const { flush, flushNow, ping } = makeTransport(options.account, wire, queue);
+    const ownTab = () => tabId(options.tabIdPrefix, options.trackTabs);
+    const { flush, flushNow, ping } = makeTransport(options.account, wire, queue, ownTab);
     const now = () => performance.now(); // durations: the time of day may be set in between
 
     let page; // the page view that events belong to
@@ -376,7 +380,7 @@
         name === "ping" && more.state !== "engaged" // an idle tab does not prolong a session
           ? readCookie(options.sessionCookieName)
           : cookieId(options.sessionCookieName, SESSION_LIVES),
-      tab: tabId(options.tabIdPrefix, options.trackTabs),
+      tab: ownTab(),
       user: readCookie(options.visitorCookieName) || user,
       url: page.url,
       referrer: page.referrer || undefined,

@@ -8,6 +8,7 @@ as a cross-origin request. No database; `tests/tracker/conftest.py` starts them.
 
 import contextlib
 import json
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -43,6 +44,15 @@ class Request:
         return self.body.get("events", []) if self.body else []
 
 
+class Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that is closed cuts its connections: not worth a line."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
 class Server:
     """An HTTP server in threads on a free loopback port."""
 
@@ -57,8 +67,7 @@ class Server:
 
             def log_message(self, *_: object) -> None: ...
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Listener(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 

@@ -15,6 +15,18 @@ def ids(events: list[dict[str, str]]) -> list[str]:
     return [event["event_id"] for event in events]
 
 
+def leave_behind(tab: Page, name: str, milliseconds: int) -> None:
+    """Put an event of another tab into the queue, so many milliseconds old."""
+    tab.evaluate(
+        """([key, name, age]) => {
+            const time = Date.now() - age;
+            const event = {name, event_id: 'x', tab: 'other', time, url: location.href};
+            localStorage.setItem(`trackr_${key}_${time}_x`, JSON.stringify(event));
+        }""",
+        [KEY, name, milliseconds],
+    )
+
+
 def wait_until_sent(collector: Collector, name: str, count: int = 1) -> None:
     collector.wait(lambda: len(collector.sent(name)) >= count, f"{count} sendings of {name}")
 
@@ -125,14 +137,16 @@ def test_kept_from_page_to_page(tab: Page, site: Site, collector: Collector) -> 
     tab.wait_for_function(f"{QUEUE} === 0")
 
 
-def test_offline_and_back(tab: Page, site: Site, collector: Collector) -> None:
+def test_offline_and_back(tab: Page, site: Site, collector: Collector, stopped: None) -> None:
     tab.goto(site.url)
     collector.wait_for("pageview")
+    tab.wait_for_function(f"{QUEUE} === 0")
     tab.context.set_offline(True)
-    tab.evaluate("trackr.track('a'); trackr.track('b')")
+    with tab.expect_event("requestfailed"):
+        tab.evaluate("trackr.track('a'); trackr.track('b')")
     assert tab.evaluate(QUEUE) == 2
     assert collector.sent("a") == []
-    tab.context.set_offline(False)
+    tab.context.set_offline(False)  # the clock stands still: no back-off can end
     collector.wait_for("a")
     collector.wait_for("b")
     assert len(collector.sent("a")) == len(collector.sent("b")) == 1
@@ -210,6 +224,19 @@ def test_two_tabs_send_nothing_twice(
         tab.wait_for_function(f"{QUEUE} === 0")
 
 
+def test_what_another_tab_left_is_taken_over_when_it_had_its_time(
+    tab: Page, site: Site, collector: Collector, sentinel: Callable[[], None]
+) -> None:
+    tab.goto(site.url)
+    collector.wait_for("pageview")
+    leave_behind(tab, "fresh", milliseconds=5_000)
+    leave_behind(tab, "left", milliseconds=60_000)
+    sentinel()
+    collector.wait_for("left")
+    assert collector.sent("fresh") == []
+    tab.wait_for_function(f"{QUEUE} === 1")
+
+
 def test_big_events_go_in_small_requests(tab: Page, site: Site, collector: Collector) -> None:
     tab.goto(site.url)
     collector.wait_for("pageview")
@@ -241,17 +268,9 @@ def test_what_is_older_than_a_week_is_dropped(
 ) -> None:
     tab.goto(site.url)
     collector.wait_for("pageview")
-    tab.evaluate(
-        """key => {
-        for (const days of [6, 8]) {
-            const time = Date.now() - days * 864e5;
-            const event = {name: 'days' + days, event_id: 'x', time, url: location.href};
-            localStorage.setItem(`trackr_${key}_${time}_x`, JSON.stringify(event));
-        }
-        localStorage.setItem(`trackr_${key}_9999999999999_y`, 'not json');
-    }""",
-        KEY,
-    )
+    leave_behind(tab, "days6", milliseconds=6 * 86_400_000)
+    leave_behind(tab, "days8", milliseconds=8 * 86_400_000)
+    tab.evaluate(f"localStorage.setItem('trackr_{KEY}_9999999999999_y', 'not json')")
     sentinel()
     collector.wait_for("days6")
     assert collector.sent("days8") == []

@@ -99,7 +99,8 @@ def test_a_window_name_of_the_page_is_left_alone(
 ) -> None:
     site.html = page("<script>window.name = 'preview'</script>" + modern(collector))
     tab.goto(site.url)
-    collector.wait_for("pageview")
+    [event] = collector.wait_for("pageview")
+    assert len(event["tab"]) == 36
     assert tab.evaluate("window.name") == "preview"
 
 
