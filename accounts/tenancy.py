@@ -21,5 +21,7 @@ def tenant(account_id: int) -> Iterator[None]:
         before = cursor.fetchone()[0] or ""
         cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, str(account_id)])
         yield
-        # A nested use (account-wide answers) must give the outer tenant back.
-        cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, before])
+        # A nested use (account-wide answers) must give the outer tenant back. A rollback does so
+        # by itself, and allows no query before it.
+        if not connection.needs_rollback:
+            cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, before])

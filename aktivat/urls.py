@@ -11,7 +11,6 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import properties.urls
-import reports.urls
 from accounts.views import login_link
 from aktivat import health
 from properties.access import public

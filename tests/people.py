@@ -7,6 +7,7 @@ and sources of `shop` and nothing of `blog`; `charlie` owns another account. `ve
 
 import secrets
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,13 +26,21 @@ def fresh(word: str) -> str:
     return f"{word}-{secrets.token_hex(5)}"
 
 
+@cache
+def hashed_password() -> str:
+    """Hashing is slow on purpose: once for all tests."""
+    from django.contrib.auth.hashers import make_password
+
+    return make_password(PASSWORD)
+
+
 def new_user(word: str) -> "User":
     """Somebody with a confirmed address and PASSWORD."""
     from allauth.account.models import EmailAddress
 
     from accounts.models import User
 
-    user = User.objects.create_user(f"{fresh(word)}@example.com", PASSWORD)
+    user = User.objects.create(email=f"{fresh(word)}@example.com", password=hashed_password())
     EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
     return user
 

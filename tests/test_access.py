@@ -1,0 +1,482 @@
+"""Who may enter where, as a table; and proofs that the table is complete.
+
+Every route of the URLconf names its access, or belongs to a package that guards itself. Routes
+with a right are tried by every kind of actor; a stranger's 404 equals that of nothing at all.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.utils import ProgrammingError
+
+from tests.people import fresh, new_key, new_property, signed_in_as, with_key
+
+# Packages that guard their own pages, by the beginning of their routes.
+GUARD_THEMSELVES = ("user/", "admin/")
+
+
+# -- every route names its access ------------------------------------------------------------------
+
+
+def routes() -> Iterator[tuple[str, Any]]:
+    """(route from the root, view) of every pattern there is."""
+    from django.urls import URLPattern, get_resolver
+
+    def below(patterns: list[Any], begin: str) -> Iterator[tuple[str, Any]]:
+        for pattern in patterns:
+            route = begin + str(pattern.pattern)
+            if isinstance(pattern, URLPattern):
+                yield route, pattern
+            else:
+                yield from below(pattern.url_patterns, route)
+
+    yield from below(get_resolver().url_patterns, "")
+
+
+def access_of(view: Any) -> Any:
+    return getattr(getattr(view, "view_class", None), "access", None) or getattr(
+        view, "access", None
+    )
+
+
+def ours() -> list[tuple[str, Any]]:
+    return [(route, p) for route, p in routes() if not route.startswith(GUARD_THEMSELVES)]
+
+
+def test_every_route_names_its_access() -> None:
+    nameless = [route for route, pattern in ours() if access_of(pattern.callback) is None]
+    assert nameless == [], "give these views a decorator of properties/access.py, or DoorView"
+
+
+def test_every_right_that_a_route_names_stands_in_the_rulebook() -> None:
+    from accounts import modules
+
+    for route, pattern in ours():
+        access = access_of(pattern.callback)
+        assert access.kind in {"door", "member", "signed in", "public"}, route
+        if access.kind == "door":
+            for verb in access.verb.split("/"):
+                modules.check(access.module, verb)
+
+
+def test_the_public_routes_are_these() -> None:
+    public = {p.name for _, p in ours() if access_of(p.callback).kind == "public"}
+    assert public == {"healthz", "readyz", "login_link", "schema", "api_docs"}
+
+
+def test_the_table_of_a_dimension_stands_behind_the_door_of_its_module() -> None:
+    from reports.metrics import DIMENSIONS
+
+    found = {
+        (p.name, p.default_args["dimension"]): access_of(p.callback).module
+        for _, p in ours()
+        if p.name in ("table", "table_csv")
+    }
+    assert found == {
+        (name, dimension.name): dimension.module
+        for name in ("table", "table_csv")
+        for dimension in DIMENSIONS.values()
+    }
+
+
+def test_a_route_behind_the_door_names_a_place() -> None:
+    for route, pattern in ours():
+        if access_of(pattern.callback).kind in {"door", "member"}:
+            assert re.search(r"<str:(key|account)>", route), route
+
+
+def test_an_unknown_right_is_refused_where_it_is_written() -> None:
+    from accounts.modules import UnknownRight
+    from properties.access import DoorView, door
+
+    with pytest.raises(UnknownRight):
+        door("horoscopes")
+    with pytest.raises(UnknownRight):
+        door("audience", "destroy")
+    with pytest.raises(UnknownRight):
+        door("audience", POST="destroy")
+    with pytest.raises(UnknownRight):
+        type("Bad", (DoorView,), {"module": "audience", "verbs": {"GET": "destroy"}})
+
+
+def test_an_api_view_without_access_is_refused() -> None:
+    from django.core.exceptions import ImproperlyConfigured
+    from rest_framework.test import APIRequestFactory
+    from rest_framework.views import APIView
+
+    class Forgotten(APIView):
+        def get(self, request: Any) -> None:
+            raise AssertionError("entered")
+
+    with pytest.raises(ImproperlyConfigured):
+        Forgotten.as_view()(APIRequestFactory().get("/"))
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+LOGIN = 302
+ACTORS = ("owner", "viewer", "bob", "charlie", "nobody")
+KEYS = ("key", "key_without", "key_elsewhere")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a route answers to each actor; `key` is an API key that has the right it asks for."""
+
+    name: str
+    method: str = "GET"
+    owner: int = 200
+    viewer: int = 403
+    bob: int = 403  # audience and sources of one property
+    charlie: int = 404
+    nobody: int = LOGIN
+    key: int | None = None  # None: pages take no keys
+    key_without: int = 403
+    key_elsewhere: int = 404
+    right: str = ""
+    body: dict[str, Any] | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.method, self.name, *self.params.values()])
+
+
+def api(name: str, right: str, method: str = "GET", **other: Any) -> Row:
+    """A row of the API: nobody gets 401, and keys are tried."""
+    return Row(name, method, **({"nobody": 401, "key": 200, "right": right} | other))
+
+
+ROWS = [
+    Row("home", owner=302, viewer=302, bob=302, charlie=302),
+    Row("new_account", viewer=200, bob=200, charlie=200),
+    Row("account", viewer=200, bob=200),
+    Row("members"),
+    Row("api_keys"),
+    Row("api_keys", "POST"),
+    Row("revoke_api_key", "POST", owner=302),
+    Row("new_property"),
+    Row("property_settings"),
+    Row("property_settings", "POST"),
+    Row("snippet"),
+    Row("first_event", owner=302),
+    api(
+        "api_accounts",
+        "audience:view",
+        viewer=200,
+        bob=200,
+        charlie=200,
+        key_without=200,
+        key_elsewhere=200,
+    ),
+    api("api_account_properties", "property:view"),
+    api("api_account_properties", "property:manage", "POST", owner=400, key=400, body={}),
+    api("api_property", "property:view"),
+    api("api_property", "property:manage", "PATCH", body={}),
+]
+# Reports: modules of a property, which a viewer may view; Bob has audience and sources of one.
+REPORTS = [
+    Row("overview", viewer=200, bob=200),
+    Row("now", viewer=200),
+    *(
+        Row(name, viewer=200, bob=bob, params={"dimension": dimension})
+        for name in ("table", "table_csv")
+        for dimension, bob in [("country", 200), ("source", 200), ("page", 403), ("event", 403)]
+    ),
+]
+
+
+@pytest.fixture
+def places(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """One world for a row: acme with its shop, and somebody for every column."""
+    shop = request.getfixturevalue("shop")
+    acme = request.getfixturevalue("acme")
+    people = {name: request.getfixturevalue(name) for name in ("alice", "bob", "charlie", "vera")}
+    key, _ = new_key(acme, "audience:view")
+    return {"shop": shop, "acme": acme, "pk": key.pk, **people}
+
+
+def path_of(row: Row, places: dict[str, Any]) -> str:
+    """The route with this world's names in it."""
+    from django.urls import reverse
+
+    route = next(route for route, pattern in ours() if pattern.name == row.name)
+    values = {"key": places["shop"].key, "account": places["acme"].slug, "pk": places["pk"]}
+    named = {name: values[name] for name in re.findall(r"<\w+:(\w+)>", route)}
+    return reverse(row.name, kwargs=named | row.params)
+
+
+def status(client: Any, row: Row, path: str) -> int:
+    if row.method == "GET":
+        return client.get(path).status_code
+    data = json.dumps(row.body) if row.body is not None else {}
+    kind = {"content_type": "application/json"} if row.body is not None else {}
+    return client.generic(row.method, path, data or "", **kind).status_code
+
+
+@pytest.mark.parametrize("row", [*ROWS, *REPORTS], ids=str)
+def test_what_every_actor_gets(row: Row, places: dict[str, Any]) -> None:
+    path = path_of(row, places)
+    users = {"owner": "alice", "viewer": "vera", "bob": "bob", "charlie": "charlie"}
+    got = {
+        actor: status(signed_in_as(places.get(users.get(actor, ""))), row, path) for actor in ACTORS
+    }
+    assert got == {actor: getattr(row, actor) for actor in ACTORS}
+    if row.key is not None:
+        assert tried_keys(row, places, path) == {name: getattr(row, name) for name in KEYS}
+
+
+def tried_keys(row: Row, places: dict[str, Any], path: str) -> dict[str, int]:
+    """Statuses for a key with the right, one with another right, one of another account."""
+    other = "usage:view" if row.name.startswith("api_a") else "people:view"
+    _, able = new_key(places["acme"], row.right)
+    _, unable = new_key(places["acme"], other)
+    _, foreign = new_key(new_property().account, row.right)
+    secrets = {"key": able, "key_without": unable, "key_elsewhere": foreign}
+    return {name: status(with_key(secret), row, path) for name, secret in secrets.items()}
+
+
+def test_the_table_holds_every_route_that_is_not_public() -> None:
+    wanted = {p.name for _, p in ours() if access_of(p.callback).kind != "public"}
+    known = {row.name for row in [*ROWS, *REPORTS]}
+    assert wanted - known == set(), "add a row for these routes"
+    assert known - wanted == set(), "these rows name no route"
+
+
+# -- what does not exist for me --------------------------------------------------------------------
+
+VARYING = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
+
+
+def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
+    """What a client can tell answers apart by, without the token of the form."""
+    headers = {name: value for name, value in response.items() if name.lower() != "set-cookie"}
+    return response.status_code, VARYING.sub(b"", response.content), headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/p/{key}/",
+        "/p/{key}/settings/",
+        "/p/{key}/snippet/",
+        "/p/{key}/first-event/",
+        "/a/{account}/",
+        "/a/{account}/members/",
+        "/a/{account}/api-keys/",
+        "/api/v1/properties/{key}",
+        "/api/v1/accounts/{account}/properties",
+    ],
+)
+def test_a_strangers_404_is_that_of_nothing(path: str, shop: Any, acme: Any, charlie: Any) -> None:
+    theirs = path.format(key=shop.key, account=acme.slug)
+    nothing = path.format(key="AK-ZZZZZZZZ", account=fresh("nobody"))
+    client = signed_in_as(charlie)
+    assert seen(client.get(theirs)) == seen(client.get(nothing))
+    assert client.get(theirs).status_code == 404
+    _, secret = new_key(new_property().account, "property:manage", "audience:view")
+    if path.startswith("/api/"):
+        program = with_key(secret)
+        assert seen(program.get(theirs)) == seen(program.get(nothing))
+
+
+def test_a_strangers_post_changes_nothing(shop: Any, acme: Any, charlie: Any) -> None:
+    key, _ = new_key(acme, "audience:view")
+    client = signed_in_as(charlie)
+    assert client.post(f"/p/{shop.key}/settings/", {"name": "Mine"}).status_code == 404
+    assert client.post(f"/a/{acme.slug}/api-keys/{key.pk}/revoke/").status_code == 404
+    own = charlie.memberships.get().account
+    assert client.post(f"/a/{own.slug}/api-keys/{key.pk}/revoke/").status_code == 404
+    key.refresh_from_db()
+    shop.refresh_from_db()
+    assert (key.revoked, shop.name) == (None, "Shop")
+
+
+def test_a_property_outside_my_grants_does_not_exist_in_my_own_account(
+    blog: Any, shop: Any, acme: Any, bob: Any
+) -> None:
+    client = signed_in_as(bob)
+    assert client.get(f"/p/{blog.key}/").status_code == 404
+    assert client.get(f"/p/{shop.key}/settings/").status_code == 403
+    listed = client.get(f"/a/{acme.slug}/").content.decode()
+    assert shop.key in listed
+    assert blog.key not in listed
+    shown = client.get("/api/v1/accounts").json()["results"]
+    assert [account["slug"] for account in shown] == [acme.slug]
+
+
+def test_nobody_is_sent_to_log_in_whether_or_not_the_thing_exists(shop: Any) -> None:
+    nobody = signed_in_as(None)
+    for key in (shop.key, "AK-ZZZZZZZZ"):
+        answer = nobody.get(f"/p/{key}/settings/")
+        assert answer.headers["Location"] == f"/user/login/?next=/p/{key}/settings/"
+        assert nobody.get(f"/api/v1/properties/{key}").status_code == 401
+
+
+def test_a_key_that_ended_is_nobody(acme: Any, shop: Any) -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    for end in ({"revoked": timezone.now()}, {"expires": timezone.now() - timedelta(seconds=1)}):
+        key, secret = new_key(acme, "property:view")
+        assert with_key(secret).get(f"/api/v1/properties/{shop.key}").status_code == 200
+        type(key).objects.of(acme).filter(pk=key.pk).update(**end)
+        answer = with_key(secret).get(f"/api/v1/properties/{shop.key}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (
+            401,
+            "authentication_failed",
+        )
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_key_does_not_open_pages(acme: Any, shop: Any) -> None:
+    _, secret = new_key(acme, "property:manage")
+    assert with_key(secret).get(f"/p/{shop.key}/settings/").status_code == 302
+
+
+def test_a_switched_off_user_is_nobody(alice: Any, shop: Any) -> None:
+    client = signed_in_as(alice)
+    alice.is_active = False
+    alice.save()
+    assert client.get(f"/p/{shop.key}/settings/").status_code == 302
+
+
+def test_a_session_that_writes_through_the_api_needs_the_csrf_token(alice: Any, shop: Any) -> None:
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    path = f"/api/v1/properties/{shop.key}"
+    answer = client.patch(path, {"name": "Other"}, content_type="application/json")
+    assert answer.status_code == 403
+    shop.refresh_from_db()
+    assert shop.name == "Shop"
+
+
+# -- row-level security: what holds when a query forgets its account ------------------------
+
+
+@pytest.fixture
+def ledgers(shop: Any, charlie: Any) -> dict[str, Any]:
+    """A ledger row of Alice's shop and one of Charlie's property."""
+    from django.utils import timezone
+
+    from properties.models import Property
+    from tracking.models import Ledger
+
+    other = Property.objects.of(charlie.memberships.get().account).get()
+    for place in (shop, other):
+        Ledger.objects.using("worker").create(
+            account_id=place.account_id, property_id=place.pk, hour=timezone.now(), accepted=7
+        )
+    return {"mine": shop, "theirs": other}
+
+
+def test_outside_a_tenant_tables_look_empty(ledgers: dict[str, Any]) -> None:
+    from tracking.models import Ledger
+
+    assert list(Ledger.objects.all()) == []
+
+
+def test_inside_a_tenant_a_forgotten_filter_shows_own_rows_only(ledgers: dict[str, Any]) -> None:
+    from accounts.tenancy import tenant
+    from tracking.models import Ledger
+
+    for name in ("mine", "theirs"):
+        place = ledgers[name]
+        with tenant(place.account_id):
+            assert set(Ledger.objects.values_list("property_id", flat=True)) == {place.pk}
+
+
+def test_a_nested_tenant_gives_the_outer_one_back(ledgers: dict[str, Any]) -> None:
+    from accounts.tenancy import tenant
+    from tracking.models import Ledger
+
+    mine, theirs = ledgers["mine"], ledgers["theirs"]
+    with tenant(mine.account_id):
+        with tenant(theirs.account_id):
+            assert Ledger.objects.get().property_id == theirs.pk
+        assert Ledger.objects.get().property_id == mine.pk
+        with pytest.raises(ValueError), tenant(theirs.account_id):
+            raise ValueError
+        assert Ledger.objects.get().property_id == mine.pk
+    assert not Ledger.objects.exists()
+
+
+def test_the_webs_user_may_not_write_what_the_pipeline_owns(ledgers: dict[str, Any]) -> None:
+    from accounts.rls import tenant_tables
+    from accounts.tenancy import tenant
+    from tracking.models import Ledger
+
+    refused = pytest.raises(ProgrammingError, match="permission denied")
+    with refused, tenant(ledgers["mine"].account_id):
+        Ledger.objects.update(accepted=0)
+    asked = "SELECT has_table_privilege(current_user, %s::text, %s)"
+    with connection.cursor() as cursor:
+        for table in tenant_tables():
+            for right in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+                cursor.execute(asked, [table, right])
+                assert cursor.fetchone() == (False,), f"{right} on {table}"
+
+
+def test_row_level_security_is_forced_on_every_tenant_table() -> None:
+    from accounts.rls import tenant_tables
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity")
+        forced = {name for (name,) in cursor.fetchall()}
+    assert set(tenant_tables()) <= forced
+
+
+def test_the_webs_user_may_not_make_tables_nor_change_roles() -> None:
+    for statement in (
+        "CREATE TABLE mine (id int)",
+        "CREATE SCHEMA mine",
+        "ALTER TABLE ledger DISABLE ROW LEVEL SECURITY",
+        "SET ROLE postgres",
+    ):
+        with pytest.raises(ProgrammingError), connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def test_a_bug_in_a_view_leaves_no_transaction_open(shop: Any, alice: Any) -> None:
+    from rest_framework.test import APIRequestFactory, force_authenticate
+
+    from properties.access import DoorView
+
+    class Buggy(DoorView):
+        module = "property"
+
+        def get(self, request: Any, key: str) -> None:
+            raise RuntimeError("a bug")
+
+    request = APIRequestFactory().get("/")
+    force_authenticate(request, alice)
+    with pytest.raises(RuntimeError):
+        Buggy.as_view()(request, key=shop.key)
+    assert not connection.in_atomic_block
+
+
+def test_an_api_error_undoes_what_its_handler_wrote(shop: Any, alice: Any) -> None:
+    from rest_framework.test import APIRequestFactory, force_authenticate
+
+    from properties.access import DoorView
+    from properties.api import Invalid
+
+    class Halfway(DoorView):
+        module = "property"
+
+        def get(self, request: Any, key: str) -> None:
+            type(shop).objects.filter(pk=shop.pk).update(name="Halfway")
+            raise Invalid("no", "Not this way.")
+
+    request = APIRequestFactory().get("/")
+    force_authenticate(request, alice)
+    assert Halfway.as_view()(request, key=shop.key).status_code == 400
+    shop.refresh_from_db()
+    assert shop.name == "Shop"
