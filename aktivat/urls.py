@@ -11,6 +11,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import properties.urls
+import reports.urls
 from accounts.views import login_link
 from aktivat import health
 from properties.access import public
@@ -33,6 +34,7 @@ urlpatterns = [
         name="api_docs",
     ),
     path("api/v1/", include(properties.urls.api_urlpatterns)),
+    path("api/v1/", include(reports.urls.api_urlpatterns)),
     path("", include("properties.urls")),
     path("", include("tracking.routes")),
     path("", include("reports.urls")),

@@ -180,7 +180,7 @@ class _Statement:
 
     def _names_any(self, scope: str) -> bool:
         """Whether a dimension or a filter binds to an event (or to a session)."""
-        scopes = {
+        scopes: set[str] = {
             dimension.scope
             for name in self.question.dimensions
             if (dimension := metrics.find_dimension(name))

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from reports import views
+from reports import api, stats, views
 from reports.metrics import DIMENSIONS
 
 urlpatterns: list[URLPattern] = [
@@ -26,3 +26,20 @@ for name in DIMENSIONS:
             name="table_csv",
         ),
     ]
+
+_STATS = "api/stats/track/<str:account>/<str:event>"
+urlpatterns += [
+    path(f"{_STATS}/{rest}", stats.Stats.as_view(), name=f"stats_{name}")
+    for name, rest in [
+        ("year", "<str:year>"),
+        ("month", "<str:year>/<str:month>"),
+        ("day", "<str:year>/<str:month>/<str:day>"),
+        ("hour", "<str:year>/<str:month>/<str:day>/<str:hour>"),
+    ]
+]
+
+# Below /api/v1/.
+api_urlpatterns: list[URLPattern] = [
+    path("properties/<str:key>/query", api.Query.as_view(), name="api_query"),
+    path("properties/<str:key>/realtime", api.Realtime.as_view(), name="api_realtime"),
+]

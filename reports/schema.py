@@ -1,0 +1,195 @@
+"""What OpenAPI says of the reports' API; names come from the registry, so it is never behind."""
+
+from typing import Any, Final
+
+from properties.periods import KINDS
+from reports import filters, questions
+from reports.metrics import DIMENSIONS, METRICS, PROPS, TIME
+
+_NUMBER: Final[dict[str, Any]] = {"type": "number", "nullable": True}
+_NUMBERS: Final[dict[str, Any]] = {"type": "object", "additionalProperties": _NUMBER}
+_ROWS: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {"type": "object", "additionalProperties": True},
+    "description": "One flat object a row: dimensions and metrics by their names.",
+}
+_SPAN: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["from", "to"],
+    "properties": {"from": {"type": "string"}, "to": {"type": "string"}},
+    "additionalProperties": False,
+    "description": "Dates are inclusive days in the property's zone, date-times half-open.",
+}
+
+QUESTION: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["metrics"],
+    "additionalProperties": False,
+    "properties": {
+        "metrics": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"type": "string", "enum": list(METRICS)},
+        },
+        "dimensions": {
+            "type": "array",
+            "maxItems": questions.MOST_DIMENSIONS,
+            "uniqueItems": True,
+            "items": {"type": "string"},
+            "description": ", ".join([*DIMENSIONS, f"{PROPS}<name>", *(TIME + k for k in KINDS)]),
+        },
+        "filters": {
+            "type": "array",
+            "nullable": True,
+            "items": {},
+            "description": f"[{' | '.join(filters.OPERATORS)}, dimension, [values]], nested by "
+            f"[{' | '.join(filters.JOINTS)}, ...].",
+        },
+        "range": {
+            "oneOf": [{"type": "string"}, _SPAN],
+            "default": questions.DEFAULT_RANGE,
+        },
+        "compare": {
+            "oneOf": [{"type": "string", "enum": ["previous"]}, _SPAN],
+            "nullable": True,
+        },
+        "order_by": {
+            "type": "array",
+            "items": {
+                "type": "array",
+                "minItems": 2,
+                "maxItems": 2,
+                "items": {"type": "string"},
+            },
+            "description": '[[metric or dimension, "asc" | "desc"], ...]',
+        },
+        "limit": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": questions.MOST_ROWS,
+            "default": questions.DEFAULT_LIMIT,
+        },
+        "bots": {"type": "string", "enum": ["exclude", "include", "only"], "default": "exclude"},
+    },
+}
+
+ANSWER: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["rows", "totals", "meta"],
+    "properties": {
+        "rows": _ROWS,
+        "totals": _NUMBERS,
+        "compare": {
+            "type": "object",
+            "properties": {
+                "from": {"type": "string"},
+                "to": {"type": "string"},
+                "totals": _NUMBERS,
+                "rows": _ROWS,
+            },
+        },
+        "meta": {
+            "type": "object",
+            "properties": {
+                "timezone": {"type": "string"},
+                "from": {"type": "string", "format": "date-time"},
+                "to": {"type": "string", "format": "date-time"},
+                "complete_until": {"type": "string", "format": "date-time"},
+                "exact": {"type": "boolean"},
+                "definitions": {"type": "object", "additionalProperties": {"type": "string"}},
+                "route": {"type": "string", "enum": ["rolled", "raw"]},
+                "interval": {"type": "string", "enum": list(KINDS)},
+                "starts": {"type": "array", "items": {"type": "string", "format": "date-time"}},
+                "open_from": {"type": "string", "nullable": True},
+            },
+        },
+    },
+}
+
+ANSWER_EXAMPLE: Final[dict[str, Any]] = {
+    "rows": [
+        {"page": "/", "visitors": 214, "pageviews": 572},
+        {"page": "/pricing", "visitors": 98, "pageviews": 131},
+    ],
+    "totals": {"visitors": 367, "pageviews": 1250},
+    "meta": {
+        "timezone": "UTC",
+        "from": "2015-05-17T00:00:00+00:00",
+        "to": "2015-05-21T00:00:00+00:00",
+        "complete_until": "2015-05-21T08:12:31+00:00",
+        "exact": True,
+        "definitions": {name: METRICS[name].definition for name in ("visitors", "pageviews")},
+        "route": "rolled",
+    },
+}
+
+_STATES: Final = {state: {"type": "integer"} for state in ("open", "active", "engaged")}
+
+
+def _live_rows(name: str) -> dict[str, Any]:
+    row = {"type": "object", "properties": {name: {"type": "string"}, **_STATES}}
+    return {"type": "array", "items": row}
+
+
+REALTIME: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["open", "active", "engaged"],
+    "properties": {
+        **_STATES,
+        "pages": _live_rows("page"),
+        "sources": _live_rows("source"),
+        "countries": _live_rows("country"),
+        "devices": _live_rows("device"),
+    },
+}
+REALTIME_EXAMPLE: Final[dict[str, Any]] = {
+    "open": 2,
+    "active": 1,
+    "engaged": 1,
+    "pages": [{"page": "/", "open": 2, "active": 1, "engaged": 1}],
+    "sources": [{"source": "Google", "open": 2, "active": 1, "engaged": 1}],
+    "countries": [{"country": "DE", "open": 2, "active": 1, "engaged": 1}],
+    "devices": [{"device": "Desktop", "open": 2, "active": 1, "engaged": 1}],
+}
+
+STATS: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "account": {"type": "string"},
+        "type": {"type": "string", "enum": ["track"]},
+        "event": {"type": "string"},
+        **{
+            name: {"type": "integer", "nullable": True} for name in ("year", "month", "day", "hour")
+        },
+        "data": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "links": {"type": "array", "items": {"type": "string"}},
+    },
+}
+STATS_EXAMPLE: Final[dict[str, Any]] = {
+    "account": "acme",
+    "type": "track",
+    "event": "pageview",
+    "year": 2013,
+    "month": None,
+    "day": None,
+    "hour": None,
+    "data": {str(month): month * 100 for month in range(1, 13)},
+    "links": [f"/api/stats/track/acme/pageview/2013/{month}" for month in range(1, 13)],
+}
+
+ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "field": {"type": "string"},
+            },
+        }
+    },
+}
