@@ -136,12 +136,13 @@ def judge(
 
 
 def _own_origin(payload: Mapping[str, Any], origin: Origin) -> Origin:
-    """A privileged sender speaks for others: each event may carry its address and agent."""
-    if not origin.privileged or not ("_address" in payload or "_agent" in payload):
+    """A privileged sender speaks for others: an event carries its visitor's address and agent,
+    and the sender's own say nothing about the visitor."""
+    if not origin.privileged:
         return origin
     return Origin(
-        address=str(payload.get("_address", ""))[:64],
-        agent=str(payload.get("_agent", ""))[:512],
+        address=str(payload.get("_address") or "")[:64],
+        agent=str(payload.get("_agent") or "")[:512],
         privileged=True,
         visitor_salt=origin.visitor_salt,
         pings=origin.pings,

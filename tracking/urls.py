@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
@@ -67,6 +68,11 @@ def split(url: str) -> Page | None:
     Hostname in lower case without port, user or trailing dot (Unicode names as punycode); path
     without query and fragment, at most 1,024 code points, "/" if empty.
     """
+    # A site's pages and referrers come again and again; what is long is rarely seen twice.
+    return _split_again(url) if len(url) <= _OFTEN else _split(url)
+
+
+def _split(url: str) -> Page | None:
     match = _URL.match(url[:URL_LIMIT].strip(_EDGES))
     if match is None:
         return None
@@ -81,6 +87,10 @@ def split(url: str) -> Page | None:
     return Page(
         hostname, clean_text(path, PATH_LIMIT)[0], _kept(query) if query else _NO_PARAMETERS
     )
+
+
+_OFTEN: Final = 300
+_split_again = lru_cache(maxsize=20_000)(_split)
 
 
 def _hostname(authority: str) -> str:

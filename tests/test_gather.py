@@ -1,0 +1,116 @@
+"""Calls shared by the requests that arrive together; warm, an event costs no SQL."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.people import new_property
+
+
+def pageview() -> dict[str, Any]:
+    ids = {"event_id": str(uuid.uuid4()), "visitor": str(uuid.uuid4())}
+    return {"name": "pageview", "url": "https://shop.example/p"} | ids
+
+
+def script_runs() -> int:
+    from tracking.store import events_client
+
+    stats = events_client().info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+
+
+def submit_many(place: Any, count: int) -> list[list[str]]:
+    from tracking.collecting import Origin, hear, now_ms
+    from tracking.directory import Record
+    from tracking.gather import Gatherer
+
+    record = Record.of(place)
+
+    async def one(gatherer: Gatherer) -> list[str]:
+        hearing = hear([pageview()], record, Origin(visitor_salt=b"s"), now_ms())
+        return await gatherer.submit(record, hearing.refusals, hearing.items)
+
+    async def together() -> list[list[str]]:
+        gatherer = Gatherer()
+        await one(gatherer)  # warms script and property
+        before = script_runs()
+        verdicts = await asyncio.gather(*(one(gatherer) for _ in range(count)))
+        assert script_runs() - before < count / 10, "the requests did not share their calls"
+        return verdicts
+
+    return asyncio.run(together())
+
+
+def test_requests_that_arrive_together_share_a_call() -> None:
+    assert submit_many(new_property(), 300) == [["a"]] * 300
+
+
+def test_several_properties_share_a_round_trip_and_keep_apart() -> None:
+    from tests.test_store import ledger
+    from tracking.collecting import Origin, hear, now_ms
+    from tracking.directory import Record
+    from tracking.gather import Gatherer
+
+    places = [new_property() for _ in range(5)]
+
+    async def together() -> list[list[str]]:
+        gatherer = Gatherer()
+        waiting = []
+        for number, place in enumerate(places):
+            record = Record.of(place)
+            payloads = [pageview() for _ in range(number + 1)] + [{"name": ""}]
+            hearing = hear(payloads, record, Origin(visitor_salt=b"s"), now_ms())
+            waiting.append(gatherer.submit(record, hearing.refusals, hearing.items))
+        return await asyncio.gather(*waiting)
+
+    verdicts = asyncio.run(together())
+    assert [len(verdict) for verdict in verdicts] == [1, 2, 3, 4, 5]
+    assert [ledger(place) for place in places] == [
+        {"accepted": number + 1, "r.missing": 1} for number in range(5)
+    ]
+
+
+def test_warm_means_no_sql_and_one_round_trip(django_assert_num_queries: Any) -> None:
+    from tracking.collecting import Origin, collect
+    from tracking.store import events_client
+
+    place = new_property()
+    collect(place, [pageview()], Origin(visitor_salt=b"s"))
+    before = events_client().info("stats")["total_commands_processed"], script_runs()
+    with django_assert_num_queries(0):
+        collect(place, [pageview()], Origin(visitor_salt=b"s"))
+    assert script_runs() - before[1] == 1
+
+
+def test_when_valkey_does_not_answer_nobody_hears_yes(settings: Any, tmp_path: Any) -> None:
+    """503, not a hang and not a 202; and it is well again by itself."""
+    import os
+    import signal
+
+    from aktivat.servers import start_valkey
+    from tracking import store
+    from tracking.collecting import Origin, collect
+
+    valkey = start_valkey(tmp_path / "events", role="events")
+    settings.EVENTS_URL = valkey.url
+    store.events_client.cache_clear()
+    try:
+        place, event = new_property(), pageview()
+        origin = Origin(visitor_salt=b"s")
+        collect(place, [pageview()], origin)
+        os.kill(valkey.pid, signal.SIGSTOP)
+        with pytest.raises(store.Unavailable):
+            collect(place, [event], origin)
+        os.kill(valkey.pid, signal.SIGCONT)
+        again = collect(place, [event], origin)
+        assert again.accepted + again.duplicate == 1
+        store.events_client().config_set("maxmemory", 1)
+        with pytest.raises(store.Unavailable):
+            collect(place, [pageview()], origin)
+        store.events_client().config_set("maxmemory", 10**9)
+        assert collect(place, [pageview()], origin).accepted == 1
+    finally:
+        valkey.stop()
+        store.events_client.cache_clear()
