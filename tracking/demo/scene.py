@@ -19,6 +19,7 @@ from django.db import transaction
 
 from accounts.models import Account, Membership, User
 from properties import periods
+from properties.joining import open_account
 from properties.models import ApiKey, Grant, Property
 from tracking.demo import shop
 from tracking.demo.simulator import Plan
@@ -119,10 +120,10 @@ def _user() -> tuple[User, str]:
 
 
 def _account(user: User) -> Account:
-    account, made = Account.objects.get_or_create(slug=SLUG, defaults={"name": "Demo"})
-    if made:
-        Grant.from_role(Membership.objects.create(account=account, user=user, role="owner"))
-    elif not Membership.objects.filter(account=account, user=user).exists():
+    account = Account.objects.filter(slug=SLUG).first()
+    if account is None:
+        return open_account(SLUG, "Demo", user)
+    if not Membership.objects.filter(account=account, user=user).exists():
         raise Occupied(
             f"An account {SLUG!r} exists and is not the demo's. Set AKTIVAT_DEMO=0 to go without."
         )
