@@ -1,0 +1,304 @@
+"""The stream into Postgres, exactly once.
+
+Enters: stream entries of a property (tracking/lua/accept.lua writes them). Leaves: what batch.py
+makes of them, all in one transaction; then exactly these entries are deleted. Killed before
+COMMIT, nothing has happened; killed after it, the entries are read again and known by their ids.
+A row that Postgres cannot take goes to quarantine alone; when Postgres itself is away, the stream
+waits. Called by tracking/tasks.py every second and by `manage.py drain`.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import psycopg
+import structlog
+from django.db import DatabaseError, connections, transaction
+
+from properties.models import Property
+from tracking import faults, keys
+from tracking.batch import (
+    Arrival,
+    Drained,
+    add_to_ledger,
+    hour_of_receipt,
+    keep_conflict,
+    store,
+)
+from tracking.event import COLUMNS, LAYOUT, read_row
+from tracking.models import DirtyHour
+from tracking.sessions import epoch_ms
+from tracking.store import events_client
+from tracking.working import WORKER, clock_of, lock, mark_dirty, transaction_of_worker
+
+BATCH = 5_000
+BUDGET = 10.0  # seconds of a tick; what is left is the next one's
+AT_ONCE = 1_000  # streams asked in one round trip, entries deleted by one command
+REASON_LENGTH = 300
+
+# Faults of the data, and nothing that waiting would mend: bad values, broken rules, too large.
+POISON = ("21", "22", "23", "54")
+
+log = structlog.get_logger(__name__)
+
+
+class Bad(NamedTuple):
+    """An entry that cannot be stored, and why."""
+
+    entry: bytes
+    payload: bytes
+    reason: str
+    is_accepted: bool = True  # False: a conflict's payload, which stands nowhere in the ledger
+
+
+class Sorted(NamedTuple):
+    arrivals: list[Arrival]
+    conflicts: list[Arrival]
+    bad: list[Bad]
+
+
+# -- all properties --------------------------------------------------------------------------
+
+
+def drain_all(now: datetime | None = None) -> Drained:
+    """Drain every property until nothing is left of what is in the streams now.
+
+    Waits for other drains. Raises the first error after every property has had its turn.
+    """
+    total, error = Drained(), None
+    for place in waiting():
+        try:
+            total += drain_property(place)
+        except (DatabaseError, psycopg.Error) as fault:
+            error = error or fault
+            _give_up(place, fault)
+    if error:
+        raise error
+    return total
+
+
+def drain_due(budget: float = BUDGET) -> Drained:
+    """One tick: a batch of every property in turn, until nothing is left or time is up.
+
+    Properties that another worker is draining are left to it; one that fails holds up no other.
+    """
+    deadline = time.monotonic() + budget
+    total = Drained()
+    due = list(waiting())
+    while due and time.monotonic() < deadline:
+        going_on = []
+        for place in due:
+            try:
+                drained, is_empty = drain_batch(place, wait=False)
+            except (DatabaseError, psycopg.Error) as fault:
+                _give_up(place, fault)
+                continue
+            total += drained
+            if not is_empty:
+                going_on.append(place)
+            if time.monotonic() >= deadline:
+                break
+        due = going_on
+    return total
+
+
+def waiting() -> Iterator[Property]:
+    """Properties with entries in their streams."""
+    places = Property.objects.across_accounts().using(WORKER).order_by("pk")
+    for chunk in chunks(list(places), AT_ONCE):
+        for place, length in zip(chunk, lengths(chunk), strict=True):
+            if length:
+                yield place
+
+
+def lengths(places: Iterable[Property]) -> list[int]:
+    """Entries in the stream of each property, in one round trip."""
+    pipe = events_client().pipeline(transaction=False)
+    for place in places:
+        pipe.xlen(stream_of(place))
+    return pipe.execute()
+
+
+def _give_up(place: Property, fault: Exception) -> None:
+    """Leave the entries in the stream for the next tick; a broken connection is not kept."""
+    log.error("drain failed", property=place.key, error=f"{type(fault).__name__}: {fault}"[:500])
+    connections[WORKER].close_if_unusable_or_obsolete()
+
+
+# -- one property ----------------------------------------------------------------------------
+
+
+def drain_property(place: Property) -> Drained:
+    """Drain one property until what was in its stream is gone; ends under any load."""
+    total = Drained()
+    rounds = events_client().xlen(stream_of(place)) // BATCH + 1
+    for _ in range(rounds):
+        drained, is_empty = drain_batch(place, wait=True)
+        total += drained
+        if is_empty:
+            break
+    return total
+
+
+def drain_batch(place: Property, *, wait: bool) -> tuple[Drained, bool]:
+    """Store up to BATCH entries. Returns what became of them and whether none is left to read."""
+    client = events_client()
+    with transaction_of_worker() as cursor:
+        if not lock(cursor, "drain", place, wait=wait):
+            return Drained(), True
+        entries = client.xrange(stream_of(place), count=BATCH)
+        if not entries:
+            return Drained(), True
+        drained = _keep(cursor, place, entries)
+        faults.point("before_commit")
+    faults.point("after_commit")
+    # Exactly these: entries that came meanwhile may have any place in the stream.
+    for chunk in chunks([entry for entry, _ in entries], AT_ONCE):
+        client.xdel(stream_of(place), *chunk)
+    return drained, len(entries) < BATCH
+
+
+def stream_of(place: Property) -> str:
+    return keys.stream(keys.prefix(place.account_id, place.pk))
+
+
+def chunks(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(things), size):
+        yield things[start : start + size]
+
+
+def _keep(cursor: Any, place: Property, entries: Sequence[tuple[bytes, dict]]) -> Drained:
+    found = _sort(entries)
+    drained = _store_or_halve(cursor, place, found.arrivals)
+    for arrival in found.conflicts:
+        drained += _keep_conflict(cursor, place, arrival)
+    for bad in found.bad:
+        drained += _quarantine(cursor, place, bad)
+    return drained
+
+
+def _sort(entries: Sequence[tuple[bytes, dict]]) -> Sorted:
+    """What can be seen of an entry without Postgres."""
+    found = Sorted([], [], [])
+    for entry, fields in entries:
+        arrival = Arrival(entry, fields.get(b"n", b""), fields.get(b"d", b""))
+        is_conflict = fields.get(b"k") == b"conflict"
+        reason = _fault_of(fields, arrival, is_conflict)
+        if reason:
+            payload = b"\t".join((fields.get(b"v", b""), arrival.number, arrival.row))
+            found.bad.append(Bad(entry, payload, reason, not is_conflict))
+        elif is_conflict:
+            found.conflicts.append(arrival)
+        else:
+            found.arrivals.append(arrival)
+    return found
+
+
+def _fault_of(fields: dict[bytes, bytes], arrival: Arrival, is_conflict: bool) -> str:
+    if fields.get(b"v") != LAYOUT:
+        return f"Layout {fields.get(b'v')!r} is not known to this version: update the worker."
+    if not is_conflict and not arrival.number.isdigit():
+        return f"The visitor number {arrival.number[:20]!r} is none."
+    if b"\n" in arrival.row or b"\r" in arrival.row:
+        return "The row holds a line break."
+    if arrival.row.count(b"\t") != len(COLUMNS) - 1:
+        return f"The row has not {len(COLUMNS)} fields."
+    return ""
+
+
+# -- what cannot be stored -------------------------------------------------------------------
+
+
+def _store_or_halve(cursor: Any, place: Property, arrivals: Sequence[Arrival]) -> Drained:
+    """Store the batch; if it is poisoned, its halves, until the bad row is alone."""
+    if not arrivals:
+        return Drained()
+    try:
+        with transaction.atomic(using=WORKER):
+            return store(cursor, place, arrivals)
+    except (DatabaseError, psycopg.Error) as error:
+        if not is_poison(error):
+            raise
+        if len(arrivals) == 1:
+            return _quarantine(cursor, place, _as_bad(arrivals[0], error))
+    middle = len(arrivals) // 2
+    return _store_or_halve(cursor, place, arrivals[:middle]) + _store_or_halve(
+        cursor, place, arrivals[middle:]
+    )
+
+
+def is_poison(error: BaseException) -> bool:
+    """Whether the data is at fault. A lost connection, a lock, a full disk or a bug is not."""
+    state = getattr(_cause(error), "sqlstate", None)
+    return isinstance(state, str) and state.startswith(POISON)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The driver's error behind Django's."""
+    return error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
+
+
+def _as_bad(arrival: Arrival, error: BaseException) -> Bad:
+    cause = _cause(error)
+    diagnosis = getattr(cause, "diag", None)
+    message = (diagnosis and diagnosis.message_primary) or type(cause).__name__
+    payload = b"\t".join((LAYOUT, arrival.number, arrival.row))
+    return Bad(arrival.entry, payload, f"{message} ({getattr(cause, 'sqlstate', '')})")
+
+
+QUARANTINE = """
+INSERT INTO quarantined (account_id, property_id, entry, received_at, reason, payload)
+VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+
+
+def _quarantine(cursor: Any, place: Property, bad: Bad) -> Drained:
+    row = bad.payload.split(b"\t", 2)[2]
+    received_at = _moment(row, "received_at") or _moment_of_entry(bad.entry)
+    reason = bad.reason.replace("\0", "\N{REPLACEMENT CHARACTER}")[:REASON_LENGTH]
+    values = [place.account_id, place.pk, bad.entry.decode(), received_at, reason, bad.payload]
+    cursor.execute(QUARANTINE, values)
+    if cursor.rowcount == 0 or not bad.is_accepted:
+        return Drained()
+    add_to_ledger(cursor, place, "quarantined", Counter([hour_of_receipt(received_at)]))
+    happened = _moment(row, "time")
+    if happened:  # Valkey has counted it there
+        hour = clock_of(place.timezone).stamps(epoch_ms(happened))[1]
+        mark_dirty(cursor, place, [hour], DirtyHour.Why.RAW, received_at)
+    return Drained(quarantined=1)
+
+
+def _keep_conflict(cursor: Any, place: Property, arrival: Arrival) -> Drained:
+    """The payload that Valkey saw under an id it knew; counted as a duplicate there already."""
+    received_at = _moment(arrival.row, "received_at")
+    try:
+        with transaction.atomic(using=WORKER):
+            event_id = arrival.row.split(b"\t", 1)[0].decode()
+            moment = received_at or _moment_of_entry(arrival.entry)
+            is_new = keep_conflict(cursor, place, event_id, moment, arrival.row)
+    except (DatabaseError, psycopg.Error, UnicodeDecodeError) as error:
+        if isinstance(error, DatabaseError | psycopg.Error) and not is_poison(error):
+            raise
+        return _quarantine(cursor, place, _as_bad(arrival, error)._replace(is_accepted=False))
+    return Drained(conflicts=int(is_new))
+
+
+def _moment(row: bytes, column: str) -> datetime | None:
+    """A time of a row that may be anything; None if it cannot be read."""
+    try:
+        moment = datetime.fromisoformat(read_row(row)[column] or "")
+        if moment.tzinfo and 1970 <= moment.year <= 2100:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _moment_of_entry(entry: bytes) -> datetime:
+    """When Valkey took the entry: its id begins with the server's milliseconds."""
+    try:
+        return datetime.fromtimestamp(int(entry.split(b"-")[0]) / 1000, UTC)
+    except (ValueError, OverflowError):
+        return datetime.fromtimestamp(0, UTC)
