@@ -120,7 +120,9 @@ def name_of(dimension: str, value: object) -> str:
         found = find_dimension(dimension)
         is_of_a_person = found is not None and found.module == "audience"
         return _WITHOUT.get(dimension, "Unknown" if is_of_a_person else "(none)")
-    return country_name(text) if dimension == "country" else visible(text)
+    if dimension == "country":
+        text = country_name(text)
+    return visible(text.capitalize() if dimension == "device" else text)
 
 
 # Controls, line ends, and what turns or hides the text around it; joiners (emoji, Persian) stay.

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 
 from properties.models import Property
-from properties.periods import Kind
+from properties.periods import Kind, Range, Span, next_start
 from reports.address import Address, AddressError
 from reports.formatting import (
     RANGES,
@@ -134,8 +134,33 @@ class Tile:
     is_plotted: bool
 
 
-def ask_numbers(place: Property, address: Address, now: datetime) -> Answer:
-    """One question for all tiles and the curve: totals and a row for every period."""
+@dataclass(frozen=True)
+class Numbers:
+    """`answer`: totals and a row for every period; `before`: totals to compare with, in words
+    `since_when`; None where nothing is compared."""
+
+    answer: Answer
+    before: dict[str, Number] | None
+    since_when: str = "in the period before"
+
+
+def ask_numbers(place: Property, address: Address, now: datetime) -> Numbers:
+    """One question for all tiles and the curve, and one more while the range is not over."""
+    answer = _ask_series(place, address, now)
+    compared, shown = address.compared, address.range.span
+    if compared is None or answer.compared is None:
+        return Numbers(answer, None)
+    if now >= shown.end or now < shown.start:
+        return Numbers(answer, answer.compared["totals"])
+    # Half a day against a whole one would always look like a loss: compare the same hours.
+    until = compared.span.start + (next_start("hour", now, compared.tz) - shown.start)
+    cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
+    question = Question(metrics=TILES, range=cut, filters=address.asked_filters)
+    words = f"in the period before, until {clock(cut.span.end, cut, now)}"
+    return Numbers(answer, ask(place, question, now).totals, words)
+
+
+def _ask_series(place: Property, address: Address, now: datetime) -> Answer:
     question = Question(
         metrics=TILES,
         range=address.range,
@@ -146,23 +171,22 @@ def ask_numbers(place: Property, address: Address, now: datetime) -> Answer:
     return ask(place, question, now)
 
 
-def tiles(address: Address, answer: Answer) -> Iterator[Tile]:
-    before = answer.compared["totals"] if answer.compared else {}
+def tiles(address: Address, numbers: Numbers) -> Iterator[Tile]:
     for name in TILES:
-        metric, value = METRICS[name], answer.totals[name]
+        metric, value = METRICS[name], numbers.answer.totals[name]
+        title, difference = f"{metric.label}: {exact(value, metric.unit)}", None
+        if numbers.before is not None:
+            before = numbers.before[name]
+            title += f", {exact(before, metric.unit)} {numbers.since_when}"
+            difference = change(value, before, metric.unit, metric.higher_is_better)
         yield Tile(
             metric=metric,
             text=short(value, metric.unit),
-            title=_against(value, before.get(name), metric, bool(answer.compared)),
-            change=change(value, before.get(name), metric.unit, metric.higher_is_better),
+            title=title,
+            change=difference,
             query=address.but(metric=name),
             is_plotted=name == address.metric,
         )
-
-
-def _against(value: Number, before: Number, metric: Metric, compares: bool) -> str:
-    text = f"{metric.label}: {exact(value, metric.unit)}"
-    return f"{text}, {exact(before, metric.unit)} in the period before" if compares else text
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,11 @@ def overview(request: HttpRequest, place: Property) -> HttpResponse:
         return _refused(request, place, now, error)
     if _FORM_FIELDS & request.GET.keys():
         return HttpResponseRedirect(request.path + address.query)
-    answer = pages.ask_numbers(place, address, now)
+    numbers = pages.ask_numbers(place, address, now)
+    answer = numbers.answer
     points = pages.series(address, answer, now)
     context = {
-        "tiles": list(pages.tiles(address, answer)),
+        "tiles": list(pages.tiles(address, numbers)),
         "metric": pages.PLOTTED[address.metric],
         "points": points,
         "curve": pages.curve(address, points),

@@ -123,8 +123,8 @@
     if (!highest) return unit === "count" ? 4 : 60_000;
     if (unit === "duration_ms") return roundSeconds(highest / 1000) * 1000;
     const size = 10 ** Math.floor(Math.log10(highest));
-    const step = [1, 2, 4, 6, 8, 10].find((each) => each * size >= highest) * size;
-    return Math.max(4, step);
+    const steps = [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10].map((each) => Math.round(each * size));
+    return Math.max(4, steps.find((step) => step >= highest && step % 4 === 0) ?? 12);
   }
 
   function roundSeconds(seconds) {
