@@ -33,6 +33,7 @@ lint: $(TEST_STAMP) $(DIST_STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/djlint frontend/templates --lint --quiet
+	@cd frontend && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent lint
 	@echo "[5/6] Checking types ..."
 	@$(BIN)/mypy .
 

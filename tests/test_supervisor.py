@@ -208,3 +208,38 @@ def test_settings_that_cannot_work_are_named(runs, settings, message):
     assert message in run.text()
     assert "secret" not in run.text()
     assert "Traceback" not in run.text()
+
+
+def test_ctrl_c_of_the_tests_themselves_leaves_nothing(tmp_path):
+    sleeping = tmp_path / "test_sleeping.py"
+    sleeping.write_text("import time\ndef test_it():\n    print('asleep')\n    time.sleep(600)\n")
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "tests.servers", sleeping]
+    tests = subprocess.Popen(
+        [
+            *command,
+            "--basetemp",
+            tmp_path / "base",
+            "--rootdir",
+            ROOT,
+            "-c",
+            ROOT / "pyproject.toml",
+        ],
+        cwd=ROOT,
+        env=outside_environment(TMPDIR=str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    said = ""
+    while "asleep" not in said:
+        line = tests.stdout.readline()
+        assert line, said
+        said += line
+    family = psutil.Process(tests.pid).children(recursive=True)
+    assert {"postgres", "valkey-server"} <= {process.name() for process in family}
+    os.killpg(tests.pid, signal.SIGINT)
+    tests.communicate(timeout=60)
+    assert tests.returncode == pytest.ExitCode.INTERRUPTED
+    assert all(is_gone(process) for process in family)
+    assert not list(tmp_path.glob("aktivat-test-*"))

@@ -65,12 +65,15 @@ class Child:
 
     def last_words(self, lines: int = 8) -> str:
         """The end of the log, for an error message."""
+        return "\n".join(self.said().splitlines()[-lines:])
+
+    def said(self) -> str:
+        """What this run has written to its log."""
         if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as file:
             file.seek(self.log_begin)
-            said = file.read().decode(errors="replace")
-        return "\n".join(said.splitlines()[-lines:])
+            return file.read().decode(errors="replace")
 
 
 def spawn(

@@ -80,6 +80,8 @@ class Supervisor:
 
     def start_servers(self) -> None:
         """Embed what is not given, and complete the environment of the programs."""
+        if self.environ.get("REDIS_URL"):
+            require_broker(self.environ)
         secrets = Secrets(self.home / "secrets.json")
         if not self.environ.get("SECRET_KEY"):
             self.environ["SECRET_KEY"] = secrets.get_or_make("SECRET_KEY")
@@ -87,9 +89,7 @@ class Supervisor:
             self.environ |= roles.complete(self.environ, secrets)
         else:
             self.embed_postgres(secrets)
-        if self.environ.get("REDIS_URL"):
-            require_broker(self.environ)
-        else:
+        if not self.environ.get("REDIS_URL"):
             limit = self.environ.get("AKTIVAT_EVENTS_MAXMEMORY")
             extra = {"maxmemory": limit} if limit else {}
             self.embed_valkey("REDIS_URL", "events", extra)
@@ -140,15 +140,25 @@ class Supervisor:
             stop_steps=program.stop_steps,
         )
 
-    def run(self, name: str, *arguments: str) -> None:
-        """Run one `manage.py` command to its end; raises ServerError when it fails."""
+    def run(self, name: str, *arguments: str, show: bool = False) -> None:
+        """Run one `manage.py` command to its end; raises ServerError when it fails.
+
+        `show`: a slow one, whose lines appear in the terminal as they come.
+        """
         child = self.spawn(Program(name, manage(*arguments)))
+        shown = 0
         try:
-            failed = child.process.wait() != 0
+            while (running := child.is_running()) or show:
+                for line in child.said().splitlines()[shown:] if show else ():
+                    self.say(f"      {line}")
+                    shown += 1
+                if not running:
+                    break
+                time.sleep(0.1)
         except BaseException:
             child.stop()
             raise
-        if failed:
+        if child.process.returncode != 0:
             raise ServerError(
                 f"`manage.py {' '.join(arguments)}` failed:\n{child.last_words(20)}\n"
                 f"All of it is in {child.log}."
@@ -320,7 +330,7 @@ def serve(home: Path, environ: Mapping[str, str], say: Callable[[str], None]) ->
 def start_demo(supervisor: Supervisor) -> None:
     """History once, then live traffic. Without a demo the product still runs."""
     try:
-        supervisor.run("seed_demo", "seed_demo")
+        supervisor.run("seed_demo", "seed_demo", show=True)
         live = Program("demo", manage("simulate_demo"), ((signal.SIGTERM, 5.0),))
         supervisor.start_program(live)
     except ServerError as error:
