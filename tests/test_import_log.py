@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import Count
 
-from tests.test_logs import LINE
+from tests.people import with_key
+from tests.test_logs import ELASTIC, LINE, MTN, real_log, truth
 
 CLOSED = b"\x1b]0;owned\x07 no line of a log"
 
@@ -318,3 +320,147 @@ def test_progress_is_drawn_on_a_terminal_only(place: Any) -> None:
         drawn.append(screen.getvalue())
     assert drawn[0].startswith("\r[###############...............] 1,234 lines, 50% ")
     assert drawn[1] == "1,234 lines, 50%\n"
+
+
+# -- real logs: the same numbers from raw events, reports and API -------------------------------
+
+
+class Imported:
+    """A real log in a property of its own, in the zone in which it was written."""
+
+    def __init__(self, name: str, timezone: str) -> None:
+        from django.core.management import call_command
+
+        from tests.people import new_key, new_property
+
+        file = str(real_log(name))  # skips, before anything is made
+        self.truth = truth(name)
+        self.place = new_property(timezone=timezone, retention_days=10_000)
+        self.answer = import_log(self.place, file)
+        call_command("drain", stdout=io.StringIO())
+        call_command("roll_up", stdout=io.StringIO())
+        _, secret = new_key(self.place.account, "audience:view", "content:view", "events:view")
+        self.client = with_key(secret)
+        days = sorted(self.truth["pageviews_all_agents"]["pageviews_per_day_local"])
+        self.range = {"from": days[0], "to": days[-1]}
+
+    def reports(self, bots: str = "include", **body: Any) -> dict[str, Any]:
+        """The answer of reports.queries, which pages use, and of the API, which must be equal."""
+        from django.utils import timezone
+
+        from accounts.tenancy import tenant
+        from reports import queries
+
+        body = {"range": self.range, "bots": bots, "limit": 10_000} | body
+        with tenant(self.place.account_id):
+            question = queries.parse_question(self.place, body, timezone.now())
+            answer = queries.ask(self.place, question, timezone.now())
+        reply = self.client.post(
+            f"/api/v1/properties/{self.place.key}/query", body, content_type="application/json"
+        )
+        assert reply.status_code == 200, reply.content
+        found: dict[str, Any] = reply.json()
+        assert found["totals"] == answer.totals
+        assert [list(row.values()) for row in found["rows"]] == [
+            list(json.loads(json.dumps(row, default=str)).values()) for row in answer.rows
+        ]
+        return found
+
+    def events(self) -> Any:
+        from tracking.models import Event
+
+        return Event.objects.using("worker").filter(property_id=self.place.pk)
+
+
+@pytest.fixture(scope="module")
+def elastic(django_db_setup: None) -> Imported:
+    return Imported(ELASTIC, "UTC")
+
+
+@pytest.fixture(scope="module")
+def mtn(django_db_setup: None) -> Imported:
+    return Imported(MTN, "America/New_York")
+
+
+@pytest.fixture(params=[ELASTIC, MTN])
+def imported(request: pytest.FixtureRequest) -> Imported:
+    found: Imported = request.getfixturevalue("elastic" if request.param == ELASTIC else "mtn")
+    return found
+
+
+def test_every_line_of_a_real_log_has_its_place(imported: Imported) -> None:
+    known, answer = imported.truth, imported.answer
+    assert answer["lines"] == known["lines_total"]
+    assert answer["accepted"] == known["pageviews_all_agents"]["pageviews"]
+    assert answer["skipped"]["request"] == known["requests_not_well_formed"]
+    assert (answer["duplicate"], answer["bad"], answer["refused"]) == (0, 0, {})
+
+
+def test_raw_events_of_a_real_log(imported: Imported) -> None:
+    known = imported.truth["pageviews_all_agents"]
+    events = imported.events()
+    assert events.count() == known["pageviews"]
+    assert events.values("visitor").distinct().count() == known["unique_ip_ua"]
+    pages = dict(events.values_list("page").annotate(n=Count("page")).order_by("-n")[:10])
+    assert sorted(pages.values()) == sorted(dict(known["top10_paths"]).values())
+
+
+def test_totals_of_a_real_log_in_reports_and_api(imported: Imported) -> None:
+    known = imported.truth["pageviews_all_agents"]
+    asked = imported.reports(metrics=["pageviews", "visitors", "sessions"])
+    assert asked["totals"] == {
+        "pageviews": known["pageviews"],
+        "visitors": known["unique_ip_ua"],
+        "sessions": known["sessions"]["sessions"],
+    }
+
+
+def test_days_of_a_real_log_in_reports_and_api(elastic: Imported) -> None:
+    known = elastic.truth["pageviews_all_agents"]
+    rows = elastic.reports(metrics=["pageviews", "visitors"], dimensions=["time:day"])["rows"]
+    assert [row["pageviews"] for row in rows] == list(known["pageviews_per_day_local"].values())
+    assert [row["visitors"] for row in rows] == list(known["unique_ip_ua_per_day_local"].values())
+
+
+def test_days_of_thirteen_years_across_every_change_of_clocks(mtn: Imported) -> None:
+    known = mtn.truth["pageviews_all_agents"]
+    for year in range(2005, 2019):
+        days = {d: n for d, n in known["pageviews_per_day_local"].items() if d[:4] == str(year)}
+        rows = mtn.reports(
+            metrics=["pageviews", "visitors"],
+            dimensions=["time:day"],
+            range={"from": f"{year}-01-01", "to": f"{year}-12-31"},
+        )["rows"]
+        seen = {row["time:day"]: row for row in rows if row["pageviews"]}
+        assert {day: row["pageviews"] for day, row in seen.items()} == days
+        visitors = {day: row["visitors"] for day, row in seen.items()}
+        assert visitors == {day: known["unique_ip_ua_per_day_local"][day] for day in days}
+
+
+def test_the_ten_most_viewed_pages_in_reports_and_api(imported: Imported) -> None:
+    known = dict(imported.truth["pageviews_all_agents"]["top10_paths"])
+    asked = imported.reports(metrics=["pageviews"], dimensions=["page"])["rows"]
+    pages = {row["page"]: row["pageviews"] for row in asked}
+    assert {page: pages[page] for page in known} == known
+    assert sorted(pages.values())[-10:] == sorted(known.values())
+
+
+def test_people_and_bots_add_up(imported: Imported) -> None:
+    metrics = ["pageviews", "visitors", "sessions"]
+    people, bots, both = (
+        imported.reports(bots, metrics=metrics)["totals"] for bots in ("exclude", "only", "include")
+    )
+    assert {name: people[name] + bots[name] for name in metrics} == both
+    assert people["pageviews"] > 0 < bots["pageviews"]
+
+
+def test_the_ledger_closes_and_importing_again_adds_nothing(imported: Imported) -> None:
+    from django.core.management import call_command
+
+    call_command("reconcile", imported.place.key, stdout=io.StringIO())  # exits with 1 if not zero
+    count = imported.events().count()
+    again = import_log(imported.place, str(real_log(ELASTIC if count < 10_000 else MTN)))
+    assert (again["accepted"], again["duplicate"]) == (0, count)
+    call_command("drain", stdout=io.StringIO())
+    assert imported.events().count() == count
+    call_command("reconcile", imported.place.key, stdout=io.StringIO())
