@@ -15,6 +15,7 @@ import reports.urls
 from accounts.views import login_link
 from aktivat import health
 from properties.access import public
+from tracking.admin import ledger_across_accounts
 
 handler400 = "aktivat.errors.bad_request"
 handler403 = "aktivat.errors.forbidden"
@@ -26,6 +27,7 @@ urlpatterns = [
     path("readyz", public(health.readyz), name="readyz"),
     path("login-link/<str:token>/", public(login_link), name="login_link"),
     path("user/", include("allauth.account.urls")),
+    path("admin/ledger/", admin.site.admin_view(ledger_across_accounts), name="admin_ledger"),
     path("admin/", admin.site.urls),
     path("api/schema/", public(SpectacularAPIView.as_view()), name="schema"),
     path(

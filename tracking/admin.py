@@ -1,0 +1,102 @@
+"""What the pipeline did, in Django's admin: quarantine, and the ledger's totals per property.
+
+Both look across accounts, so they ask as the worker's database user; nothing can be changed.
+"""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Max, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+
+from properties.models import Property
+from tracking.models import Ledger, Quarantined
+
+LEDGER_DAYS = 30
+COLUMNS = (
+    "accepted",
+    "duplicate",
+    "bots",
+    "pings",
+    "stored",
+    "late_duplicate",
+    "quarantined",
+    "erased",
+    "expired",
+)
+PAYLOAD_SHOWN = 4000  # characters
+
+
+@admin.register(Quarantined)
+class QuarantinedAdmin(admin.ModelAdmin):
+    """Stream entries that could not be stored. Read only: `manage.py` replays them."""
+
+    list_display = ("received_at", "property_id", "account_id", "reason", "entry")
+    list_filter = ("received_at",)
+    search_fields = ("reason", "=property_id")
+    ordering = ("-received_at",)
+    show_full_result_count = False
+    fields = ("received_at", "account_id", "property_id", "entry", "reason", "as_text")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantined]:
+        return super().get_queryset(request).using("worker")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="payload")
+    def as_text(self, row: Quarantined) -> str:
+        """Bytes as they came; what is no text is escaped."""
+        return bytes(row.payload).decode("utf-8", "backslashreplace")[:PAYLOAD_SHOWN]
+
+
+def ledger_across_accounts(request: HttpRequest) -> HttpResponse:
+    """The ledger's columns summed per property over the last days, busiest first."""
+    if not request.user.has_perm("tracking.view_ledger"):
+        raise PermissionDenied("You need the right to view the ledger. A superuser can grant it.")
+    since = timezone.now() - timedelta(days=LEDGER_DAYS)
+    context = {
+        **admin.site.each_context(request),
+        "title": f"Ledger of the last {LEDGER_DAYS} days",
+        "columns": [name.replace("_", " ") for name in COLUMNS],
+        "rows": totals_across_accounts(since),
+    }
+    return render(request, "admin/ledger.html", context)
+
+
+def totals_across_accounts(since: Any) -> list[dict[str, Any]]:
+    """One dict a property: `place` (None: unknown or instance-wide), `numbers` in the order of
+    COLUMNS, `refused` (reason, count) pairs, and the `last` hour with a row."""
+    rows = Ledger.objects.using("worker").filter(hour__gte=since)
+    sums = list(
+        rows.values("property_id")
+        .annotate(last=Max("hour"), **{f"sum_{name}": Sum(name) for name in COLUMNS})
+        .order_by("-sum_accepted")
+    )
+    refused: dict[int, Counter[str]] = {}
+    for property_id, reasons in rows.exclude(refused={}).values_list("property_id", "refused"):
+        refused.setdefault(property_id, Counter()).update(reasons)
+    ids = [row["property_id"] for row in sums]
+    known = Property.objects.across_accounts().select_related("account").in_bulk(ids)
+    return [
+        {
+            "place": known.get(row["property_id"]),
+            "property_id": row["property_id"],
+            "numbers": [row[f"sum_{name}"] for name in COLUMNS],
+            "refused": refused.get(row["property_id"], Counter()).most_common(),
+            "last": row["last"],
+        }
+        for row in sums
+    ]
