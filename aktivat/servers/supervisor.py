@@ -149,7 +149,7 @@ class Supervisor:
         shown = 0
         try:
             while (running := child.is_running()) or show:
-                for line in child.said().splitlines()[shown:] if show else ():
+                for line in child.said().split("\n")[shown:-1] if show else ():
                     self.say(f"      {line}")
                     shown += 1
                 if not running:
@@ -299,7 +299,6 @@ def serve(home: Path, environ: Mapping[str, str], say: Callable[[str], None]) ->
     supervisor = Supervisor(home, environ, say)
     supervisor.environ |= {
         "AKTIVAT_HOME": str(home),
-        "AKTIVAT_ADDRESS": address,
         "PORT": str(port),
         "BIND": bind,
         "PYTHONUNBUFFERED": "1",
@@ -317,7 +316,7 @@ def serve(home: Path, environ: Mapping[str, str], say: Callable[[str], None]) ->
             supervisor.start_program(program)
         supervisor.wait_for_web(address)
         if demo:
-            start_demo(supervisor)
+            start_demo(supervisor, address)
         say(greeting(home, address, demo))
         supervisor.watch()
     finally:
@@ -327,11 +326,11 @@ def serve(home: Path, environ: Mapping[str, str], say: Callable[[str], None]) ->
         say("Everything is stopped.")
 
 
-def start_demo(supervisor: Supervisor) -> None:
+def start_demo(supervisor: Supervisor, address: str) -> None:
     """History once, then live traffic. Without a demo the product still runs."""
     try:
         supervisor.run("seed_demo", "seed_demo", show=True)
-        live = Program("demo", manage("simulate_demo"), ((signal.SIGTERM, 5.0),))
+        live = Program("demo", manage("simulate_demo", "--url", address), ((signal.SIGTERM, 5.0),))
         supervisor.start_program(live)
     except ServerError as error:
         supervisor.say(f"The demo could not be made, all the rest runs. {error}")
