@@ -1,9 +1,11 @@
 """Every number three ways: rollups and bitmaps, raw events in SQL, and a loop in Python."""
 
 import random
+import re
 from collections import defaultdict
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from tests.history import Happening, at, roll_up, visits, write
 from tests.people import new_property
 
+DOCS = Path(__file__).parent.parent / "docs"
 NOW = at("2026-04-15T10:20")
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe"]
 PAGES = ["/", "/a", "/b", "/ö", ""]
@@ -484,3 +487,57 @@ def test_a_tenant_sees_nothing_of_another_even_when_asked_by_mistake():
         assert queries.ask(place, question, NOW).totals == {"visitors": 0}
     with tenant(place.account_id):
         assert queries.ask(place, question, NOW).totals == {"visitors": 1}
+
+
+# -- the documentation -------------------------------------------------------------------------
+
+
+def table_of(text, heading):
+    """The cells of the Markdown table below a heading, without its head."""
+    below = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in below.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def test_the_documented_metrics_are_the_registered_ones():
+    from reports.metrics import METRICS
+
+    text = (DOCS / "metrics.md").read_text()
+    assert table_of(text, "Metrics") == [
+        [f"`{m.name}`", m.label, m.unit, m.module, m.definition] for m in METRICS.values()
+    ]
+
+
+def test_the_documented_dimensions_are_the_registered_ones():
+    from properties.periods import KINDS
+    from reports.metrics import DIMENSIONS
+
+    text = (DOCS / "metrics.md").read_text()
+    assert table_of(text, "Dimensions") == [
+        [f"`{d.name}`", d.label, d.scope, d.module, "is a row" if d.blank else "is left out"]
+        for d in DIMENSIONS.values()
+    ]
+    assert all(f"`time:{kind}`" in text for kind in KINDS)
+
+
+def test_the_documented_fields_and_codes_are_those_of_the_code():
+    from reports import filters, questions
+
+    text = (DOCS / "api.md").read_text()
+    documented = {
+        row[0].strip("`") for row in table_of(text, "Ask: `POST /api/v1/properties/{key}/query`")
+    }
+    assert documented == set(questions.FIELDS)
+    for module in (questions, filters):
+        source = Path(module.__file__).read_text()
+        for code in re.findall(r'(?:Invalid|_invalid)\(\s*"(\w+)"', source):
+            assert f"`{code}`" in text
+
+
+def test_every_module_of_the_registry_stands_in_the_rulebook():
+    from accounts import modules
+    from reports.metrics import DIMENSIONS, MEASURES, METRICS, VISITORS
+
+    for item in (*METRICS.values(), *DIMENSIONS.values()):
+        modules.check(item.module, "view")
+    assert {need for m in METRICS.values() for need in m.needs} <= {VISITORS, *MEASURES}
