@@ -238,6 +238,10 @@ def test_what_another_tab_left_is_taken_over_when_it_had_its_time(
 
 
 def test_big_events_go_in_small_requests(tab: Page, site: Site, collector: Collector) -> None:
+    spy = """<script>const real = fetch; window.asked = [];
+      window.fetch = (url, options) => { asked.push(options.keepalive); return real(url, options) }
+    </script>"""
+    site.html = page(spy + modern(collector))
     tab.goto(site.url)
     collector.wait_for("pageview")
     tab.evaluate("""() => {
@@ -249,6 +253,8 @@ def test_big_events_go_in_small_requests(tab: Page, site: Site, collector: Colle
     collector.wait_for("huge")
     sizes = [int(r.headers["content-length"]) for r in collector.batches if len(r.events) > 1]
     assert max(sizes) < 62_000
+    assert tab.evaluate("asked.indexOf(false)") > 0  # outlives the page, but for the huge one
+    assert tab.evaluate("asked.filter(kept => !kept).length") == 1
 
 
 def test_the_queue_is_bounded(tab: Page, site: Site, collector: Collector) -> None:
