@@ -141,12 +141,16 @@ def test_an_event_says_page_source_and_visitor_and_holds_no_address(place: Any) 
     assert [name for name in payload if "192.0.2.7" in str(payload[name])] == ["_address"]
 
 
-def test_a_request_to_a_proxy_is_never_the_home_page(place: Any) -> None:
+@pytest.mark.parametrize(
+    ("target", "page"),
+    [(b"http://elsewhere.example/?a", "/http://elsewhere.example/?a"), (b"?a=b", "/%3F?a=b")],
+)
+def test_what_browsers_never_ask_for_is_not_the_home_page(target: bytes, page: str) -> None:
     from tracking import importing, logs
 
-    line = logs.parse(view(1, b"http://elsewhere.example/"))
+    line = logs.parse(view(1, target))
     payload = importing.payload_of(line, "site.example", importing.event_id(b"0" * 32, 0))
-    assert payload["url"] == "https://site.example/http://elsewhere.example/"
+    assert payload["url"] == f"https://site.example{page}"
 
 
 def test_repetitions_are_remembered_by_hour_within_bounds() -> None:

@@ -221,20 +221,27 @@ def host_of(place: Property) -> str:
 
 def payload_of(line: logs.Line, host: str, id_: UUID) -> dict[str, Any]:
     """The pageview as the collector takes it from a privileged sender."""
-    # A proxy's request (GET http://elsewhere/) is a page of its own and never somebody's "/".
-    target = line.target if line.target.startswith("/") else "/" + line.target
     payload = {
         "name": "pageview",
         "event_id": str(id_),
         "visitor": str(visitor_id(line.address, line.agent)),
         "time": line.time * 1000,
-        "url": f"https://{host}{target}",
+        "url": f"https://{host}{_own_target(line.target)}",
         "_address": line.address if _is_address(line.address) else "",
         "_agent": line.agent,
     }
     if line.referrer and not _is_spam(line.referrer):
         payload["referrer"] = line.referrer
     return payload
+
+
+def _own_target(target: str) -> str:
+    """What browsers never send (`GET http://elsewhere/`, `GET ?a=b`) is a page of its own, and
+    not somebody's home page."""
+    if target.startswith("/"):
+        return target
+    path, mark, query = target.partition("?")
+    return f"/{path or '%3F'}{mark}{query}"
 
 
 @lru_cache(maxsize=50_000)
