@@ -1,0 +1,628 @@
+"""The report page: its numbers are those of `ask` and the API, its address is its whole view,
+nobody sees more than granted, and what strangers typed is text."""
+
+import csv
+import html
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from tests.history import Happening, at, roll_up, write
+from tests.people import new_key, new_property, signed_in_as, with_key
+
+MARCH = "2026-03-01..2026-03-31"
+FEBRUARY_AND_MARCH = "2026-02-01..2026-03-31"
+HOSTILE = [
+    "<script>window.__xss=1</script>",
+    "\"><img src=x onerror=window.__xss=1>",
+    "javascript:window.__xss=1",
+    "data:text/html,<script>window.__xss=1</script>",
+    "</script><script>window.__xss=1</script>",
+    "{{7*7}}{% debug %}${7*7}",
+    "=HYPERLINK(\"http://evil.example\",\"x\")",
+    "\u202egnp.exe",
+    "a:b:c&filter=page:is:/&x=#y?z%2F+ é",
+]  # fmt: skip
+
+
+def history(first: str = "2026-03-02T09:00", days: int = 10, pages: int = 4) -> list[Happening]:
+    """A few visitors a day, of whom every third reads on; some from campaigns."""
+    happenings = []
+    for day in range(days):
+        for visitor in range(1, 8):
+            start = at(first) + timedelta(days=day, minutes=41 * visitor)
+            source, channel = [("Google", "Organic Search"), ("Direct", "Direct")][visitor % 2]
+            texts = {
+                "country": ["DE", "SE", ""][visitor % 3],
+                "device": "mobile" if visitor % 2 else "desktop",
+                "browser": "Firefox",
+                "os": "Linux",
+                "campaign": "spring" if visitor == 3 else "",
+            }
+            for step in range(1 + visitor % 3):
+                happenings.append(
+                    Happening(
+                        start + timedelta(minutes=step),
+                        visitor + 100 * (day % 3),
+                        page=f"/page-{(visitor + step) % pages}",
+                        source=source,
+                        channel=channel,
+                        texts=texts,
+                    )
+                )
+            happenings.append(
+                Happening(
+                    start + timedelta(minutes=5),
+                    visitor + 100 * (day % 3),
+                    name="engagement",
+                    page="/page-0",
+                    source=source,
+                    channel=channel,
+                    engaged_ms=12_345,
+                    texts=texts,
+                )
+            )
+    return happenings
+
+
+def fill(place: Any, happenings: list[Happening]) -> None:
+    write(place, happenings)
+    roll_up(place, happenings)
+
+
+@pytest.fixture
+def busy(shop: Any) -> Any:
+    """`shop` with ten days of March."""
+    fill(shop, history())
+    return shop
+
+
+def get(user: Any, path: str, expected: int = 200, **headers: str) -> Any:
+    response = signed_in_as(user).get(path, headers=headers)
+    assert response.status_code == expected, response.content[:500]
+    return response
+
+
+def text_of(fragment: str) -> str:
+    return html.unescape(re.sub(r"<[^>]*>", " ", fragment)).strip()
+
+
+def tiles_of(page: str) -> dict[str, str]:
+    """metric -> the title with the exact numbers."""
+    found = re.findall(r'id="tile-(\w+)".*?class="tile-line" title="([^"]*)"', page, re.S)
+    return {name: html.unescape(title) for name, title in found}
+
+
+def rows_of(page: str, card: str) -> list[tuple[str, ...]]:
+    """(value, first number, ...) of each row that a card shows."""
+    section = page[page.index(f'id="card-{card}"') :].split("</section>")[0]
+    body = section.split("<tbody>")[1].split("</tbody>")[0] if "<tbody>" in section else ""
+    return [
+        tuple(text_of(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S))
+        for row in re.findall(r"<tr>(.*?)</tr>", body, re.S)
+    ]
+
+
+def asked(place: Any, within: str, **question: Any) -> Any:
+    from accounts.tenancy import tenant
+    from properties.periods import parse_range, zone
+    from reports.queries import Question, ask
+
+    now = datetime.fromisoformat("2026-04-15T10:00+00:00")
+    asked_range = parse_range(within, zone(place.timezone), now)
+    with tenant(place.account_id):
+        return ask(place, Question(range=asked_range, **question), now)
+
+
+def links(page: str) -> Iterator[str]:
+    for href in re.findall(r'href="([^"]*)"', page):
+        yield html.unescape(href)
+
+
+# -- the same number everywhere ----------------------------------------------------------------
+
+
+def test_tiles_show_what_ask_and_the_api_say(alice: Any, busy: Any) -> None:
+    from reports.formatting import exact
+    from reports.metrics import METRICS
+    from reports.pages import TILES
+
+    page = get(alice, f"/p/{busy.key}/?range={MARCH}").content.decode()
+    totals = asked(busy, MARCH, metrics=TILES).totals
+    _, secret = new_key(busy.account, "audience:view", place=busy)
+    body = {"metrics": list(TILES), "range": {"from": "2026-03-01", "to": "2026-03-31"}}
+    api = with_key(secret).post(
+        f"/api/v1/properties/{busy.key}/query", json.dumps(body), content_type="application/json"
+    )
+    assert api.status_code == 200, api.content
+    assert api.json()["totals"] == totals
+    assert totals["visitors"] == 21
+    assert totals["pageviews"] == sum(event.name == "pageview" for event in history())
+    titles = tiles_of(page)
+    for name in TILES:
+        assert titles[name].startswith(
+            f"{METRICS[name].label}: {exact(totals[name], METRICS[name].unit)}"
+        )
+
+
+def test_rows_show_what_ask_says(alice: Any, busy: Any) -> None:
+    page = get(alice, f"/p/{busy.key}/?range={MARCH}").content.decode()
+    by_page = asked(busy, MARCH, metrics=("pageviews", "visitors"), dimensions=("page",)).rows
+    assert rows_of(page, "pages") == [
+        (row["page"], str(row["pageviews"]), str(row["visitors"])) for row in by_page
+    ]
+    by_country = asked(busy, MARCH, metrics=("visitors",), dimensions=("country",)).rows
+    names = {"DE": "Germany", "SE": "Sweden", "": "Unknown"}
+    assert [row[:2] for row in rows_of(page, "places")] == [
+        (names[row["country"]], str(row["visitors"])) for row in by_country
+    ]
+
+
+def test_a_tab_shows_its_dimension(alice: Any, busy: Any) -> None:
+    page = get(alice, f"/p/{busy.key}/?range={MARCH}&sources=campaign").content.decode()
+    answer = asked(busy, MARCH, metrics=("visitors",), dimensions=("campaign",)).rows
+    assert (
+        [row[0] for row in rows_of(page, "sources")]
+        == ["spring"]
+        == [row["campaign"] for row in answer]
+    )
+
+
+def test_a_filter_narrows_every_number(alice: Any, busy: Any) -> None:
+    path = f"/p/{busy.key}/?range={MARCH}&filter=source:is:Google&filter=country:is:DE"
+    page = get(alice, path).content.decode()
+    filters = ["and", ["is", "source", ["Google"]], ["is", "country", ["DE"]]]
+    totals = asked(busy, MARCH, metrics=("visitors",), filters=filters).totals
+    assert 0 < totals["visitors"] < 21
+    assert tiles_of(page)["visitors"].startswith(f"Visitors: {totals['visitors']},")
+    assert [row[0] for row in rows_of(page, "sources")] == ["Google"]
+    assert page.count('class="chip"') == 2
+
+
+def test_the_series_is_a_table_and_a_curve_of_the_same_numbers(alice: Any, busy: Any) -> None:
+    path = f"/p/{busy.key}/?range={MARCH}&metric=pageviews"
+    page = get(alice, path).content.decode()
+    answer = asked(busy, MARCH, metrics=("pageviews",), dimensions=("time:day",))
+    curve = json.loads(re.search(r'<script id="curve"[^>]*>(.*?)</script>', page, re.S)[1])
+    assert curve["values"] == [row["pageviews"] for row in answer.rows]
+    assert len(curve["values"]) == 31
+    assert curve["openFrom"] is None
+    table = page[page.index('class="chart-numbers"') :].split("</table>")[0]
+    shown = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="number">(.*?)</td>', table)
+    assert [int(number) for _, number in shown] == curve["values"]
+    assert shown[1][0] == "Monday 2 March 2026"
+
+
+def test_the_csv_holds_the_unshortened_rows(alice: Any, busy: Any) -> None:
+    from reports.metrics import METRICS
+    from reports.pages import metrics_of
+
+    response = get(alice, f"/p/{busy.key}/table/source.csv?range={MARCH}")
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert (
+        f'filename="{busy.key}-source-2026-03-01-to-2026-03-31.csv"'
+        in response["Content-Disposition"]
+    )
+    rows = list(csv.DictReader(StringIO(response.content.decode())))
+    names = metrics_of("source", lambda module: True)
+    assert {"visitors", "sessions", "bounce_rate"} <= set(names) <= set(METRICS)
+    answer = asked(busy, MARCH, metrics=names, dimensions=("source",)).rows
+    assert [row["source"] for row in rows] == [row["source"] for row in answer]
+    for row, wanted in zip(rows, answer, strict=True):
+        assert {name: float(row[name]) for name in names} == {n: wanted[n] for n in names}
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+def test_a_table_sorts_and_goes_on_page_by_page(alice: Any, shop: Any) -> None:
+    happenings = [
+        Happening(at("2026-03-02T09:00") + timedelta(minutes=n), n, page=f"/{n:03d}")
+        for n in range(1, 251)
+    ]
+    fill(shop, [*happenings, Happening(at("2026-03-03T09:00"), 999, page="/200")])
+    path = f"/p/{shop.key}/table/page/?range={MARCH}"
+    first = get(alice, path).content.decode()
+    assert text_of(re.search(r'<a class="row-link"[^>]*>(.*?)</a>', first, re.S)[1]) == "/200"
+    seen = []
+    while path:
+        page = get(alice, path).content.decode()
+        seen += [text_of(name) for name in re.findall(r'<a class="row-link".*?>(.*?)</a>', page)]
+        following = re.search(r'href="([^"]*)" rel="next"', page)
+        path = f"/p/{shop.key}/table/page/{html.unescape(following[1])}" if following else ""
+    assert len(seen) == 250
+    assert set(seen) == {f"/{n:03d}" for n in range(1, 251)}
+    turned = get(alice, f"/p/{shop.key}/table/page/?range={MARCH}&sort=visitors&page=3")
+    last = re.findall(r'<a class="row-link".*?>(.*?)</a>', turned.content.decode())[-1]
+    assert text_of(last) == "/200"
+    assert 'aria-sort="ascending"' in turned.content.decode()
+
+
+@pytest.mark.parametrize("query", ["sort=-nonsense", "page=0", "page=1000", "page=x", "page=²"])
+def test_a_table_that_cannot_be_shown_says_why(alice: Any, shop: Any, query: str) -> None:
+    page = get(alice, f"/p/{shop.key}/table/page/?{query}", 400).content.decode()
+    assert 'role="alert"' in page
+
+
+# -- the address -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("range=yesteryear", "Unknown range &#x27;yesteryear&#x27;"),
+        ("range=custom&from=2026-02-31&to=2026-03-01", "&#x27;2026-02-31&#x27; is no date"),
+        ("range=custom&from=2026-03-02&to=2026-03-01", "ends (2026-03-01) before it begins"),
+        ("range=custom", "&quot;from&quot; is missing"),
+        ("interval=fortnight", "Unknown interval"),
+        ("range=9000d&interval=minute", "Too many points"),
+        ("metric=horoscopes", "There is no curve of"),
+        ("compare=maybe", "Unknown comparison"),
+        ("filter=page", "A filter is written page:is:value"),
+        ("filter=shoe_size:is:44", "There is no filter by"),
+        ("filter=page:contains:", "its value is empty"),
+        ("filter=page:is:a%00b", "holds a NUL"),
+        ("&".join(f"filter=page:is:/{n}" for n in range(21)), "Over 20 filters"),
+    ],
+)
+def test_an_address_that_cannot_be_shown_says_what_to_write(
+    alice: Any, shop: Any, query: str, says: str
+) -> None:
+    assert says in get(alice, f"/p/{shop.key}/?{query}", 400).content.decode()
+
+
+def test_what_was_typed_is_kept_beside_the_error(alice: Any, shop: Any) -> None:
+    path = f"/p/{shop.key}/?range=custom&from=2026-99-01&to=2026-03-01"
+    page = get(alice, path, 400).content.decode()
+    assert 'value="2026-99-01"' in page
+    path = f"/p/{shop.key}/?filter_dimension=page&filter_operator=nearly&filter_value=/x%22y"
+    assert 'value="/x&quot;y"' in get(alice, path, 400).content.decode()
+
+
+def test_forms_become_addresses(alice: Any, shop: Any) -> None:
+    path = f"/p/{shop.key}/?range=custom&from=2026-03-01&to=2026-03-31&compare=none"
+    assert get(alice, path, 302)["Location"] == f"/p/{shop.key}/?range={MARCH}&compare=none"
+    path = (
+        f"/p/{shop.key}/?filter=country:is:DE"
+        "&filter_dimension=page&filter_operator=contains&filter_value=/docs"
+    )
+    wanted = f"/p/{shop.key}/?filter=country:is:DE&filter=page:contains:/docs"
+    assert get(alice, path, 302)["Location"] == wanted
+
+
+def test_every_link_of_the_page_leads_to_a_page(alice: Any, busy: Any) -> None:
+    """And keeps the rest of the view: only one thing changes at a time."""
+    path = f"/p/{busy.key}/"
+    query = f"range={MARCH}&compare=none&metric=sessions&filter=country:is:DE&pages=entry_page"
+    page = get(alice, f"{path}?{query}").content.decode()
+    own = [href for href in links(page) if href.startswith("?")]
+    assert len(own) > 25
+    before = parse_qsl(query)
+    for href in own:
+        get(alice, path + href)
+        after = parse_qsl(urlsplit(href).query)
+        assert len(set(before) ^ set(after)) <= 2, href
+    for href in links(page):
+        if "/table/" in href:
+            get(alice, href)
+
+
+def test_equal_views_have_equal_addresses(alice: Any, shop: Any) -> None:
+    page = get(alice, f"/p/{shop.key}/?range=28d&compare=previous&metric=visitors&x=y")
+    assert 'href="?" aria-current="true"' in page.content.decode()
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_following_a_row_filters_by_exactly_its_value(alice: Any, shop: Any, value: str) -> None:
+    fill(shop, [Happening(at("2026-03-02T09:00"), 1, page=value), *history(days=1)])
+    page = get(alice, f"/p/{shop.key}/?range={MARCH}").content.decode()
+    wanted = [
+        f for f in links(page) if ("filter", f"page:is:{value}") in parse_qsl(urlsplit(f).query)
+    ]
+    assert wanted
+    filtered = get(alice, f"/p/{shop.key}/{wanted[0]}").content.decode()
+    assert tiles_of(filtered)["pageviews"].startswith("Pageviews: 1,")
+
+
+# -- who sees what -----------------------------------------------------------------------------
+
+
+def test_a_card_shows_only_what_may_be_viewed(bob: Any, busy: Any) -> None:
+    """Bob may view audience and sources: no pages, no events, nobody online."""
+    page = get(bob, f"/p/{busy.key}/?range={MARCH}").content.decode()
+    assert re.findall(r'id="card-(\w+)"', page) == ["sources", "places", "technology"]
+    assert "/page-0" not in page
+    assert 'id="now"' not in page
+    assert 'value="page"' not in page  # nor offered as a filter
+
+
+def test_a_filter_needs_the_right_to_what_it_filters_by(bob: Any, busy: Any) -> None:
+    page = get(bob, f"/p/{busy.key}/?filter=page:is:/page-0", 400).content.decode()
+    assert "You may not view content here" in page
+    page = get(bob, f"/p/{busy.key}/?filter=props:plan:is:pro", 400).content.decode()
+    assert "You may not view events here" in page
+
+
+@pytest.mark.parametrize("tail", ["", "now/", "table/page/", "table/page.csv", "table/country/"])
+def test_others_see_nothing(tail: str, bob: Any, charlie: Any, vera: Any, shop: Any) -> None:
+    path = f"/p/{shop.key}/{tail}"
+    allowed = tail in ("", "table/country/")
+    get(vera, path)
+    get(bob, path, 200 if allowed else 403)
+    get(charlie, path, 404)
+    get(None, path, 302)
+
+
+def test_a_table_has_a_route_for_every_dimension() -> None:
+    from django.urls import resolve, reverse
+
+    from reports.metrics import DIMENSIONS
+
+    for name, dimension in DIMENSIONS.items():
+        for route in ("table", "table_csv"):
+            view = resolve(reverse(route, kwargs={"key": "AK-2", "dimension": name})).func
+            assert view.access.module == dimension.module
+
+
+def test_only_reading_is_answered(alice: Any, shop: Any) -> None:
+    assert signed_in_as(alice).post(f"/p/{shop.key}/").status_code in (403, 405)
+
+
+# -- what strangers typed is text --------------------------------------------------------------
+
+
+def test_hostile_values_are_text_on_the_page(alice: Any, shop: Any) -> None:
+    happenings = [
+        Happening(
+            at("2026-03-02T09:00") + timedelta(minutes=number),
+            number,
+            name=value,
+            page=value,
+            source=value,
+            channel=value,
+            texts=dict.fromkeys(("country", "device", "browser", "os", "campaign"), value),
+        )
+        for number, value in enumerate(HOSTILE, 1)
+    ]
+    fill(shop, happenings)
+    for tail in (f"?range={MARCH}", f"?range={MARCH}&sources=campaign&technology=browser"):
+        page = get(alice, f"/p/{shop.key}/{tail}").content.decode()
+        assert page.count("<script") == page.count("</script>")
+        assert "<script>window" not in page
+        assert "<img" not in page
+        assert not re.search(r'href="(javascript|data):', page)
+        assert "{{7*7}}{% debug %}${7*7}" in page
+        assert "\u202e" not in page
+        assert "\\u202egnp.exe" in page
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1", "\u200b=1", " =1", "－1", "\ufeff@x"],
+)
+def test_no_cell_of_the_csv_is_a_formula(alice: Any, shop: Any, value: str) -> None:
+    fill(shop, [Happening(at("2026-03-02T09:00"), 1, page=value)])
+    response = get(alice, f"/p/{shop.key}/table/page.csv?range={MARCH}")
+    rows = list(csv.reader(StringIO(response.content.decode(), newline="")))
+    assert rows[1][0] == f"'{value}"
+    api = asked(shop, MARCH, metrics=("visitors",), dimensions=("page",))
+    assert api.rows[0]["page"] == value
+
+
+@pytest.mark.parametrize("value", ["/a=b", "a-b", "", "/", "é", "(none)", 5, -5, 0.25])
+def test_other_cells_stay_as_they_are(value: Any) -> None:
+    from reports.formatting import csv_cell
+
+    assert csv_cell(value) == value
+
+
+# -- empty, open, live -------------------------------------------------------------------------
+
+
+def test_a_property_without_events_shows_the_next_step(alice: Any, bob: Any, shop: Any) -> None:
+    from django.urls import reverse
+
+    page = get(alice, f"/p/{shop.key}/").content.decode()
+    assert "No event has arrived yet" in page
+    snippet = reverse("snippet", args=[shop.key])
+    assert page.count(f'href="{snippet}"') == 2  # the tab, and the one next step
+    assert 'id="curve"' not in page
+    page = get(bob, f"/p/{shop.key}/").content.decode()  # he may not see the snippet
+    assert "No event has arrived yet" in page
+    assert snippet not in page
+
+
+def test_a_quiet_range_says_so_without_false_zeros(alice: Any, busy: Any) -> None:
+    busy.first_event_at = at("2026-03-02T09:00")
+    busy.save(update_fields=["first_event_at"])
+    page = get(alice, f"/p/{busy.key}/?range=2025-01-01..2025-01-31").content.decode()
+    assert "Nothing in this range" in page
+    titles = tiles_of(page)
+    assert titles["visitors"].startswith("Visitors: 0")
+    assert titles["bounce_rate"].startswith("Bounce rate: nothing")
+    assert 'class="change' not in page
+
+
+def test_an_open_range_is_compared_with_the_same_hours(
+    alice: Any, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Yesterday 1 visitor by 11:00 and 9 in the afternoon; today 2 by 10:20: that is +100 %."""
+    now = at("2026-04-15T08:20")  # 10:20 in Berlin
+    monkeypatch.setattr("reports.views.timezone", SimpleNamespace(now=lambda: now))
+    yesterday = at("2026-04-14T08:00")
+    happenings = [Happening(yesterday, 1), Happening(now, 2), Happening(now, 3)]
+    happenings += [Happening(yesterday + timedelta(hours=6), n) for n in range(10, 19)]
+    fill(shop, happenings)
+    page = get(alice, f"/p/{shop.key}/?range=today").content.decode()
+    assert tiles_of(page)["visitors"] == (
+        "Visitors: 2, 1 in the period before, until 14 Apr 2026 11:00"
+    )
+    assert 'class="change good up">+100 %' in page
+    curve = json.loads(re.search(r'<script id="curve"[^>]*>(.*?)</script>', page, re.S)[1])
+    assert curve["values"] == [0] * 10 + [2] + [None] * 13  # what has not begun is not 0
+    assert curve["before"] == [0] * 10 + [1] + [0] * 5 + [9] + [0] * 7
+    assert curve["openFrom"] == 10
+    assert "complete until" in page
+
+
+def test_without_comparison_nothing_is_compared(alice: Any, busy: Any) -> None:
+    page = get(alice, f"/p/{busy.key}/?range={MARCH}&compare=none").content.decode()
+    assert "period before" not in page
+    assert 'class="change' not in page
+
+
+def test_now_counts_who_is_here(alice: Any, shop: Any) -> None:
+    from tracking.collecting import Origin, collect, now_ms
+
+    origin = Origin(address="192.0.2.1", agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
+    states = ["engaged", "visible", "hidden"]
+    pings = [
+        {
+            "property": shop.key,
+            "name": "ping",
+            "state": state,
+            "next_ms": 60_000,
+            "visitor": str(uuid.uuid4()),
+            "url": "https://shop.example/",
+        }
+        for state in states
+    ]
+    collect(shop, pings, origin, now_ms())
+    part = get(alice, f"/p/{shop.key}/now/").content.decode()
+    assert "<strong>3</strong> now" in part
+    assert 'title="3 open, 2 active, 1 engaged"' in part
+    assert "<html" not in part
+    assert "<strong>3</strong> now" in get(alice, f"/p/{shop.key}/").content.decode()
+
+
+def test_without_the_live_set_the_page_still_shows_history(
+    alice: Any, busy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tracking import live, store
+
+    def unavailable(*_: Any) -> None:
+        raise store.Unavailable("stopped")
+
+    monkeypatch.setattr(live, "snapshot", unavailable)
+    page = get(alice, f"/p/{busy.key}/?range={MARCH}").content.decode()
+    assert "<strong>-</strong> now" in page
+    assert tiles_of(page)["visitors"].startswith("Visitors: 21")
+
+
+# -- few questions -----------------------------------------------------------------------------
+
+
+def queries_of(user: Any, path: str) -> int:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    client = signed_in_as(user)
+    client.get(path)
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path).status_code == 200
+    return len(captured)
+
+
+def test_the_number_of_queries_does_not_grow_with_rows(alice: Any, acme: Any) -> None:
+    few, many = (new_property(acme) for _ in range(2))
+    fill(few, history(days=1))
+    fill(many, history(days=28, pages=60))
+    for tail in ("", "table/page/"):
+        counts = [queries_of(alice, f"/p/{p.key}/{tail}?range={MARCH}") for p in (few, many)]
+        assert counts[0] == counts[1]
+        assert counts[1] <= 60, "each card is one question, and so are tiles and curve together"
+
+
+# -- words -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (None, "count", "-"),
+        (0, "count", "0"),
+        (9_999, "count", "9,999"),
+        (10_000, "count", "10.0k"),
+        (12_345, "count", "12.3k"),
+        (99_949, "count", "99.9k"),
+        (99_950, "count", "100k"),
+        (142_500, "count", "142k"),
+        (999_499, "count", "999k"),
+        (999_500, "count", "1.00M"),
+        (12_340_000, "count", "12.3M"),
+        (3_200_000_000, "count", "3.20G"),
+        (2.4444, "count", "2.4"),
+        (0.0, "rate", "0 %"),
+        (0.001, "rate", "<1 %"),
+        (0.382, "rate", "38 %"),
+        (0.999, "rate", ">99 %"),
+        (1.0, "rate", "100 %"),
+        (0, "duration_ms", "0s"),
+        (59_600.0, "duration_ms", "1m 00s"),
+        (72_400.0, "duration_ms", "1m 12s"),
+        (3_599_600, "duration_ms", "1h 00m"),
+        (7_500_000, "duration_ms", "2h 05m"),
+    ],
+)
+def test_numbers_are_short(value: Any, unit: Any, shown: str) -> None:
+    from reports.formatting import short
+
+    assert short(value, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "unit", "more_is_better", "text", "way", "mood"),
+    [
+        (112, 100, "count", True, "+12 %", "up", "good"),
+        (88, 100, "count", True, "−12 %", "down", "bad"),
+        (1_000, 1_000, "count", True, "0 %", "same", "even"),
+        (12_000, 100, "count", True, "120x", "up", "good"),
+        (0.36, 0.38, "rate", False, "−2 pt", "down", "good"),
+        (0.40, 0.38, "rate", False, "+2 pt", "up", "bad"),
+        (0.0, 0.38, "rate", False, "−38 pt", "down", "good"),
+    ],
+)
+def test_changes_say_how_much_and_whether_it_is_good(
+    now: Any, before: Any, unit: Any, more_is_better: bool, text: str, way: str, mood: str
+) -> None:
+    from reports.formatting import Change, change
+
+    assert change(now, before, unit, more_is_better) == Change(text, way, mood)
+
+
+@pytest.mark.parametrize(("now", "before"), [(5, 0), (None, 5), (5, None), (0, 0)])
+def test_no_percentage_leads_away_from_nothing(now: Any, before: Any) -> None:
+    from reports.formatting import change
+
+    assert change(now, before) is None
+
+
+@pytest.mark.parametrize(
+    ("asked_range", "name"),
+    [
+        ("28d", "Last 28 days"),
+        ("13d", "Last 13 days"),
+        ("24h", "Last 24 hours"),
+        ("quarter", "This quarter"),
+        ("2026-03-01", "1 Mar 2026"),
+        ("2026-03-01..2026-03-31", "1 to 31 Mar 2026"),
+        ("2026-02-27..2026-03-01", "27 Feb to 1 Mar 2026"),
+        ("2025-12-28..2026-01-03", "28 Dec 2025 to 3 Jan 2026"),
+        ("2026-03-01T10:00..2026-03-01T12:00", "1 Mar 2026 10:00 to 1 Mar 2026 12:00"),
+    ],
+)
+def test_ranges_have_names(asked_range: str, name: str) -> None:
+    from properties.periods import parse_range, zone
+    from reports.formatting import range_name
+
+    assert (
+        range_name(parse_range(asked_range, zone("Europe/Berlin"), at("2026-04-15T10:00"))) == name
+    )
