@@ -141,7 +141,7 @@ end
 
 -- Who is online: one member per visitor and tab, its score the moment at which it expires.
 local online, tabs = prefix .. ':o', prefix .. ':t'
-local anyone_online = false
+local anyone_online, arrived = false, false
 local function show_online(at, is_ping)
   local member, expiry = ARGV[at + 12], tonumber(ARGV[at + 13])
   if member == '' then return end
@@ -160,6 +160,7 @@ local function show_online(at, is_ping)
     if not is_ping then info.state = old.state end
     if not info.page then info.page = old.page end
   end
+  if not before then arrived = true end
   if is_ping then
     redis.call('ZADD', online, expiry, member)
   else
@@ -211,10 +212,12 @@ for i = 0, items - 1 do
 end
 
 for key, fields in pairs(counters) do
+  local is_new = false
   for field, by in pairs(fields) do
-    redis.call('HINCRBY', key, field, by)
+    -- 'e' is counted with every event: when it begins, so does the key.
+    is_new = redis.call('HINCRBY', key, field, by) == by and field == 'e' or is_new
   end
-  redis.call('EXPIRE', key, expiries[key], 'NX')
+  if is_new then redis.call('EXPIRE', key, expiries[key]) end
 end
 
 -- Containers: see tracking/keys.py. pcall, because a key that has outgrown its set is a string.
@@ -256,9 +259,10 @@ for key, numbers in pairs(marks) do
   end
 end
 
-if anyone_online then
-  redis.call('EXPIRE', online, 600)
-  redis.call('EXPIRE', tabs, 600)
+-- Not with every call: the keys live an hour, and somebody who stays is seen hundreds of times.
+if anyone_online and (arrived or now % 8 == 0) then
+  redis.call('EXPIRE', online, HOUR)
+  redis.call('EXPIRE', tabs, HOUR)
   -- A few of those who left, so that the set is bounded even while no worker sweeps it.
   local gone = redis.call('ZRANGEBYSCORE', online, '-inf', now, 'LIMIT', 0, 4)
   if #gone > 0 then
@@ -268,8 +272,9 @@ if anyone_online then
 end
 
 local ledger = prefix .. ':l:' .. (math.floor(now / 3600000) * HOUR)
+local ledger_began = false
 local function tally(field, by)
-  if by > 0 then redis.call('HINCRBY', ledger, field, by) end
+  if by > 0 and redis.call('HINCRBY', ledger, field, by) == by then ledger_began = true end
 end
 tally('accepted', accepted)
 tally('duplicate', duplicates)
@@ -279,6 +284,6 @@ tally('r.visitor_limit', limited)
 for i = 0, refusals - 1 do
   tally('r.' .. ARGV[5 + 2 * i], tonumber(ARGV[6 + 2 * i]))
 end
-redis.call('EXPIRE', ledger, KEEP_LEDGER, 'NX')
+if ledger_began then redis.call('EXPIRE', ledger, KEEP_LEDGER, 'NX') end
 
 return {'ok', highest, unpack(verdicts)}
