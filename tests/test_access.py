@@ -178,6 +178,7 @@ ROWS = [
     api("api_property", "property:view"),
     api("api_property", "property:manage", "PATCH", body={}),
 ]
+_STATS = [("event", "pageview"), ("year", "2026"), ("month", "2"), ("day", "3"), ("hour", "4")]
 # Reports: modules of a property, which a viewer may view; Bob has audience and sources of one.
 REPORTS = [
     Row("overview", viewer=200, bob=200),
@@ -186,6 +187,12 @@ REPORTS = [
         Row(name, viewer=200, bob=bob, params={"dimension": dimension})
         for name in ("table", "table_csv")
         for dimension, bob in [("country", 200), ("source", 200), ("page", 403), ("event", 403)]
+    ),
+    api("api_query", "audience:view", "POST", viewer=200, bob=200, body={"metrics": ["visitors"]}),
+    api("api_realtime", "realtime:view", viewer=200),
+    *(
+        api(f"stats_{part}", "events:view", viewer=200, params=dict(_STATS[: number + 2]))
+        for number, part in enumerate(("year", "month", "day", "hour"))
     ),
 ]
 
@@ -206,6 +213,7 @@ def path_of(row: Row, places: dict[str, Any]) -> str:
 
     route = next(route for route, pattern in ours() if pattern.name == row.name)
     values = {"key": places["shop"].key, "account": places["acme"].slug, "pk": places["pk"]}
+    values |= row.params
     named = {name: values[name] for name in re.findall(r"<\w+:(\w+)>", route)}
     return reverse(row.name, kwargs=named | row.params)
 
@@ -270,6 +278,8 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/a/{account}/api-keys/",
         "/api/v1/properties/{key}",
         "/api/v1/accounts/{account}/properties",
+        "/api/v1/properties/{key}/realtime",
+        "/api/stats/track/{account}/pageview/2026",
     ],
 )
 def test_a_strangers_404_is_that_of_nothing(path: str, shop: Any, acme: Any, charlie: Any) -> None:
