@@ -156,7 +156,9 @@ def test_leaving_at_once_loses_nothing(tab: Page, site: Site, collector: Collect
     site.pages["/plain"] = "<p>No snippet"
     tab.goto(f"{site.url}/a")
     collector.wait_for("pageview")
-    tab.evaluate("trackr.track('out', {to: 'shop'}); location.href = '/plain'")
+    tab.evaluate(
+        "setTimeout(() => { trackr.track('out', {to: 'shop'}); location.href = '/plain' })"
+    )
     [event] = collector.wait_for("out")
     collector.wait_for("engagement")
     assert event["url"] == f"{site.url}/a"
