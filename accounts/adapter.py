@@ -1,16 +1,13 @@
 """Where allauth's sign-up and log-in meet the product.
 
-Called by allauth (the adapter) and by axes, which counts failed log-ins (`login_name`). Leaves:
-where to go after signing in; whose failures are counted together.
+Called by allauth (the adapter) and by axes, which counts failed log-ins of one name together
+(`login_name`).
 """
 
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.http import HttpRequest
-from django.urls import reverse
-
-from accounts.models import Account, User
 
 
 def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
@@ -25,11 +22,4 @@ def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) 
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Sign-up is open; whoever is new names an account first."""
-
-    def get_login_redirect_url(self, request: HttpRequest) -> str:
-        """Home; or the first step for a user who belongs to no account yet."""
-        user = request.user
-        if isinstance(user, User) and not Account.objects.of_user(user).exists():
-            return reverse("new_account")
-        return super().get_login_redirect_url(request)
+    """Sign-up is open to everybody; where to go after it, the home page decides."""

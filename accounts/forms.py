@@ -42,8 +42,8 @@ class AccountForm(forms.ModelForm):
         return name
 
     def clean_slug(self) -> str:
-        slug = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("name", ""))[:40]
-        slug = slug.strip("-")
+        made = slugify(self.cleaned_data.get("name", ""))[:40].strip("-")
+        slug = self.cleaned_data["slug"] or made
         if not slug:
             raise forms.ValidationError("Write a short name of letters and digits.")
         if slug in RESERVED:
