@@ -1,5 +1,6 @@
 """`make run`'s supervisor: it starts everything, keeps it running, and leaves nothing behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -67,6 +68,14 @@ class Run:
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def programs(self) -> dict[str, psutil.Process]:
+        """What runs now by its command line; a program that is just ending is left out."""
+        found = {}
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                found[" ".join(process.cmdline())] = process
+        return found
+
     def urls(self) -> dict[str, str]:
         return json.loads((self.home / "environment.json").read_text())
 
@@ -105,7 +114,7 @@ def runs(tmp_path):
 def test_a_life_of_make_run(runs):
     run = runs().ready()
     assert run.answers()
-    programs = {" ".join(process.cmdline()) for process in run.family()}
+    programs = run.programs()
     for part in ("postgres -D", "events.sock", "broker.sock", "gunicorn", " worker ", " beat "):
         assert any(part in program for program in programs), f"{part} is not running"
 
@@ -125,7 +134,7 @@ def test_a_life_of_make_run(runs):
     )
     assert done.stdout == "The three database users are there.\n", done.stderr
 
-    events = next(one for one in run.family() if "events.sock" in " ".join(one.cmdline()))
+    events = next(one for line, one in run.programs().items() if "events.sock" in line)
     with redis.Redis.from_url(run.urls()["REDIS_URL"]) as client:
         client.set("kept", "1")
         events.kill()
