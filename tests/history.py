@@ -6,7 +6,6 @@ the gap of 30 minutes) through the worker's connection, as the drain would leave
 
 import json
 import uuid
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -164,65 +163,14 @@ def _session_row(place: Any, visit: Visit) -> dict[str, Any]:
 
 
 def roll_up(place: Any, history: list[Happening]) -> None:
-    """Rollups and bitmaps as reports/models.py describes them, counted by a loop."""
-    from pyroaring import BitMap
+    """Rollups and bitmaps of these events, by the product's own rollup."""
+    from reports.rollups import roll_up_property
+    from tracking.models import DirtyHour
+    from tracking.working import clock_of, mark_dirty, transaction_of_worker
 
-    from reports.metrics import DIMENSIONS, MEASURES, rolled_measures
-    from reports.models import Bitmap, Rollup
-
-    sums: Counter[tuple[Any, ...]] = Counter()
-    people: dict[tuple[Any, ...], BitMap] = defaultdict(BitMap)
-    names = ["", *(name for name, found in DIMENSIONS.items() if found.rolled)]
-    for visit in visits(event for event in history if not event.bot):
-        for name in names:
-            held = {measure.name for measure in rolled_measures(name)}
-            for event in visit.events:
-                for slot in _slots(place, name, event.time, _value(name, event, visit)):
-                    people[slot].add(event.visitor)
-                    if "events" in held:
-                        sums[*slot, "events"] += 1
-                        sums[*slot, "pageviews"] += event.name == "pageview"
-            if "sessions" in held:
-                for slot in _slots(place, name, visit.started_at, _value(name, visit.first, visit)):
-                    for measure, number in session_measures(visit).items():
-                        sums[*slot, measure] += number
-    assert {slot[-1] for slot in sums} <= set(MEASURES)
-    owner = {"account_id": place.account_id, "property_id": place.pk}
-    Rollup.objects.using("worker").bulk_create(
-        Rollup(**owner, grain=g, starts_at=t, dimension=d, value=v, measure=m, number=number)
-        for (g, t, d, v, m), number in sums.items()
-        if number
-    )
-    Bitmap.objects.using("worker").bulk_create(
-        Bitmap(**owner, grain=g, starts_at=t, dimension=d, value=v, bits=bits.serialize())
-        for (g, t, d, v), bits in people.items()
-    )
-
-
-def session_measures(visit: Visit) -> dict[str, int]:
-    return {
-        "sessions": 1,
-        "bounces": int(visit.bounced),
-        "session_pageviews": len(visit.pages),
-        "engaged_ms": visit.engaged_ms,
-        "duration_ms": (visit.ended_at - visit.started_at) // timedelta(milliseconds=1),
-    }
-
-
-def _slots(place: Any, dimension: str, time: datetime, value: str) -> Iterator[tuple[Any, ...]]:
-    from properties import periods
-
-    tz = periods.zone(place.timezone)
-    yield "h", periods.floor("hour", time, tz), dimension, value
-    yield "d", periods.floor("day", time, tz), dimension, value
-
-
-def _value(dimension: str, event: Happening, visit: Visit) -> str:
-    from reports.metrics import DIMENSIONS
-
-    if not dimension:
-        return ""
-    if dimension == "event":
-        return event.name
-    scope = DIMENSIONS[dimension].scope
-    return event.text(dimension) if scope == "event" else visit.text(dimension)
+    clock = clock_of(place.timezone)
+    hours = {clock.stamps(round(event.time.timestamp() * 1000))[1] for event in history}
+    now = datetime.now(UTC)
+    with transaction_of_worker() as cursor:
+        mark_dirty(cursor, place, hours, DirtyHour.Why.RAW, now)
+    roll_up_property(place, now)
