@@ -20,7 +20,7 @@ def hostname(text: str) -> str:
     `*` and `*.example.com` stay; names in other scripts become punycode.
     """
     host = text.strip().lower()
-    host = host.partition("://")[2] or host
+    host = host.partition("://")[2] if "://" in host else host
     host = re.split(r"[/?#\\]", host, maxsplit=1)[0].rpartition("@")[2]
     if host == "*":
         return host
