@@ -1,0 +1,209 @@
+"""The report page as a reader has it: mouse, keyboard, two widths, two themes, without scripts,
+and with every hostile string that a visitor can send."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.history import Happening, at, roll_up, write
+from tests.test_report_page import HOSTILE, MARCH, fill, history
+
+from .conftest import Look, findings, overflow
+
+LONG = "/" + "a-title-without-any-end-" * 40
+RIGHT_TO_LEFT = "/مرحبا/بالعالم/" * 6
+
+
+@pytest.fixture
+def busy(shop: Any) -> Any:
+    fill(shop, [*history(days=20), Happening(at("2026-03-05T09:00"), 900, page=LONG)])
+    return shop
+
+
+def report(place: Any, query: str = "") -> str:
+    return f"/p/{place.key}/?range={MARCH}{query}"
+
+
+def drawn(page: Page) -> Page:
+    """The page, once its curve is drawn."""
+    expect(page.locator("#chart canvas")).to_be_visible()
+    return page
+
+
+# -- every page, every width, both themes ------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390, 360])
+def test_pages_fit_and_axe_finds_nothing(
+    look: Look, alice: Any, busy: Any, blog: Any, width: int, scheme: str
+) -> None:
+    page = drawn(look(alice, report(busy, "&filter=page:is_not:/none"), width, scheme))
+    for path in ("", f"/p/{blog.key}/", f"/p/{busy.key}/table/page/?range={MARCH}"):
+        if path:
+            page.goto(page.url.split("/p/")[0] + path)
+        assert overflow(page) == 0
+        assert findings(page) == []
+
+
+def test_no_shift_when_the_curve_arrives(look: Look, alice: Any, busy: Any) -> None:
+    page = drawn(look(alice, report(busy)))
+    shift = page.evaluate(
+        "new Promise((done) => new PerformanceObserver((list) =>"
+        " done(list.getEntries().reduce((sum, each) => sum + each.value, 0)))"
+        ".observe({type: 'layout-shift', buffered: true}) || setTimeout(() => done(0), 300))"
+    )
+    assert shift == 0
+
+
+# -- hostile strings ---------------------------------------------------------------------------
+
+
+def test_hostile_strings_are_text(look: Look, alice: Any, shop: Any) -> None:
+    """In rows, titles, chips, option lists and the table; nothing runs, nothing is a link."""
+    happenings = [
+        Happening(
+            at("2026-03-02T09:00") + timedelta(minutes=number),
+            number,
+            name=value,
+            page=value,
+            source=value,
+            channel=value,
+            texts=dict.fromkeys(("country", "device", "browser", "os", "campaign"), value),
+        )
+        # The first comes twice, so that it stands on top of every card.
+        for number, value in enumerate([HOSTILE[0], *HOSTILE, LONG, RIGHT_TO_LEFT], 1)
+    ]
+    write(shop, happenings)
+    roll_up(shop, happenings)
+    page = drawn(look(alice, report(shop)))
+    expect(page.get_by_role("link", name=HOSTILE[0]).first).to_be_visible()
+    for tab in ("Channels", "Campaigns", "Entry pages", "Browsers", "Systems"):
+        page.get_by_role("link", name=tab, exact=True).click()
+        expect(page.get_by_role("link", name=tab, exact=True)).to_have_attribute(
+            "aria-current", "true"
+        )
+    page.locator("#card-pages").get_by_role("link", name=HOSTILE[0]).click()
+    expect(page.locator(".chip bdi")).to_have_text(HOSTILE[0])
+    page.goto(page.url.split("/p/")[0] + f"/p/{shop.key}/table/page/?range={MARCH}")
+    expect(page.get_by_role("link", name=HOSTILE[1])).to_be_visible()
+    assert overflow(page) == 0
+    assert page.evaluate("window.__xss") is None
+    assert page.locator("a[href^='javascript:'], a[href^='data:'], main img").count() == 0
+
+
+# -- without a page load, without scripts ------------------------------------------------------
+
+
+def test_links_swap_the_report_and_the_back_button_brings_it_back(
+    look: Look, alice: Any, busy: Any
+) -> None:
+    page = drawn(look(alice, report(busy)))
+    page.evaluate("window.isTheSamePage = true")
+    page.locator("#tile-pageviews").click()
+    expect(page.locator("#tile-pageviews")).to_have_attribute("aria-current", "true")
+    expect(page.locator(".chart-head h2")).to_have_text("Pageviews")
+    drawn(page)
+    assert "metric=pageviews" in page.url
+    page.locator("#card-sources").get_by_role("link", name="Google").click()
+    expect(page.locator(".chip")).to_contain_text("Source is Google")
+    assert "filter=source:is:Google" in page.url
+    assert page.evaluate("window.isTheSamePage") is True
+    page.go_back()
+    expect(page.locator(".chip")).to_have_count(0)
+    drawn(page)
+    page.go_back()
+    expect(page.locator("#tile-visitors")).to_have_attribute("aria-current", "true")
+    drawn(page)
+
+
+def test_forms_swap_the_report_too(
+    look: Look, alice: Any, busy: Any, complaints: list[str]
+) -> None:
+    page = drawn(look(alice, report(busy)))
+    page.get_by_text("Filter", exact=True).click()
+    page.get_by_label("Show only where").select_option("entry_page")
+    page.get_by_role("textbox", name="Value").fill("/page-1")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator(".chip")).to_contain_text("Entry page is /page-1")
+    assert page.url.endswith(f"?range={MARCH}&filter=entry_page:is:/page-1")
+    page.get_by_text("Filter", exact=True).click()
+    page.get_by_label("How it compares").select_option("contains")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_role("alert")).to_contain_text("its value is empty")
+    assert [each for each in complaints if "400" not in each] == []
+    complaints.clear()  # the browser reports every 400
+
+
+def test_everything_works_without_scripts(look: Look, alice: Any, busy: Any) -> None:
+    page = look(alice, report(busy), java_script_enabled=False)
+    expect(page.locator(".tile-number").first).to_have_text("22")
+    expect(page.get_by_role("row", name="Monday 2 March 2026").first).to_be_visible()
+    page.locator("#card-sources").get_by_role("link", name="Google").click()
+    expect(page.locator(".chip")).to_contain_text("Source is Google")
+    page.get_by_text("to 31 Mar 2026").click()
+    page.get_by_label("To", exact=True).fill("2026-03-09")
+    page.get_by_role("button", name="Show").click()
+    assert "range=2026-03-01..2026-03-09" in page.url
+    expect(page.locator(".chip")).to_contain_text("Source is Google")
+
+
+# -- keyboard, live, themes --------------------------------------------------------------------
+
+
+def test_the_keyboard_reaches_tiles_curve_and_rows(look: Look, alice: Any, busy: Any) -> None:
+    page = drawn(look(alice, report(busy)))
+    reached: list[str] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("document.activeElement.id || document.activeElement.className")
+        )
+    tiles = [each for each in reached if each.startswith("tile-")]
+    assert len(tiles) == 6
+    order = [reached.index(each) for each in ("tile-visitors", "chart", "row-link")]
+    assert order == sorted(order)
+    page.locator("#tile-sessions").focus()
+    expect(page.locator("#about-sessions")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.locator("#tile-sessions")).to_have_attribute("aria-current", "true")
+    expect(page.locator("#tile-sessions")).to_be_focused()
+    page.locator("#chart").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".readout-name")).to_have_text("Tuesday 31 March 2026")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".readout-name")).to_have_text("Monday 30 March 2026")
+
+
+def test_the_number_online_follows_by_itself(look: Look, alice: Any, busy: Any) -> None:
+    import uuid
+
+    from tracking.collecting import Origin, collect, now_ms
+
+    page = drawn(look(alice, report(busy)))
+    expect(page.locator("#now")).to_contain_text("0 now")
+    origin = Origin(address="192.0.2.1", agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
+    ping = {
+        "property": busy.key,
+        "name": "ping",
+        "state": "engaged",
+        "next_ms": 60_000,
+        "visitor": str(uuid.uuid4()),
+        "url": "https://shop.example/",
+    }
+    collect(busy, [ping], origin, now_ms())
+    expect(page.locator("#now")).to_contain_text("1 now", timeout=20_000)
+    drawn(page)  # and nothing else was swapped
+    assert page.url.endswith(MARCH)
+
+
+def test_the_curve_takes_the_colours_of_the_theme(look: Look, alice: Any, busy: Any) -> None:
+    page = drawn(look(alice, report(busy)))
+    light = page.locator("#chart").screenshot()
+    page.get_by_role("button", name="Dark").click()
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    drawn(page)
+    assert page.locator("#chart").screenshot() != light
+    assert page.locator("#chart canvas").count() == 1
