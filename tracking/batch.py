@@ -252,7 +252,7 @@ VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 # -- steps, in order -------------------------------------------------------------------------
 
 
-# Below, any plan is quick. Above, a planner that knows nothing of a new table compares all with all.
+# Below, any plan is quick. Above, a planner without statistics compares all rows with all rows.
 FEW = 50
 
 
