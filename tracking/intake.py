@@ -42,7 +42,6 @@ class Origin:
     prefetch: bool = False
     privileged: bool = False  # an API key that may manage events: any past time, own addresses
     visitor_salt: bytes = b""  # of the day, for visitors without an id
-    pings: bool = True  # False: the seed's pixel, whose tracker sends no heartbeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,6 @@ def _own_origin(payload: Mapping[str, Any], origin: Origin) -> Origin:
         agent=str(payload.get("_agent") or "")[:512],
         privileged=True,
         visitor_salt=origin.visitor_salt,
-        pings=origin.pings,
     )
 
 

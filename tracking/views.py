@@ -44,12 +44,12 @@ GIF = (
 # Anybody's page may send events; nothing secret is ever answered, and no cookie is read.
 OPEN: Headers = [
     (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"retry-after, x-aktivat-reason"),
     (b"cross-origin-resource-policy", b"cross-origin"),
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
 ]
 PREFLIGHT: Headers = [
-    *OPEN[:1],
     (b"access-control-allow-methods", b"POST, OPTIONS"),
     (b"access-control-allow-headers", b"content-type, authorization, content-encoding"),
     (b"access-control-max-age", b"86400"),
@@ -89,7 +89,7 @@ class Request:
     def header(self, name: str) -> str:
         return self.headers.get(name, "")
 
-    def origin(self, now: int, privileged: bool = False, pings: bool = True) -> Origin:
+    def origin(self, now: int, privileged: bool = False) -> Origin:
         return Origin(
             address=visitor_address(
                 self._peer, self.headers.get("x-forwarded-for"), settings.TRUSTED_PROXIES
@@ -99,7 +99,6 @@ class Request:
             and is_prefetch(self.headers),
             privileged=privileged,
             visitor_salt=store.visitor_salt(now),
-            pings=pings,
         )
 
     async def body(self) -> bytes:
@@ -185,7 +184,7 @@ def unknown_property() -> Fault:
 async def track(request: Request) -> Reply:
     """POST /track: one event, or a batch."""
     if request.method == "OPTIONS":
-        return Reply(204, b"", tuple(PREFLIGHT[1:]))
+        return Reply(204, b"", tuple(PREFLIGHT))
     if request.method != "POST":
         raise Fault(405, "method", "Send events with POST.")
     now = now_ms()
@@ -204,12 +203,10 @@ async def track(request: Request) -> Reply:
     return json_reply(422 if refused_alone else 202, answer.as_json())
 
 
-async def origin_of(
-    request: Request, now: int, privileged: bool = False, pings: bool = True
-) -> Origin:
+async def origin_of(request: Request, now: int, privileged: bool = False) -> Origin:
     if not store.knows_salt(now):
         await store.in_thread(store.visitor_salt, now)
-    return request.origin(now, privileged, pings)
+    return request.origin(now, privileged)
 
 
 async def is_privileged(request: Request, record: Record) -> bool:
@@ -248,7 +245,7 @@ async def track_pixel(request: Request) -> Reply:
     if record is None:
         await count_nameless(Reason.UNKNOWN_PROPERTY, 1)
         return gif_reply(Reason.UNKNOWN_PROPERTY)
-    answer = await keep(record, [hit.payload], await origin_of(request, now, pings=False), now)
+    answer = await keep(record, [hit.payload], await origin_of(request, now), now)
     return gif_reply(answer.rejected[0]["reason"] if answer.rejected else "")
 
 
