@@ -114,9 +114,8 @@ def runs(tmp_path):
 def test_a_life_of_make_run(runs):
     run = runs().ready()
     assert run.answers()
-    programs = run.programs()
     for part in ("postgres -D", "events.sock", "broker.sock", "gunicorn", " worker ", " beat "):
-        assert any(part in program for program in programs), f"{part} is not running"
+        wait_until(lambda part=part: any(part in program for program in run.programs()))
 
     second = runs("home")
     assert second.process.wait(60) == 1
@@ -145,6 +144,7 @@ def test_a_life_of_make_run(runs):
     assert run.process.returncode == 0, run.said.read_text()
     assert all(is_gone(process) for process in family)
     assert not run.answers()
+    assert run.text().count("ended with") == 1, "only the killed Valkey ended by itself"
 
 
 def test_kill_9_of_the_supervisor_leaves_nothing_and_disturbs_no_other(runs):
