@@ -4,8 +4,11 @@ events never travel in a message (the Redis transport can lose one)."""
 import os
 
 from celery import Celery
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aktivat.settings")
+# The `celery` command takes BROKER_URL for itself, in a spelling that its transport may not know.
+os.environ["CELERY_BROKER_URL"] = settings.CELERY_BROKER_URL
 
 app = Celery("aktivat")
 app.config_from_object("django.conf:settings", namespace="CELERY")

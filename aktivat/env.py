@@ -17,7 +17,9 @@ def envint(name: str, default: int) -> int:
     try:
         return int(value)
     except ValueError:
-        raise SystemExit(f"{name}={value!r} is not a whole number. Set it to one, or unset it.")
+        raise SystemExit(
+            f"{name}={value!r} is not a whole number. Set it to one, or unset it."
+        ) from None
 
 
 def envbool(name: str, default: bool) -> bool:

@@ -22,7 +22,7 @@ PRODUCTION = ENV == "production"
 HOME = Path(envstr("AKTIVAT_HOME", str(BASE_DIR / "var"))).resolve()
 DEMO = envbool("AKTIVAT_DEMO", True)
 
-DEVELOPMENT_SECRET = "development-only-not-a-secret"
+DEVELOPMENT_SECRET = "development-only-not-a-secret"  # noqa: S105  production refuses it
 SECRET_KEY = envstr("SECRET_KEY", DEVELOPMENT_SECRET)
 SECRET_KEY_FALLBACKS = envlist("SECRET_KEY_FALLBACKS")
 DEBUG = envbool("DEBUG", False)

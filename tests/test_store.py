@@ -196,9 +196,8 @@ def test_values_of_a_day_are_bounded(place: Any) -> None:
 
 def test_containers_grow_from_sets_to_bitmaps_and_stay_exact(place: Any) -> None:
     """Numbers on both sides of every threshold, compared with what went in."""
-    from tracking.bits import read_bits
-
     from tracking import keys
+    from tracking.bits import read_bits
     from tracking.collecting import now_ms
     from tracking.directory import Record
 
