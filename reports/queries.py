@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import redis.exceptions
+
 from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
@@ -26,14 +28,7 @@ from reports.questions import (
     best,
     parse_question,
 )
-
-try:
-    from tracking.lag import complete_until
-except ImportError:
-
-    def complete_until(property_id: int, now: datetime) -> datetime:
-        return now
-
+from tracking.lag import complete_until
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -119,11 +114,11 @@ def _meta(
     rows: list[dict[str, Any]],
     now: datetime,
 ) -> dict[str, Any]:
-    complete = complete_until(place.pk, now)
+    complete = _complete_until(place, now)
     meta: dict[str, Any] = {
         "timezone": place.timezone,
         **_edges(question.range),
-        "complete_until": _shown(complete, question.range),
+        "complete_until": _shown(complete, question.range) if complete else None,
         "exact": not any(rolled.OTHER in key for key in counted.groups),
         "definitions": {name: metrics.METRICS[name].definition for name in question.metrics},
     }
@@ -131,7 +126,7 @@ def _meta(
         return meta
     spans = question.periods(question.range)
     meta["interval"] = question.interval
-    meta["open_from"] = _open_from(question, spans, complete)
+    meta["open_from"] = _open_from(question, spans, complete or now)
     if question.is_series:
         starts = {
             periods.label(question.interval, span.start, question.range.tz): span.start
@@ -140,6 +135,15 @@ def _meta(
         name = question.dimensions[0]
         meta["starts"] = [_shown(starts[row[name]], question.range) for row in rows]
     return meta
+
+
+def _complete_until(place: Property, now: datetime) -> datetime | None:
+    """None when Valkey, where events wait for the drain, cannot be asked: the reports of what is
+    stored are shown all the same."""
+    try:
+        return complete_until(place, now)
+    except redis.exceptions.RedisError:
+        return None
 
 
 def _edges(within: Range) -> dict[str, str]:

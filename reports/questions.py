@@ -99,7 +99,8 @@ class Answer:
     totals: {metric: number} over the whole range, computed and never summed from rows.
     compared: None or {"from", "to", "totals": {...}, "rows": [...]}; rows of a plain series
     only, aligned with `rows` by index.
-    meta: {"timezone", "from", "to" (ISO instants, half-open), "complete_until", "exact",
+    meta: {"timezone", "from", "to" (ISO instants, half-open), "complete_until" (ISO instant; None
+    while Valkey cannot be asked), "exact",
     "definitions": {metric: text}, "route": "rolled" | "raw"}; with a time dimension also
     "interval" (its kind), "starts" (ISO instant of each row of a plain series) and "open_from"
     (label of the first period that is not complete yet, None if all are).

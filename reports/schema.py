@@ -95,7 +95,7 @@ ANSWER: Final[dict[str, Any]] = {
                 "timezone": {"type": "string"},
                 "from": {"type": "string", "format": "date-time"},
                 "to": {"type": "string", "format": "date-time"},
-                "complete_until": {"type": "string", "format": "date-time"},
+                "complete_until": {"type": "string", "format": "date-time", "nullable": True},
                 "exact": {"type": "boolean"},
                 "definitions": {"type": "object", "additionalProperties": {"type": "string"}},
                 "route": {"type": "string", "enum": ["rolled", "raw"]},

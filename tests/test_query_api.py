@@ -1,6 +1,11 @@
 """POST /api/v1/properties/{key}/query and GET .../realtime: who may ask, what, and how."""
 
+import csv
 import json
+import random
+import uuid
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
 
@@ -280,3 +285,75 @@ def test_the_schema_names_every_metric_and_dimension():
     assert set(fields["dimensions"]["description"].split(", ")) >= set(DIMENSIONS)
     assert "/api/v1/properties/{key}/realtime" in paths
     assert "/api/stats/track/{account}/{event}/{year}/{month}/{day}/{hour}" in paths
+
+
+# -- the whole road --------------------------------------------------------------------------------
+
+
+def test_page_api_counters_and_raw_events_say_the_same(alice, acme):
+    """Events through the collector, the drain and the rollup, asked for in every way."""
+    from django.db import connections
+
+    from reports.rollups import roll_up_property
+    from tracking.collecting import Origin, collect
+    from tracking.drain import drain_property
+
+    place = new_property(acme, timezone="Asia/Kolkata")
+    now = datetime.now(UTC)
+    dice = random.Random(7)
+    payloads = [
+        {
+            "name": dice.choice(["pageview", "pageview", "pageview", "signup"]),
+            "event_id": str(uuid.UUID(int=dice.getrandbits(128), version=4)),
+            "visitor": str(uuid.UUID(int=1 + dice.randrange(40), version=4)),
+            "time": int((now - timedelta(minutes=dice.randrange(4 * 24 * 60))).timestamp() * 1000),
+            "url": f"https://shop.example{dice.choice(['/', '/a', '/b'])}",
+            "referrer": dice.choice(["", "https://www.google.com/", "https://news.example/x"]),
+        }
+        for _ in range(300)
+    ]
+    assert collect(place, payloads + payloads[:50], Origin()).accepted == 300
+    drain_property(place)
+    roll_up_property(place, now)
+
+    with connections["worker"].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), count(*) FILTER (WHERE name = 'pageview'), count(DISTINCT visitor)"
+            " FROM events WHERE property_id = %s",
+            [place.pk],
+        )
+        events, pageviews, visitors = cursor.fetchone()
+        cursor.execute("SELECT count(*) FROM sessions WHERE property_id = %s", [place.pk])
+        (sessions,) = cursor.fetchone()
+    assert (events, visitors) == (300, 40)
+    assert sessions >= 40
+
+    browser = signed_in_as(alice)
+    metrics = ["events", "pageviews", "visitors", "sessions"]
+    raw = {"events": events, "pageviews": pageviews, "visitors": visitors, "sessions": sessions}
+    body = {"metrics": metrics, "range": "7d"}
+    everything = ["contains", "event", [""]]
+    by_rollup = post(browser, place.key, body).json()
+    by_event = post(browser, place.key, body | {"filters": everything}).json()
+    assert (by_rollup["meta"]["route"], by_rollup["totals"]) == ("rolled", raw)
+    assert (by_event["meta"]["route"], by_event["totals"]) == ("raw", raw)
+    by_page = {"metrics": ["visitors", "pageviews"], "dimensions": ["page"], "range": "7d"}
+    answers = [
+        post(browser, place.key, by_page | more).json() for more in ({}, {"filters": everything})
+    ]
+    assert [answer["meta"]["route"] for answer in answers] == ["rolled", "raw"]
+    assert answers[0]["rows"] == answers[1]["rows"]
+    # The page and its CSV.
+    table = browser.get(f"/p/{place.key}/table/page.csv?range=7d").content.decode("utf-8-sig")
+    in_csv = {row["page"]: row for row in csv.DictReader(StringIO(table))}
+    for row in answers[0]["rows"]:
+        assert int(in_csv[row["page"]]["visitors"]) == row["visitors"]
+    # The seed's counters: the months that the week touches.
+    local = [(now + timedelta(hours=5.5, days=back)).date() for back in (-6, 0)]
+    months = {(day.year, day.month) for day in local}
+    for event, number in [("pageview", pageviews), ("signup", events - pageviews)]:
+        answers = [
+            browser.get(f"/api/stats/track/{acme.slug}/{event}/{year}/{month}").json()["data"]
+            for year, month in months
+        ]
+        assert sum(sum(data.values()) for data in answers) == number
