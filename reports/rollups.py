@@ -24,7 +24,7 @@ from properties.periods import Span, next_start, spans
 from reports import tallies
 from reports.models import Grain
 from reports.tallies import Forgotten, Hour, Tally
-from tracking import faults, keys
+from tracking import faults, keys, ledger
 from tracking.models import DirtyHour
 from tracking.store import events_client
 from tracking.working import (
@@ -60,6 +60,12 @@ class Rolled:
 
 
 # -- all properties --------------------------------------------------------------------------
+
+
+def tick(now: datetime) -> Rolled:
+    """What a worker does every ten seconds: copy Valkey's ledger, then roll up what is due."""
+    ledger.copy_recent(now)
+    return roll_up_due(now)
 
 
 def roll_up_due(now: datetime, budget: float = BUDGET) -> Rolled:

@@ -8,4 +8,4 @@ from reports import rollups
 
 @shared_task
 def roll_up() -> None:
-    rollups.roll_up_due(timezone.now())
+    rollups.tick(timezone.now())
