@@ -1,3 +1,5 @@
+"""Who: users, accounts and memberships. After every migration, rights and row-level security."""
+
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 

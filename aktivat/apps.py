@@ -1,3 +1,5 @@
+"""The wiring of the product: settings, routes, servers; on start its system checks."""
+
 from django.apps import AppConfig
 
 

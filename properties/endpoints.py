@@ -18,6 +18,8 @@ from properties import inputs
 from properties.access import DoorView, SignedInView
 from properties.models import Property
 
+TAGS = ["properties"]  # the heading in the documentation
+
 
 def parsed(parse: Callable[[Any], Any], value: Any) -> Any:
     """inputs.py speaks Django's ValidationError; REST framework wants its own."""
@@ -99,7 +101,9 @@ def results(name: str, serializer: type[serializers.BaseSerializer]) -> OpenApiR
 class Accounts(SignedInView):
     """The accounts in which the key or user has any right."""
 
-    @extend_schema(operation_id="accounts", responses=results("AccountList", AccountSerializer))
+    @extend_schema(
+        tags=TAGS, operation_id="accounts", responses=results("AccountList", AccountSerializer)
+    )
     def get(self, request: Request) -> Response:
         return Response({"results": AccountSerializer(self.actor.accounts(), many=True).data})
 
@@ -111,12 +115,15 @@ class AccountProperties(DoorView):
     verbs: ClassVar = {"GET": "view", "POST": "manage"}
     place: Account
 
-    @extend_schema(operation_id="properties", responses=results("PropertyList", PropertySerializer))
+    @extend_schema(
+        tags=TAGS, operation_id="properties", responses=results("PropertyList", PropertySerializer)
+    )
     def get(self, request: Request, account: str) -> Response:
         found = self.actor.properties(self.place)
         return Response({"results": PropertySerializer(found, many=True).data})
 
     @extend_schema(
+        tags=TAGS,
         operation_id="create_property",
         request=PropertySerializer,
         responses={status.HTTP_201_CREATED: PropertySerializer},
@@ -135,12 +142,15 @@ class OneProperty(DoorView):
     verbs: ClassVar = {"GET": "view", "PATCH": "manage"}
     place: Property
 
-    @extend_schema(operation_id="property", responses=PropertySerializer)
+    @extend_schema(tags=TAGS, operation_id="property", responses=PropertySerializer)
     def get(self, request: Request, key: str) -> Response:
         return Response(PropertySerializer(self.place).data)
 
     @extend_schema(
-        operation_id="change_property", request=PropertySerializer, responses=PropertySerializer
+        tags=TAGS,
+        operation_id="change_property",
+        request=PropertySerializer,
+        responses=PropertySerializer,
     )
     def patch(self, request: Request, key: str) -> Response:
         asked = PropertySerializer(self.place, data=request.data, partial=True)

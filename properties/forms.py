@@ -181,7 +181,8 @@ class ApiKeyForm(forms.Form):
         self.fields["properties"].choices = choices  # type: ignore[attr-defined]
 
     def matrix(self) -> Iterator[tuple[str, list[tuple[str, str, bool]]]]:
-        """(module, [(verb, value of its box, ticked)]) for every module of the rulebook."""
+        """(module, [(verb, value of its box, ticked)]) for every module of the rulebook, in the
+        order of the page: a row each, a column for each verb."""
         ticked = set(self["grants"].value() or [])
         for module in modules.MODULES:
             values = [(verb, f"{module}:{verb}") for verb in modules.VERBS]

@@ -119,7 +119,9 @@ def revoke_api_key(request: HttpRequest, place: Account, pk: int) -> HttpRespons
 @door("property", "manage")
 def new_property(request: HttpRequest, place: Account) -> HttpResponse:
     """Second step: what is measured, in which zone and currency. Then the snippet."""
-    form = forms.NewPropertyForm(request.POST or None, initial={"timezone": "UTC"})
+    form = forms.NewPropertyForm(
+        request.POST or None, initial={"timezone": "UTC", "currency": "EUR"}
+    )
     if request.method == "POST" and form.is_valid():
         prop = form.save(commit=False)
         prop.account = place

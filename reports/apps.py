@@ -1,3 +1,5 @@
+"""The read side: rollups, questions and their answers as pages and API."""
+
 from django.apps import AppConfig
 
 

@@ -1,3 +1,5 @@
+"""The write side: collecting events, keeping them. A saved property tells the collectors."""
+
 from django.apps import AppConfig
 from django.db.models.signals import post_save
 
