@@ -248,6 +248,8 @@ def curve(address: Address, points: list[Point]) -> dict[str, Any]:
 
 
 def interval_links(address: Address) -> list[Link]:
+    if len(address.intervals) == 1:
+        return []  # nothing to choose
     return [
         Link(kind.capitalize(), address.but(chosen_interval=_chosen(address, kind)), is_current)
         for kind in address.intervals
@@ -262,10 +264,11 @@ def _chosen(address: Address, kind: Kind) -> Kind | None:
 def caption(address: Address, answer: Answer, now: datetime) -> str:
     """Up to when the numbers are complete, in the property's time; and what else to know."""
     parts = []
-    if complete := answer.meta.get("complete_until"):
-        until = _instant(complete)
-        if until < address.range.span.end:
-            parts.append(f"complete until {clock(until, address.range, now)}")
+    complete = answer.meta["complete_until"]
+    if complete is None:
+        parts.append("newest events may be missing")
+    elif _instant(complete) < address.range.span.end:
+        parts.append(f"complete until {clock(_instant(complete), address.range, now)}")
     parts.append(str(answer.meta["timezone"]))
     if not answer.meta.get("exact", True):
         parts.append("rare values are grouped as (other)")

@@ -67,28 +67,29 @@ def test_hostile_strings_are_text(look: Look, alice: Any, shop: Any) -> None:
         Happening(
             at("2026-03-02T09:00") + timedelta(minutes=number),
             number,
-            name=value,
+            name=name,
             page=value,
             source=value,
             channel=value,
             texts=dict.fromkeys(("country", "device", "browser", "os", "campaign"), value),
         )
+        for name in ("pageview", HOSTILE[0], HOSTILE[1])
         # The first comes twice, so that it stands on top of every card.
         for number, value in enumerate([HOSTILE[0], *HOSTILE, LONG, RIGHT_TO_LEFT], 1)
     ]
     write(shop, happenings)
     roll_up(shop, happenings)
     page = drawn(look(alice, report(shop)))
-    expect(page.get_by_role("link", name=HOSTILE[0]).first).to_be_visible()
+    expect(page.get_by_role("link", name=HOSTILE[0], exact=True).first).to_be_visible()
     for tab in ("Channels", "Campaigns", "Entry pages", "Browsers", "Systems"):
         page.get_by_role("link", name=tab, exact=True).click()
         expect(page.get_by_role("link", name=tab, exact=True)).to_have_attribute(
             "aria-current", "true"
         )
-    page.locator("#card-pages").get_by_role("link", name=HOSTILE[0]).click()
+    page.locator("#card-pages").get_by_role("link", name=HOSTILE[0], exact=True).click()
     expect(page.locator(".chip bdi")).to_have_text(HOSTILE[0])
     page.goto(page.url.split("/p/")[0] + f"/p/{shop.key}/table/page/?range={MARCH}")
-    expect(page.get_by_role("link", name=HOSTILE[1])).to_be_visible()
+    expect(page.get_by_role("link", name=HOSTILE[1], exact=True)).to_be_visible()
     assert overflow(page) == 0
     assert page.evaluate("window.__xss") is None
     assert page.locator("a[href^='javascript:'], a[href^='data:'], main img").count() == 0
