@@ -406,7 +406,7 @@ SELECT count(*) FROM bitmaps WHERE property_id = %(property)s AND grain = 'd'
 def _memory_since(place: Property) -> int | None:
     """Since when (ms) Valkey's counters of a property are complete; None when it has none."""
     meta = keys.meta(keys.prefix(place.account_id, place.pk))
-    since = events_client().hget(meta, "s")
+    since = events_client().hget(meta, "since")
     return int(since) if since is not None else None
 
 
