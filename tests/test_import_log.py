@@ -288,6 +288,17 @@ def test_after_a_minute_without_valkey_it_stops_and_says_how_to_go_on(
     assert import_log(place, log(view(1)))["accepted"] == 1
 
 
+def test_a_long_import_stores_on_its_way_and_does_not_fill_valkey(
+    place: Any, log: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tracking import importing
+    from tracking.models import Event
+
+    monkeypatch.setattr(importing, "STORE_EVERY", 1)
+    import_log(place, log(*[view(n) for n in range(1_500)]))
+    assert Event.objects.using("worker").filter(property_id=place.pk).count() == 1_500
+
+
 def test_a_file_is_imported_by_one_process_at_a_time(place: Any, log: Callable[..., str]) -> None:
     from tracking import importing
 

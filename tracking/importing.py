@@ -23,7 +23,7 @@ import time
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -32,14 +32,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from uuid import UUID, uuid5
 
+import psycopg
 from django.conf import settings
+from django.db import DatabaseError
+from redis.exceptions import RedisError
 
 from properties.models import Property
 from tracking import logs, sources, urls
 from tracking.collecting import Answer, Origin, collect, now_ms
+from tracking.drain import drain_property
 from tracking.store import Unavailable, visitor_salt
 
 BATCH: Final = 1_000
+STORE_EVERY: Final = 50  # batches
 HEAD: Final = 65_536  # bytes by which a file is recognised when its import goes on
 _MOST_READ: Final = logs.LINE_LIMIT + 2  # a line at the limit still bears its \r\n
 UNENDING: Final = 64 * 2**20  # bytes without a line's end: this is no log
@@ -348,6 +353,15 @@ def deliver(
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
+def make_room(place: Property) -> None:
+    """Store what waits, so that a long import never fills the Valkey into which all collect.
+
+    With Postgres away the stream grows, as it does for everybody; `deliver` tells of the rest.
+    """
+    with suppress(DatabaseError, psycopg.Error, RedisError):
+        drain_property(place)
+
+
 @dataclass
 class Import:
     """One run. `watch(tally, log)` is called now and then, `sleep` while Valkey is away."""
@@ -359,6 +373,7 @@ class Import:
     from_start: bool = False
     tally: Tally = field(default_factory=Tally)
     resumed_after: int = 0
+    _sent: int = 0
 
     def run(self) -> Tally:
         """Import all that is not imported yet. Raises Stopped; then running again goes on."""
@@ -415,3 +430,6 @@ class Import:
     def _send(self, batch: list[dict[str, Any]]) -> None:
         self.tally.take(deliver(self.place, batch, self.sleep))
         self.notes.save(self.tally.lines, self.tally)
+        self._sent += 1
+        if self._sent % STORE_EVERY == 0:
+            make_room(self.place)
