@@ -29,7 +29,7 @@ for name in DIMENSIONS:
 
 _STATS = "api/stats/track/<str:account>/<str:event>"
 urlpatterns += [
-    path(f"{_STATS}/{rest}", stats.Stats.as_view(), name=f"stats_{name}")
+    path(f"{_STATS}/{rest}", stats.view_of(name).as_view(), name=f"stats_{name}")
     for name, rest in [
         ("year", "<str:year>"),
         ("month", "<str:year>/<str:month>"),
