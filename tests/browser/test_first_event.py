@@ -67,5 +67,5 @@ def test_the_first_event_turns_the_page_green_and_reaches_the_report(
     expect(owner.locator("main")).to_contain_text("pageview")
     roll_up_due(datetime.now(UTC))
     overview.goto(f"{web_server}/p/{place.key}/?range=today")
-    for shown in ("/shop", "newsletter", "Chrome"):
+    for shown in ("/shop", "newsletter", "Desktop"):
         expect(overview.locator("main")).to_contain_text(shown, ignore_case=True)
