@@ -116,7 +116,7 @@ def _as_record(line: Line) -> dict[str, Any]:
 class Balance:
     """A property's ledger over all its hours. Both differences are 0, or something is wrong."""
 
-    property: str
+    key: str
     received: int = 0
     accepted: int = 0
     duplicate: int = 0
@@ -151,11 +151,16 @@ class Balance:
         return not any(self.differences.values())
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {
-            "difference": self.difference,
-            "differences": self.differences,
-            "adds_up": self.adds_up,
-        }
+        numbers = asdict(self)
+        return (
+            {"property": numbers.pop("key")}
+            | numbers
+            | {
+                "difference": self.difference,
+                "differences": self.differences,
+                "adds_up": self.adds_up,
+            }
+        )
 
 
 SUMS = """
@@ -251,7 +256,7 @@ def _sums(cursor: Any, property_id: int, name: str) -> Balance:
     cursor.execute(REFUSED, [property_id])
     refused = dict(cursor.fetchall())
     return Balance(
-        property=name,
+        key=name,
         received=accepted + duplicate + sum(refused.values()),
         accepted=accepted - late,
         duplicate=duplicate + late,

@@ -64,7 +64,7 @@ def table(balance: Balance) -> str:
     if balance.rolled_up is not None:
         rows.append(("of people", balance.raw_of_people))
         rows.append(("rolled up", balance.rolled_up))
-    lines = [balance.property, *(f"  {name:<28}{number:>14,}" for name, number in rows)]
+    lines = [balance.key, *(f"  {name:<28}{number:>14,}" for name, number in rows)]
     lines += [
         f"  does not add up: {name} differs by {by:,}"
         for name, by in balance.differences.items()
