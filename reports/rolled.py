@@ -229,10 +229,10 @@ class _Reader:
             return {}
         bound = filters.Bound(starts=self.starts)
         text = sql.SQL(
-            "SELECT width_bucket(starts_at, %(starts)s::timestamptz[]), value, measure,"
-            " sum(number)::bigint FROM rollups WHERE {rows}{values}"
-            " AND measure = ANY({measures}::text[]) GROUP BY 1, 2, 3"
+            "SELECT {period}, value, measure, sum(number)::bigint FROM rollups"
+            " WHERE {rows}{values} AND measure = ANY({measures}::text[]) GROUP BY 1, 2, 3"
         ).format(
+            period=self._period(),
             rows=self._rows(bound),
             values=self._values(bound, self.named.values),
             measures=bound.add(list(measures)),
@@ -248,16 +248,23 @@ class _Reader:
         if not self.asks_visitors:
             return {}
         bound = filters.Bound(starts=self.starts)
-        text = sql.SQL(
-            "SELECT width_bucket(starts_at, %(starts)s::timestamptz[]), value, bits"
-            " FROM bitmaps WHERE {rows}{values}"
-        ).format(rows=self._rows(bound), values=self._values(bound, values or self.named.values))
+        text = sql.SQL("SELECT {period}, value, bits FROM bitmaps WHERE {rows}{values}").format(
+            period=self._period(),
+            rows=self._rows(bound),
+            values=self._values(bound, values or self.named.values),
+        )
         slots: dict[Slot, list[BitMap]] = defaultdict(list)
         with connection.cursor() as cursor:
             cursor.execute(text, bound.values)
             for period, value, bits in cursor.fetchall():
                 slots[period, value].append(BitMap.deserialize(bytes(bits)))
         return {slot: _union(several) for slot, several in slots.items()}
+
+    def _period(self) -> sql.SQL:
+        """The index of a row's period, from 1; where there is but one, nothing is computed."""
+        if self.question.interval is None:
+            return sql.SQL("1::int")
+        return sql.SQL("width_bucket(starts_at, %(starts)s::timestamptz[])")
 
     def _rows(self, bound: filters.Bound) -> sql.Composed:
         stretches = [

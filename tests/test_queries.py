@@ -489,6 +489,22 @@ def test_a_tenant_sees_nothing_of_another_even_when_asked_by_mistake():
         assert queries.ask(place, question, NOW).totals == {"visitors": 1}
 
 
+def test_reports_are_shown_while_valkey_is_away(monkeypatch):
+    import redis
+
+    from tracking import lag
+
+    place = new_property()
+    write(place, history := [Happening(at("2026-04-14T12:00"), 1)])
+    roll_up(place, history)
+    nowhere = redis.Redis(unix_socket_path="/nowhere/valkey.sock", retry=None)
+    monkeypatch.setattr(lag, "events_client", lambda: nowhere)
+    answer = ask(place, metrics=["visitors"], dimensions=["time:day"], range="7d")
+    assert answer.totals == {"visitors": 1}
+    assert answer.meta["complete_until"] is None
+    assert answer.meta["open_from"] == "2026-04-15"
+
+
 # -- the documentation -------------------------------------------------------------------------
 
 
