@@ -538,7 +538,7 @@ def test_the_number_of_queries_does_not_grow_with_rows(alice: Any, acme: Any) ->
     for tail in ("", "table/page/"):
         counts = [queries_of(alice, f"/p/{p.key}/{tail}?range={MARCH}") for p in (few, many)]
         assert counts[0] == counts[1]
-        assert counts[1] <= 60, "each card is one question, and so are tiles and curve together"
+        assert counts[1] <= 45, "each card is one question, and so are tiles and curve together"
 
 
 # -- words -------------------------------------------------------------------------------------

@@ -120,6 +120,18 @@ def test_links_swap_the_report_and_the_back_button_brings_it_back(
     drawn(page)
 
 
+def test_a_tab_does_not_move_the_page(look: Look, alice: Any, busy: Any) -> None:
+    page = drawn(look(alice, report(busy)))
+    tab = page.get_by_role("link", name="Systems", exact=True)
+    page.evaluate("scrollTo(0, 500)")
+    before = page.evaluate("scrollY"), tab.bounding_box()
+    tab.click()
+    expect(tab).to_have_attribute("aria-current", "true")
+    expect(page.get_by_role("columnheader", name="System")).to_be_visible()
+    assert (page.evaluate("scrollY"), tab.bounding_box()) == before
+    expect(tab).to_be_focused()
+
+
 def test_forms_swap_the_report_too(
     look: Look, alice: Any, busy: Any, complaints: list[str]
 ) -> None:
