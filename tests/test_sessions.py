@@ -100,8 +100,28 @@ def test_sessions_of_others_and_other_days_stay_as_they_are():
     drain(place, make_event(NOON), make_event(NOON + minutes(600)), make_event(NOON, 2))
     with connections["worker"].cursor() as cursor:  # a trace that deriving again would remove
         cursor.execute("UPDATE sessions SET term = 'kept' WHERE property_id = %s", [place.pk])
-    drain(place, make_event(NOON + minutes(5)))
+    drain(place, make_event(NOON - minutes(5)))
     assert [row["term"] for row in sessions_of(place)] == ["", "kept", "kept"]
+
+
+def test_a_session_that_only_grows_is_not_read_again():
+    from django.db import connections
+
+    place = make_place()
+    drain(place, make_event(NOON, page=""))
+    with connections["worker"].cursor() as cursor:
+        cursor.execute("UPDATE sessions SET term = 'kept' WHERE property_id = %s", [place.pk])
+    drain(
+        place,
+        make_event(NOON + minutes(9), name="engagement", page="/b", engaged_ms=30),
+        make_event(NOON + minutes(5), page="/a"),
+        make_event(NOON + minutes(90), page="/c"),
+    )
+    first, second = sessions_of(place)
+    assert (first["term"], second["term"]) == ("kept", "")
+    assert (first["events"], first["pageviews"], first["engaged_ms"]) == (3, 2, 30)
+    assert (first["entry_page"], first["exit_page"]) == ("/a", "/b")
+    assert (first["ended_at"], second["started_at"]) == (NOON + minutes(9), NOON + minutes(90))
 
 
 def test_people_and_bots_have_sessions_apart():
@@ -161,7 +181,9 @@ def test_twenty_orders_of_arrival_give_identical_sessions(monkeypatch):
     for turn in range(20):
         place = make_place()
         chance.shuffle(events)
-        step = (1_000, 40, 7)[turn % 3]
+        if turn % 4 == 1:
+            events.sort(key=lambda event: event.time)  # as they happen: sessions only grow
+        step = (1_000, 40, 9)[turn % 3]
         for start in range(0, len(events), step):
             drain(place, *events[start : start + step])
         seen.append(sessions_of(place))

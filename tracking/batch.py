@@ -329,7 +329,7 @@ def _derive_sessions(cursor: Any, place: Property, since: datetime) -> None:
     cursor.execute(REACH, {"property": place.pk, "gap": sessions.gap_of(place)})
     if cursor.rowcount > FEW:
         cursor.execute("ANALYZE reach")
-    spans = sessions.derive(cursor, place)
+    spans = sessions.derive(cursor, place, append=True)
     hours = sessions.hours_of(spans, clock_of(place.timezone))
     mark_dirty(cursor, place, hours, DirtyHour.Why.SESSIONS, since)
 

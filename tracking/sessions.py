@@ -4,8 +4,9 @@ Enters: windows of visitors' new events, in the temporary table `reach`, inside 
 that stored them. Leaves: rows of `sessions`, and the spans of time in which any session changed.
 Called by the drain for every batch, and by rebuilding for whole days.
 
-A new event touches the sessions within one gap of it and no other; those are deleted and derived
-again from their events and the new ones, so an event may extend, begin or join sessions.
+A new event touches the sessions within one gap of it and no other. Those that it only makes longer
+are added to; all others are deleted and derived again from their events and the new ones, so an
+event may extend, begin or join sessions.
 """
 
 from collections.abc import Iterator
@@ -25,6 +26,57 @@ CREATE TEMP TABLE IF NOT EXISTS reach (
     last timestamptz NOT NULL,
     was_session boolean NOT NULL
 ) ON COMMIT DELETE ROWS
+"""
+
+# The common case, and the one that must not cost more the longer a session gets (a crawler's may
+# last for weeks): everything new lies behind the only session that it touches. Such a session is
+# added to, and its window is done.
+APPEND = """
+WITH behind AS (
+    SELECT r.visitor, r.first, r.last, min(s.started_at) AS started_at
+    FROM reach AS r JOIN sessions AS s ON s.property_id = %(property)s AND s.visitor = r.visitor
+        AND s.started_at <= r.last + %(gap)s AND s.ended_at >= r.first - %(gap)s
+    GROUP BY r.visitor, r.first, r.last
+    HAVING count(*) = 1 AND max(s.ended_at) < r.first
+), added AS (
+    SELECT b.visitor, b.started_at,
+        max(e.time) AS ended_at,
+        count(*) FILTER (WHERE e.name = 'pageview') AS pageviews,
+        count(*) AS events,
+        count(*) FILTER (WHERE e.name NOT IN ('pageview', 'engagement')) AS interactions,
+        coalesce(sum(e.engaged_ms), 0) AS engaged_ms,
+        (array_agg(e.page ORDER BY e.time, e.event_id) FILTER (WHERE e.page <> ''))[1] AS entry,
+        (array_agg(e.page ORDER BY e.time DESC, e.event_id DESC) FILTER (WHERE e.page <> ''))[1]
+            AS exit
+    FROM behind AS b CROSS JOIN LATERAL (
+        SELECT * FROM events
+        WHERE property_id = %(property)s AND time BETWEEN %(first)s AND %(last)s
+            AND visitor = b.visitor AND time BETWEEN b.first AND b.last
+        OFFSET 0
+    ) AS e
+    GROUP BY b.visitor, b.started_at
+), done AS (
+    DELETE FROM reach AS r USING behind AS b
+    WHERE r.visitor = b.visitor AND r.first = b.first
+), longer AS (
+    UPDATE sessions AS s SET
+        ended_at = a.ended_at,
+        pageviews = s.pageviews + a.pageviews,
+        events = s.events + a.events,
+        interactions = s.interactions + a.interactions,
+        engaged_ms = s.engaged_ms + a.engaged_ms,
+        entry_page = CASE WHEN s.entry_page = '' THEN coalesce(a.entry, '')
+            ELSE s.entry_page END,
+        exit_page = coalesce(a.exit, s.exit_page)
+    FROM added AS a
+    WHERE s.property_id = %(property)s AND s.visitor = a.visitor AND s.started_at = a.started_at
+    RETURNING s.visitor, s.started_at, s.ended_at
+)
+SELECT lower(span), upper(span)
+FROM (
+    SELECT unnest(range_agg(tstzrange(started_at, ended_at, '[]'))) AS span
+    FROM longer WHERE visitor > 0
+) AS spans
 """
 
 TAKE_TOUCHED = """
@@ -117,19 +169,24 @@ def gap_of(place: Property) -> timedelta:
     return timedelta(minutes=place.session_gap_minutes)
 
 
-def derive(cursor: Any, place: Property) -> list[Span]:
-    """Bring the sessions of `reach` up to date.
+def derive(cursor: Any, place: Property, *, append: bool) -> list[Span]:
+    """Bring the sessions of `reach` up to date. `append`: all events in its windows are new.
 
     Returns the spans (both ends inclusive) in which sessions of people were or are different;
     bots have sessions, but nothing that is rolled up.
     """
     wanted = {"account": place.account_id, "property": place.pk, "gap": gap_of(place)}
+    changed = _run_within_bounds(cursor, APPEND, wanted) if append else []
     cursor.execute(TAKE_TOUCHED, wanted)
+    return changed + _run_within_bounds(cursor, DERIVE, wanted)
+
+
+def _run_within_bounds(cursor: Any, statement: str, wanted: dict[str, Any]) -> list[Span]:
     cursor.execute(BOUNDS)
     first, last = cursor.fetchone()
     if first is None:
         return []
-    cursor.execute(DERIVE, wanted | {"first": first, "last": last})
+    cursor.execute(statement, wanted | {"first": first, "last": last})
     return [Span(start, end) for start, end in cursor.fetchall()]
 
 
