@@ -4,6 +4,7 @@ Enters: a request, with `request.place` set by THE DOOR. Leaves: `frame`, which 
 only for what the template reads (two queries behind a door, none for nobody).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,13 +17,14 @@ from properties.access import Actor, actor_of
 from properties.models import Property
 
 # Route name, label, the right that opens it. A page that does not exist yet is not shown.
-PROPERTY_TABS = (
+Row = tuple[str, str, str, str]
+PROPERTY_TABS: tuple[Row, ...] = (
     ("live", "Live", "view", "realtime"),
     ("overview", "Overview", "view", "audience"),
     ("snippet", "Snippet", "view", "property"),
     ("property_settings", "Settings", "view", "property"),
 )
-ACCOUNT_TABS = (
+ACCOUNT_TABS: tuple[Row, ...] = (
     ("members", "Members", "view", "members"),
     ("api_keys", "API keys", "view", "api_keys"),
 )
@@ -86,19 +88,20 @@ class Frame:
     @cached_property
     def tabs(self) -> list[Link]:
         """The pages of this place that exist and that the actor may open."""
-        place, actor = self._place, self._actor
-        if place is None or actor is None:
+        if self._place is None or self._actor is None:
             return []
-        if isinstance(place, Property):
-            rows, name = PROPERTY_TABS, place.key
+        if isinstance(self._place, Property):
+            tabs = list(self._open(PROPERTY_TABS, self._place.key))
         else:
-            rows, name = ACCOUNT_TABS, place.slug
-        tabs = [Link("Properties", reverse("account", args=[name]))] if rows is ACCOUNT_TABS else []
+            home = Link("Properties", reverse("account", args=[self._place.slug]))
+            tabs = [home, *self._open(ACCOUNT_TABS, self._place.slug)]
+        return [Link(tab.label, tab.url, tab.url == self._request.path) for tab in tabs]
+
+    def _open(self, rows: tuple[Row, ...], name: str) -> Iterator[Link]:
         for route, label, verb, module in rows:
             url = _url(route, name)
-            if url and actor.may(verb, module, place):
-                tabs.append(Link(label, url))
-        return [Link(tab.label, tab.url, tab.url == self._request.path) for tab in tabs]
+            if url and self._actor and self._place and self._actor.may(verb, module, self._place):
+                yield Link(label, url)
 
     @property
     def docs_url(self) -> str:

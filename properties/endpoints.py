@@ -39,7 +39,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
 class PropertySerializer(serializers.ModelSerializer[Property]):
     """A property as the API shows and takes it."""
 
-    account = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    account: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     hostnames = serializers.ListField(
         child=serializers.CharField(max_length=300), max_length=inputs.MOST_HOSTNAMES
     )

@@ -1,6 +1,6 @@
 """Forms of properties and API keys. What a value may be stands in inputs.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -168,7 +168,7 @@ class ApiKeyForm(forms.Form):
     )
     properties = forms.MultipleChoiceField(
         required=False,
-        label="Properties",
+        label="Only in these properties",
         help_text="None ticked: the whole account, later properties included.",
         widget=forms.CheckboxSelectMultiple,
     )
@@ -218,7 +218,7 @@ class ApiKeyForm(forms.Form):
         return key, secret
 
 
-def give(key: ApiKey, grants: list[tuple[str, str]], scopes: list[Property | None]) -> None:
+def give(key: ApiKey, grants: Iterable[tuple[str, str]], scopes: Sequence[Property | None]) -> None:
     """Give a key these rights in each of the scopes (None: the whole account)."""
     Grant.objects.bulk_create(
         Grant(account=key.account, api_key=key, module=module, verb=verb, property=scope)

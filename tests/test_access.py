@@ -294,6 +294,38 @@ def test_a_strangers_404_is_that_of_nothing(path: str, shop: Any, acme: Any, cha
         assert seen(program.get(theirs)) == seen(program.get(nothing))
 
 
+def test_a_403_names_the_missing_right_and_who_can_give_it(shop: Any, bob: Any, acme: Any) -> None:
+    page = signed_in_as(bob).get(f"/p/{shop.key}/settings/")
+    assert page.status_code == 403
+    assert "You may not view property here. An owner of the account can" in page.content.decode()
+    _, secret = new_key(acme, "audience:view")
+    answer = with_key(secret).get(f"/api/v1/properties/{shop.key}")
+    assert answer.json()["error"]["code"] == "forbidden"
+
+
+def test_a_500_needs_no_database_and_tells_nothing(rf: Any, django_assert_num_queries: Any) -> None:
+    from aktivat.errors import bad_request, server_error
+
+    with django_assert_num_queries(0):
+        page = server_error(rf.get("/p/AK-X/"))
+        answer = server_error(rf.get("/api/v1/accounts"))
+        refused = bad_request(rf.get("/api/v1/accounts"), ValueError("secret"))
+    assert (page.status_code, answer.status_code, refused.status_code) == (500, 500, 400)
+    assert b"Something broke on our side" in page.content
+    assert json.loads(answer.content)["error"]["code"] == "error"
+    assert b"secret" not in refused.content
+
+
+def test_a_form_without_its_token_changes_nothing(alice: Any, shop: Any) -> None:
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    page = client.post(f"/p/{shop.key}/settings/", {"name": "Other"})
+    assert page.status_code == 403
+    assert "This form is too old" in page.content.decode()
+
+
 def test_a_strangers_post_changes_nothing(shop: Any, acme: Any, charlie: Any) -> None:
     key, _ = new_key(acme, "audience:view")
     client = signed_in_as(charlie)

@@ -238,6 +238,22 @@ def test_the_user_of_a_link_needs_no_confirmation_and_no_password(client: Any) -
     assert user.emailaddress_set.get().verified
 
 
+def test_who_signed_up_with_somebody_elses_address_gets_nothing_by_the_command(
+    client: Any, mailoutbox: list[Any]
+) -> None:
+    email, _ = sign_up(client, mailoutbox)  # never confirmed
+    create_account(fresh("acme"), email)
+    stranger = signed_in_as(None)
+    stranger.post("/user/login/", {"login": email, "password": PASSWORD})
+    assert "_auth_user_id" not in stranger.session
+
+
+def test_the_command_leaves_the_password_of_a_confirmed_user(client: Any, alice: Any) -> None:
+    create_account(fresh("acme"), alice.email)
+    client.post("/user/login/", {"login": alice.email, "password": PASSWORD})
+    assert client.session["_auth_user_id"] == str(alice.pk)
+
+
 @pytest.mark.parametrize(
     ("slug", "email", "says"),
     [

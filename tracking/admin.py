@@ -80,11 +80,13 @@ def totals_across_accounts(since: Any) -> list[dict[str, Any]]:
     """One dict a property: `place` (None: unknown or instance-wide), `numbers` in the order of
     COLUMNS, `refused` (reason, count) pairs, and the `last` hour with a row."""
     rows = Ledger.objects.using("worker").filter(hour__gte=since)
-    sums = list(
-        rows.values("property_id")
-        .annotate(last=Max("hour"), **{f"sum_{name}": Sum(name) for name in COLUMNS})
-        .order_by("-sum_accepted")
-    )
+    sums: list[dict[str, Any]] = [
+        dict(row)
+        for row in rows.values("property_id").annotate(
+            last=Max("hour"), **{f"sum_{name}": Sum(name) for name in COLUMNS}
+        )
+    ]
+    sums.sort(key=lambda row: -row["sum_accepted"])
     refused: dict[int, Counter[str]] = {}
     for property_id, reasons in rows.exclude(refused={}).values_list("property_id", "refused"):
         refused.setdefault(property_id, Counter()).update(reasons)

@@ -37,7 +37,9 @@ class Command(BaseCommand):
         if account is None:
             form = AccountForm({"slug": slug, "name": options["name"] or slug.title()})
             if not form.is_valid():
-                raise CommandError(" ".join(m for fault in form.errors.values() for m in fault))
+                raise CommandError(
+                    " ".join(str(m) for fault in form.errors.values() for m in fault)
+                )
             account = joining.open_account(
                 form.cleaned_data["slug"], form.cleaned_data["name"], owner
             )
@@ -53,17 +55,20 @@ class Command(BaseCommand):
 
 
 def verified_user(email: str) -> User:
-    """The user of that address, made with no password if new; the address counts as confirmed."""
+    """The user of that address, made without a password if new; the address counts as confirmed.
+
+    Whoever signed up with it and never confirmed it may be anybody: that password is thrown away.
+    """
     email = email.strip().lower()
     try:
         validate_email(email)
     except ValidationError as error:
         raise CommandError(f"{email!r} is no e-mail address. Write one to --owner.") from error
     user = User.objects.filter(email=email).first() or User.objects.create_user(email)
-    address, _ = EmailAddress.objects.get_or_create(
-        user=user, email=email, defaults={"primary": True, "verified": True}
-    )
-    if not address.verified:
-        address.verified = True
-        address.save(update_fields=["verified"])
+    if not EmailAddress.objects.filter(user=user, email=email, verified=True).exists():
+        user.set_unusable_password()
+        user.save(update_fields=["password"])
+        EmailAddress.objects.update_or_create(
+            user=user, email=email, defaults={"primary": True, "verified": True}
+        )
     return user
