@@ -24,9 +24,15 @@ _BOTS = {
     "only": sql.SQL("{}.bot"),
 }
 _EVENTS = sql.SQL("events AS e")
+# The session of an event is the visitor's last that began before it. Written so that only the
+# sessions' primary key can serve it: of a young property the planner knows nothing, and a plain
+# join compared every event with every session.
 _BOTH = sql.SQL(
-    "events AS e JOIN sessions AS s ON s.property_id = e.property_id AND s.visitor = e.visitor"
-    " AND e.time BETWEEN s.started_at AND s.ended_at"
+    "events AS e JOIN LATERAL ("
+    "SELECT * FROM sessions WHERE property_id = e.property_id"
+    " AND (visitor, started_at) <= (e.visitor, e.time)"
+    " ORDER BY visitor DESC, started_at DESC LIMIT 1"
+    ") AS s ON s.visitor = e.visitor AND e.time <= s.ended_at"
 )
 _SESSIONS = sql.SQL("sessions AS s")
 _EVENTS_IN_RANGE = sql.SQL(
