@@ -1,6 +1,7 @@
 """The judge: what becomes an event, and one sentence for every reason to refuse one."""
 
 import uuid
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -151,8 +152,6 @@ def test_deep_properties_are_refused_and_twenty_levels_are_not() -> None:
 
 
 def test_excluded_addresses_are_refused() -> None:
-    from ipaddress import ip_network
-
     from tracking.refusals import Refusal
 
     with pytest.raises(Refusal) as caught:
@@ -170,6 +169,11 @@ def test_only_a_privileged_sender_speaks_for_other_addresses() -> None:
     assert judged(foreign).country == "GB"
     believed = judged(foreign, {"privileged": True})
     assert (believed.country, believed.bot) == ("US", True)
+    for nonsense in ("here", 5, {"ip": 1}, "1.2.3.4.5"):
+        broken = judged(
+            pageview(_address=nonsense), {"privileged": True}, excluded=(ip_network("10.0.0.0/8"),)
+        )
+        assert broken.country == ""
     own = judged(pageview(), {"privileged": True, "agent": "python-requests/2.34"})
     assert (own.country, own.bot, own.browser) == ("", False, "Unknown")
 

@@ -140,7 +140,7 @@ def _own_origin(payload: Mapping[str, Any], origin: Origin) -> Origin:
     if not origin.privileged:
         return origin
     return Origin(
-        address=str(payload.get("_address") or "")[:64],
+        address=places.visitor_address(str(payload.get("_address") or "")[:64], None, ()),
         agent=str(payload.get("_agent") or "")[:512],
         privileged=True,
         visitor_salt=origin.visitor_salt,
