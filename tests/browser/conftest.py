@@ -48,7 +48,7 @@ def look(new_context: Any, web_server: str, complaints: list[str]) -> Any:
         page = context.new_page()
         page.on("console", lambda message: _note(message, complaints))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
+        page.on("dialog", lambda dialog: _refuse(dialog, complaints))
         page.goto(web_server + path)
         opened.append(page)
         return page
@@ -58,6 +58,11 @@ def look(new_context: Any, web_server: str, complaints: list[str]) -> Any:
         if page.context.pages and page.evaluate("'violations' in window"):
             complaints += page.evaluate("window.violations")
     assert complaints == []
+
+
+def _refuse(dialog: Any, complaints: list[str]) -> None:
+    complaints.append(f"dialog: {dialog.message}")
+    dialog.dismiss()
 
 
 def _note(message: Any, complaints: list[str]) -> None:
