@@ -11,10 +11,11 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from properties.models import Property
-from properties.periods import Span, days, floor, next_start, spans, zone
+from properties.periods import Span, days, floor, spans, zone
 from reports.rollups import Rolled, roll_up_property
 from tracking import sessions
 from tracking.drain import drain_property
+from tracking.keeping import kept_since, oldest_event
 from tracking.models import DirtyHour
 from tracking.working import clock_of, lock, mark_dirty, transaction_of_worker
 
@@ -37,7 +38,7 @@ def rebuild(place: Property, first: date, last: date, now: datetime) -> Rebuilt:
         raise ValueError(f"The range ends ({last}) before it begins ({first}): exchange them.")
     drain_property(place)
     asked = days(first, last, zone(place.timezone))
-    refuse_if_gone(place, asked.start)
+    refuse_if_gone(place, asked.start, now)
     for day in spans("day", asked, zone(place.timezone)):
         with transaction_of_worker() as cursor:
             lock(cursor, "drain", place, wait=True)
@@ -45,33 +46,15 @@ def rebuild(place: Property, first: date, last: date, now: datetime) -> Rebuilt:
     return Rebuilt(asked, roll_up_property(place, now))
 
 
-def refuse_if_gone(place: Property, start: datetime) -> None:
-    kept = kept_since(place)
+def refuse_if_gone(place: Property, start: datetime, now: datetime) -> None:
+    with transaction_of_worker() as cursor:
+        kept = kept_since(cursor, place, now)
     if kept is not None and start < kept:
         shown = kept.astimezone(zone(place.timezone)).date()
         raise RawEventsGone(
             f"Raw events of {place.name} ({place.key}) are kept since {shown}: "
             "begin with that day or a later one. The reports of older days stay as they are."
         )
-
-
-def kept_since(place: Property) -> datetime | None:
-    """Start of the first local day whose raw events are all there; None if none was ever lost."""
-    with transaction_of_worker() as cursor:
-        cursor.execute("SELECT first_event_at FROM properties_property WHERE id = %s", [place.pk])
-        first_ever = cursor.fetchone()[0]
-        oldest = _oldest_event(cursor, place)
-    if first_ever is None or (oldest is not None and oldest <= first_ever):
-        return None
-    return next_start("day", oldest or first_ever, zone(place.timezone))
-
-
-def _oldest_event(cursor: Any, place: Property) -> datetime | None:
-    cursor.execute(
-        "SELECT time FROM events WHERE property_id = %s ORDER BY time LIMIT 1", [place.pk]
-    )
-    found = cursor.fetchone()
-    return found[0] if found else None
 
 
 # -- sessions --------------------------------------------------------------------------------
@@ -138,10 +121,10 @@ def mark_zone_change(place: Property, now: datetime) -> None:
     Call it after the change is committed; it writes as the worker.
     """
     tz = zone(place.timezone)
-    kept = kept_since(place)
     with transaction_of_worker() as cursor:
         lock(cursor, "roll up", place, wait=True)
-        oldest = _oldest_event(cursor, place)
+        kept = kept_since(cursor, place, now)
+        oldest = oldest_event(cursor, place)
         if oldest is None:
             return
         # Without a hole everything goes, so that no day of the old zone stays beside the new.

@@ -25,6 +25,7 @@ from reports import tallies
 from reports.models import Grain
 from reports.tallies import Forgotten, Hour, Tally
 from tracking import faults, keys, ledger
+from tracking.keeping import SHORTEST, kept_since
 from tracking.models import DirtyHour
 from tracking.store import events_client
 from tracking.working import (
@@ -195,6 +196,10 @@ def roll_up_day(
         if not lock(cursor, "roll up", place, wait=wait):
             return Rolled()
         marks = _marks(cursor, place, hours)
+        if _is_beyond_raw(cursor, place, day, now):
+            _delete(cursor, place, marks)
+            _finish(cursor, place, dict.fromkeys(hours, RAW), now)
+            return Rolled()
         count = Counting(cursor, place, day, every, now, marks)
         tally = count.tally([hour for hour in every if hour.start in set(hours)])
         _write(cursor, place, day, every, [hour.start for hour in count.hours], tally)
@@ -203,6 +208,14 @@ def roll_up_day(
         faults.point("before_commit")
     faults.point("after_commit")
     return Rolled(hours=len(count.hours), days=1)
+
+
+def _is_beyond_raw(cursor: Any, place: Property, day: int, now: datetime) -> bool:
+    """Whether raw events of the day are gone: counting what is left would undo its history."""
+    if instant(day) > now - SHORTEST:
+        return False  # the usual case, without a question
+    kept = kept_since(cursor, place, now)
+    return kept is not None and instant(day) < kept
 
 
 def hours_of_day(place: Property, day: int) -> list[Hour]:

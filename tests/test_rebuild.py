@@ -27,6 +27,15 @@ def execute(statement, place):
         cursor.execute(statement, {"property": place.pk})
 
 
+def expire(place, day):
+    """As retention does: the events before that day go, and the ledger says so."""
+    execute(f"DELETE FROM events WHERE property_id = %(property)s AND time < '{day}'", place)
+    execute(
+        f"UPDATE ledger SET expired = stored WHERE property_id = %(property)s AND hour < '{day}'",
+        place,
+    )
+
+
 def test_rebuilding_gives_the_rows_that_were_there():
     place = make_place(timezone="America/New_York")
     events = some_events(random.Random(5))
@@ -53,6 +62,15 @@ def test_rebuilding_mends_what_was_wrong():
     assert (sessions_of(place), everything(place)) == before
 
 
+def test_days_whose_first_events_were_erased_can_be_rebuilt():
+    place = make_place()
+    drain(place, make_event(NOON), make_event(NOON + minutes(60), 2))
+    roll_up(place)
+    execute("DELETE FROM events WHERE property_id = %(property)s AND visitor = 1", place)
+    rebuild(place)
+    assert total(place, "events") == {NOON.replace(hour=0): 1}
+
+
 def test_sessions_without_events_go():
     place = make_place()
     drain(place, make_event(NOON), make_event(NOON, 2))
@@ -71,17 +89,34 @@ def test_what_waits_in_the_stream_is_drained_first():
 
 
 def test_days_whose_raw_events_are_gone_are_refused_and_stay():
-    from reports.rebuilding import RawEventsGone
-
     place = make_place()
     drain(place, *[make_event(NOON + timedelta(days=n)) for n in range(3)])
     roll_up(place)
-    execute("DELETE FROM events WHERE property_id = %(property)s AND time < '2026-03-12'", place)
+    expire(place, "2026-03-12")
     before = everything(place)
+    from reports.rebuilding import RawEventsGone
+
     with pytest.raises(RawEventsGone, match="are kept since 2026-03-13"):
         rebuild(place)
     rebuild(place, DAY + timedelta(days=2), DAY + timedelta(days=2))
     assert everything(place) == before
+
+
+def test_a_late_event_does_not_undo_days_whose_raw_events_have_expired():
+    place = make_place(retention_days=30)
+    drain(place, *[make_event(NOON + minutes(n), n % 3 + 1) for n in range(9)])
+    roll_up(place)
+    before = everything(place)
+    expire(place, "2026-03-13")
+    drain(place, make_event(NOON - minutes(9)), make_event(NOON + minutes(20)))
+    later = NOW + timedelta(days=60)
+    roll_up(place, later)
+    assert everything(place) == before
+    assert roll_up(place, later).days == 0
+    from reports.rebuilding import RawEventsGone, rebuild
+
+    with pytest.raises(RawEventsGone, match="are kept since"):
+        rebuild(place, DAY, DAY, later)
 
 
 def test_the_command_answers_in_json_and_explains_faults(capsys):
@@ -135,7 +170,7 @@ def test_days_without_raw_events_keep_the_zone_they_were_made_in():
     place = make_place(timezone="UTC")
     drain(place, *[make_event(NOON + timedelta(days=n)) for n in range(3)])
     roll_up(place)
-    execute("DELETE FROM events WHERE property_id = %(property)s AND time < '2026-03-12'", place)
+    expire(place, "2026-03-12")
     change_zone(place, "Europe/Berlin")
     roll_up(place)
     assert total(place, "events") == {
