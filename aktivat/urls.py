@@ -4,8 +4,6 @@ A view that names no access (properties/access.py) fails tests/test_access.py; p
 and of Django's admin, which guard themselves, are named there by prefix.
 """
 
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
@@ -27,6 +25,7 @@ urlpatterns = [
     path("readyz", public(health.readyz), name="readyz"),
     path("login-link/<str:token>/", public(login_link), name="login_link"),
     path("user/", include("allauth.account.urls")),
+    path("user/2fa/", include("allauth.mfa.urls")),
     path("admin/ledger/", admin.site.admin_view(ledger_across_accounts), name="admin_ledger"),
     path("admin/", admin.site.urls),
     path("api/schema/", public(SpectacularAPIView.as_view()), name="schema"),
@@ -41,6 +40,3 @@ urlpatterns = [
     path("", include("tracking.routes")),
     path("", include("reports.urls")),
 ]
-
-if find_spec("fido2"):  # django-allauth[mfa] is installed
-    urlpatterns.insert(0, path("user/2fa/", include("allauth.mfa.urls")))

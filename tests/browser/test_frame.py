@@ -50,6 +50,19 @@ def test_the_entrance_fits_and_axe_finds_nothing(
         assert (path, findings(page)) == (path, [])
 
 
+def test_the_code_for_the_authenticator_can_be_scanned(look: Look, alice: Any) -> None:
+    from tests.people import PASSWORD
+
+    page = look(alice, "/user/2fa/totp/activate/", scheme="dark")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Confirm").click()
+    code = page.locator("img.qr")
+    expect(code).to_be_visible()
+    assert code.evaluate("image => image.naturalWidth") > 0
+    assert code.evaluate("image => getComputedStyle(image).backgroundColor") == "rgb(255, 255, 255)"
+    assert findings(page) == []
+
+
 def background(page: Page) -> str:
     return page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
 
