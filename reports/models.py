@@ -63,4 +63,20 @@ class RolledHour(TenantRow):
 
     class Meta:
         db_table = "rolled_hours"
-        indexes: ClassVar = [models.Index(fields=["property_id", "state"], name="rolled_state")]
+        # Both say "not finished": few rows of many, looked for with every tick.
+        indexes: ClassVar = [
+            models.Index(fields=["hour"], name="rolled_crashed", condition=models.Q(state="s")),
+            models.Index(
+                fields=["hour"], name="rolled_unranked", condition=models.Q(origin__startswith="~")
+            ),
+        ]
+
+
+class RolledZone(TenantRow):
+    """The zone in which a property's hours and days were last counted (reports/zones.py)."""
+
+    property_id = models.BigIntegerField(primary_key=True)
+    timezone = models.CharField(max_length=60)
+
+    class Meta:
+        db_table = "rolled_zones"

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 
 from properties.models import Property
-from properties.periods import Kind, Range, Span, next_start
+from properties.periods import Kind, Range, Span, floor, next_start, spans
 from reports.address import Address, AddressError
 from reports.formatting import (
     RANGES,
@@ -137,11 +138,11 @@ class Tile:
 @dataclass(frozen=True)
 class Numbers:
     """`answer`: totals and a row for every period; `before`: totals to compare with, in words
-    `since_when`; None where nothing is compared."""
+    `since_when`; None where nothing is compared, and then `since_when` may say why not."""
 
     answer: Answer
     before: dict[str, Number] | None
-    since_when: str = "in the period before"
+    since_when: str = ""
 
 
 def ask_numbers(place: Property, address: Address, now: datetime) -> Numbers:
@@ -150,14 +151,22 @@ def ask_numbers(place: Property, address: Address, now: datetime) -> Numbers:
     compared, shown = address.compared, address.range.span
     if compared is None or answer.compared is None:
         return Numbers(answer, None)
+    if not is_measured(place, compared.span.start, compared.tz):
+        return Numbers(answer, None, "nothing was counted yet in part of the period before")
     if now >= shown.end or now < shown.start:
-        return Numbers(answer, answer.compared["totals"])
+        return Numbers(answer, answer.compared["totals"], "in the period before")
     # Half a day against a whole one would always look like a loss: compare the same hours.
     until = compared.span.start + (next_start("hour", now, compared.tz) - shown.start)
     cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
     question = Question(metrics=TILES, range=cut, filters=address.asked_filters)
     words = f"in the period before, until {clock(cut.span.end, cut, now)}"
     return Numbers(answer, ask(place, question, now).totals, words)
+
+
+def is_measured(place: Property, start: datetime, tz: ZoneInfo) -> bool:
+    """Whether counting had begun by that day: before it the numbers are unknown, not 0."""
+    first = place.first_event_at
+    return first is not None and floor("day", first, tz) <= start
 
 
 def _ask_series(place: Property, address: Address, now: datetime) -> Answer:
@@ -179,6 +188,8 @@ def tiles(address: Address, numbers: Numbers) -> Iterator[Tile]:
             before = numbers.before[name]
             title += f", {exact(before, metric.unit)} {numbers.since_when}"
             difference = change(value, before, metric.unit, metric.higher_is_better)
+        elif numbers.since_when:
+            title += f"; {numbers.since_when}"
         yield Tile(
             metric=metric,
             text=short(value, metric.unit),
@@ -203,25 +214,31 @@ class Point:
     is_open: bool
 
 
-def series(address: Address, answer: Answer, now: datetime) -> list[Point]:
-    """The plotted metric, period by period. What has not begun yet has no value, not 0."""
+def series(place: Property, address: Address, answer: Answer, now: datetime) -> list[Point]:
+    """The plotted metric, period by period. What has not begun yet, and what was before counting
+    began, has no value, not 0."""
     key, unit = f"time:{address.interval}", METRICS[address.metric].unit
     earlier = answer.compared["rows"] if answer.compared else []
+    compared = address.compared
+    past = list(spans(address.interval, compared.span, compared.tz)) if compared else []
     points: list[Point] = []
     is_open = False
     for index, row in enumerate(answer.rows):
         start = _instant(answer.meta["starts"][index])
         is_open = is_open or row[key] == answer.meta["open_from"]
-        value = row[address.metric] if start <= now else None
-        past = earlier[index] if index < len(earlier) else {}
-        before = past.get(address.metric)
+        known = start <= now and is_measured(place, start, address.range.tz)
+        value = row[address.metric] if known else None
+        then = earlier[index] if index < len(earlier) else {}
+        before = then.get(address.metric)
+        if index < len(past) and not is_measured(place, past[index].start, address.range.tz):
+            before = None
         points.append(
             Point(
                 name=period_name(address.interval, start, address.range),
                 tick=tick_name(address.interval, start, address.range),
                 value=value,
                 text=short(value, unit),
-                before_name=str(past.get(key, "")),
+                before_name=str(then.get(key, "")),
                 before=before,
                 before_text=short(before, unit),
                 is_open=is_open,

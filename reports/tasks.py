@@ -3,9 +3,11 @@
 from celery import shared_task
 from django.utils import timezone
 
-from reports import rollups
+from reports import rollups, zones
 
 
 @shared_task
 def roll_up() -> None:
-    rollups.tick(timezone.now())
+    now = timezone.now()
+    zones.follow_zones(now)
+    rollups.tick(now)

@@ -53,7 +53,7 @@ def overview(request: HttpRequest, place: Property) -> HttpResponse:
         return HttpResponseRedirect(request.path + address.query)
     numbers = pages.ask_numbers(place, address, now)
     answer = numbers.answer
-    points = pages.series(address, answer, now)
+    points = pages.series(place, address, answer, now)
     context = {
         "tiles": list(pages.tiles(address, numbers)),
         "metric": pages.PLOTTED[address.metric],

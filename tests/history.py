@@ -127,6 +127,11 @@ def write(place: Any, history: list[Happening]) -> None:
     Session.objects.using("worker").bulk_create(
         Session(**_session_row(place, visit)) for visit in visits(history)
     )
+    if history:  # as the drain does
+        first = min(event.time for event in history)
+        if place.first_event_at is None or first < place.first_event_at:
+            place.first_event_at = first
+            place.save(update_fields=["first_event_at"])
 
 
 def _event_row(place: Any, event: Happening) -> dict[str, Any]:

@@ -157,6 +157,24 @@ def test_a_new_zone_gives_what_it_would_have_given_from_the_start():
     assert everything(moved) == everything(kolkata)
 
 
+def test_the_worker_notices_a_changed_zone_by_itself():
+    from reports.zones import follow_zones
+
+    place = make_place(timezone="Europe/Berlin")
+    drain(place, make_event(NOON, 1))
+    roll_up(place)
+    follow_zones(NOW)  # a new property is remembered, and nothing is out of date
+    before = everything(place)
+    assert follow_zones(NOW) == 0
+    place.timezone = "Asia/Kolkata"
+    place.save()
+    assert follow_zones(NOW) >= 1
+    roll_up(place)
+    assert everything(place) != before
+    assert sum(total(place, "events").values()) == 1
+    assert follow_zones(NOW) == 0
+
+
 def test_marks_of_the_old_zone_are_exchanged_for_the_new_ones_hours():
     place = make_place(timezone="Europe/Berlin")
     drain(place, make_event(NOON + minutes(10)), make_event(NOON + minutes(40), 2))

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from reports.rollups import roll_up_all
+from reports.zones import follow_zones
 
 
 class Command(BaseCommand):
@@ -18,7 +19,9 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
-        rolled = roll_up_all(timezone.now())
+        now = timezone.now()
+        follow_zones(now)
+        rolled = roll_up_all(now)
         if options["json"]:
             self.stdout.write(json.dumps(asdict(rolled)))
             return
