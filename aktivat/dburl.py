@@ -32,9 +32,7 @@ def django_database(url: str) -> dict[str, Any]:
 def parse(url: str) -> dict[str, str]:
     """The parts of a libpq URL as libpq reads them: user, password, host, port, dbname, ..."""
     try:
-        given = {
-            key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()
-        }
+        given = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
     except ProgrammingError:
         # Neither the URL nor libpq's words about it, which repeat it: it holds a password.
         raise SystemExit(
