@@ -20,7 +20,7 @@ import pytest
 
 from aktivat.servers import start_postgres, start_valkey
 from aktivat.servers.children import Child, spawn
-from aktivat.servers.valkey import free_ports
+from aktivat.servers.valkey import free_ports, start_cluster
 
 pytest_plugins = ["tests.outside"]
 
@@ -113,6 +113,14 @@ def web_server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) 
         yield address
     finally:
         child.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A REDIS_URL that names a real cluster of three events Valkeys."""
+    cluster = start_cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster.urls[0].replace("redis://", "redis+cluster://")
+    cluster.stop()
 
 
 def wait_until_it_answers(child: Child, address: str, seconds: float = 60) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,6 +55,20 @@ def test_requests_that_arrive_together_share_a_call() -> None:
     assert submit_many(new_property(), 300) == [["a"]] * 300
 
 
+@pytest.fixture(params=["plain", "cluster"])
+def events(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
+    """Where events go: one server, or a real cluster of three."""
+    from tracking import store
+
+    if request.param == "cluster":
+        settings.EVENTS_URL = request.getfixturevalue("cluster_url")
+        store.events_client.cache_clear()
+    yield request.param
+    if request.param == "cluster":
+        store.events_client.cache_clear()
+
+
+@pytest.mark.usefixtures("events")
 def test_several_properties_share_a_round_trip_and_keep_apart() -> None:
     from tests.test_store import ledger
     from tracking.collecting import Origin, hear, now_ms

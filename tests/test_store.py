@@ -66,15 +66,6 @@ def place(request: pytest.FixtureRequest, settings: Any) -> Iterator[Any]:
         store.events_client.cache_clear()
 
 
-@pytest.fixture(scope="session")
-def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from aktivat.servers.valkey import start_cluster
-
-    cluster = start_cluster(tmp_path_factory.mktemp("cluster"))
-    yield cluster.urls[0].replace("redis://", "redis+cluster://")
-    cluster.stop()
-
-
 def test_a_retry_is_a_duplicate_and_counts_once(place: Any) -> None:
     event = pageview()
     assert send(place, event).accepted == 1

@@ -46,6 +46,10 @@ class Call:
 
     tickets: list[Ticket] = field(default_factory=list)
 
+    @property
+    def call_key(self) -> tuple[str, int | str]:
+        return self.tickets[0].call_key
+
     def arguments(self, now: int) -> list[Any]:
         record = self.tickets[0].record
         refusals: Counter[str] = Counter()
@@ -73,6 +77,7 @@ class Gatherer:
 
     def __init__(self) -> None:
         self._client = store.events_client_async()
+        self._is_cluster = store.is_cluster()
         self._waiting: list[Ticket] = []
         self._runner: asyncio.Task[None] | None = None
 
@@ -126,20 +131,7 @@ class Gatherer:
 
     async def _send(self, calls: list[Call], cold_before: bool = False) -> None:
         now = time.time_ns() // 1_000_000
-        pipe = self._client.pipeline(transaction=False) if len(calls) > 1 else None
-        target = pipe or self._client
-        sent = [
-            target.evalsha(store.ACCEPT.sha, 1, call.tickets[0].call_key[0], *call.arguments(now))
-            for call in calls
-        ]
-        try:
-            answers = (
-                await pipe.execute(raise_on_error=False)
-                if pipe is not None
-                else [await _caught(sent[0])]
-            )
-        except (redis.exceptions.RedisError, OSError) as error:
-            answers = [error] * len(calls)
+        answers = await self._ask(calls, now)
         cold: list[Call] = []
         unloaded: list[Call] = []
         for call, answer in zip(calls, answers, strict=True):
@@ -154,6 +146,23 @@ class Gatherer:
             await self._send(unloaded, cold_before)
         if cold:
             await self._warm(cold, now, cold_before)
+
+    async def _ask(self, calls: list[Call], now: int) -> list[Any]:
+        """The script's answer, or the error, of every call; one round trip on a single server."""
+        if len(calls) == 1 or self._is_cluster:
+            # A cluster's pipeline takes no scripts, and its nodes are asked side by side anyway.
+            return await asyncio.gather(
+                *(_caught(self._evaluate(self._client, call, now)) for call in calls)
+            )
+        pipe = self._client.pipeline(transaction=False)
+        for call in calls:
+            self._evaluate(pipe, call, now)
+        answer = await _caught(pipe.execute(raise_on_error=False))
+        return [answer] * len(calls) if isinstance(answer, Exception) else answer
+
+    @staticmethod
+    def _evaluate(target: Any, call: Call, now: int) -> Any:
+        return target.evalsha(store.ACCEPT.sha, 1, call.call_key[0], *call.arguments(now))
 
     def _settle(self, call: Call, answer: Any, cold: list[Call]) -> None:
         try:
