@@ -38,7 +38,7 @@ def submit_many(place: Any, count: int) -> list[list[str]]:
 
     async def one(gatherer: Gatherer) -> list[str]:
         hearing = hear([pageview()], record, Origin(visitor_salt=b"s"), now_ms())
-        return await gatherer.submit(record, hearing.refusals, hearing.items)
+        return await gatherer.submit(record, hearing.refusals, hearing.items, now_ms())
 
     async def together() -> list[list[str]]:
         gatherer = Gatherer()
@@ -84,7 +84,7 @@ def test_several_properties_share_a_round_trip_and_keep_apart() -> None:
             record = Record.of(place)
             payloads = [pageview() for _ in range(number + 1)] + [{"name": ""}]
             hearing = hear(payloads, record, Origin(visitor_salt=b"s"), now_ms())
-            waiting.append(gatherer.submit(record, hearing.refusals, hearing.items))
+            waiting.append(gatherer.submit(record, hearing.refusals, hearing.items, now_ms()))
         return await asyncio.gather(*waiting)
 
     verdicts = in_a_loop(together())
@@ -92,6 +92,35 @@ def test_several_properties_share_a_round_trip_and_keep_apart() -> None:
     assert [ledger(place) for place in places] == [
         {"accepted": number + 1, "r.missing": 1} for number in range(5)
     ]
+
+
+def test_an_event_stands_in_the_hour_in_which_it_was_received() -> None:
+    """Two requests of one call, on both sides of a full hour."""
+    from tracking import keys
+    from tracking.collecting import Origin, hear
+    from tracking.directory import Record
+    from tracking.gather import Gatherer
+    from tracking.store import events_client
+
+    place = new_property()
+    record = Record.of(place)
+    full = 500_000 * 3_600_000  # ms; a full hour in 2027
+
+    async def together() -> None:
+        gatherer = Gatherer()
+        waiting = []
+        for now in (full - 1, full, full + 1):
+            hearing = hear([pageview()], record, Origin(visitor_salt=b"s"), now)
+            waiting.append(gatherer.submit(record, hearing.refusals, hearing.items, now))
+        await asyncio.gather(*waiting)
+
+    in_a_loop(together())
+    prefix = keys.prefix(place.account_id, place.pk)
+    counted = [
+        events_client().hget(keys.ledger(prefix, start), "accepted")
+        for start in (full // 1_000 - 3_600, full // 1_000)
+    ]
+    assert counted == [b"1", b"2"]
 
 
 def test_warm_means_no_sql_and_one_round_trip(django_assert_num_queries: Any) -> None:

@@ -7,7 +7,6 @@ fsync serve many events, so that `appendfsync always` costs little.
 """
 
 import asyncio
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,19 +24,25 @@ log = structlog.get_logger()
 class Ticket:
     """Items and refusals of one request (or a part of it), and the future of its verdicts.
 
-    record None: nothing but refusals, for the instance-wide ledger.
+    record None: nothing but refusals, for the instance-wide ledger. `now`: when it was received,
+    in epoch ms.
     """
 
     record: Record | None
     refusals: Counter[str]
     items: list[store.Item]
+    now: int
     verdicts: asyncio.Future[list[str]]
     size: int = 0
 
     @property
-    def call_key(self) -> tuple[str, int | str]:
-        """Requests of the same property, judged by the same version of it, share a call."""
-        return (self.record.prefix, self.record.version) if self.record else (keys.INSTANCE, "")
+    def call_key(self) -> tuple[str, int | str, int]:
+        """Requests of the same property, judged by the same version of it, share a call; those of
+        two hours do not, for the ledger counts by hour of receipt."""
+        hour = self.now // 3_600_000
+        if self.record is None:
+            return keys.INSTANCE, "", hour
+        return self.record.prefix, self.record.version, hour
 
 
 @dataclass(slots=True)
@@ -47,11 +52,12 @@ class Call:
     tickets: list[Ticket] = field(default_factory=list)
 
     @property
-    def call_key(self) -> tuple[str, int | str]:
-        return self.tickets[0].call_key
+    def prefix(self) -> str:
+        return self.tickets[0].call_key[0]
 
-    def arguments(self, now: int) -> list[Any]:
+    def arguments(self) -> list[Any]:
         record = self.tickets[0].record
+        now = max(ticket.now for ticket in self.tickets)
         refusals: Counter[str] = Counter()
         for ticket in self.tickets:
             refusals.update(ticket.refusals)
@@ -82,14 +88,14 @@ class Gatherer:
         self._runner: asyncio.Task[None] | None = None
 
     async def submit(
-        self, record: Record | None, refusals: Counter[str], items: list[store.Item]
+        self, record: Record | None, refusals: Counter[str], items: list[store.Item], now: int
     ) -> list[str]:
-        """Verdicts of the items, once on disk. Raises store.Stale and store.Unavailable."""
+        """Verdicts of the items received at `now`, once on disk. Raises store.Stale and store.Unavailable."""
         loop = asyncio.get_running_loop()
         tickets = []
         for chunk in store.chunks(items) or [[]]:
             size = sum(map(store.size_of, chunk))
-            tickets.append(Ticket(record, refusals, chunk, loop.create_future(), size))
+            tickets.append(Ticket(record, refusals, chunk, now, loop.create_future(), size))
             refusals = Counter()
         self._waiting += tickets
         if self._runner is None or self._runner.done():
@@ -114,7 +120,7 @@ class Gatherer:
 
     def _next_calls(self) -> list[Call]:
         """As many waiting tickets as fit in one round trip, one call for each property."""
-        calls: dict[tuple[str, int | str], Call] = {}
+        calls: dict[tuple[str, int | str, int], Call] = {}
         count = size = taken = 0
         for ticket in self._waiting:
             if taken and (
@@ -130,8 +136,7 @@ class Gatherer:
         return list(calls.values())
 
     async def _send(self, calls: list[Call], cold_before: bool = False) -> None:
-        now = time.time_ns() // 1_000_000
-        answers = await self._ask(calls, now)
+        answers = await self._ask(calls)
         cold: list[Call] = []
         unloaded: list[Call] = []
         for call, answer in zip(calls, answers, strict=True):
@@ -145,24 +150,24 @@ class Gatherer:
             await self._client.script_load(store.ACCEPT.text)
             await self._send(unloaded, cold_before)
         if cold:
-            await self._warm(cold, now, cold_before)
+            await self._warm(cold, cold_before)
 
-    async def _ask(self, calls: list[Call], now: int) -> list[Any]:
+    async def _ask(self, calls: list[Call]) -> list[Any]:
         """The script's answer, or the error, of every call; one round trip on a single server."""
         if len(calls) == 1 or self._is_cluster:
             # A cluster's pipeline takes no scripts, and its nodes are asked side by side anyway.
             return await asyncio.gather(
-                *(_caught(self._evaluate(self._client, call, now)) for call in calls)
+                *(_caught(self._evaluate(self._client, call)) for call in calls)
             )
         pipe = self._client.pipeline(transaction=False)
         for call in calls:
-            self._evaluate(pipe, call, now)
+            self._evaluate(pipe, call)
         answer = await _caught(pipe.execute(raise_on_error=False))
         return [answer] * len(calls) if isinstance(answer, Exception) else answer
 
     @staticmethod
-    def _evaluate(target: Any, call: Call, now: int) -> Any:
-        return target.evalsha(store.ACCEPT.sha, 1, call.call_key[0], *call.arguments(now))
+    def _evaluate(target: Any, call: Call) -> Any:
+        return target.evalsha(store.ACCEPT.sha, 1, call.prefix, *call.arguments())
 
     def _settle(self, call: Call, answer: Any, cold: list[Call]) -> None:
         try:
@@ -172,7 +177,7 @@ class Gatherer:
         except store.Stale as stale:
             call.fail(stale)
 
-    async def _warm(self, cold: list[Call], now: int, cold_before: bool) -> None:
+    async def _warm(self, cold: list[Call], cold_before: bool) -> None:
         for call in cold:
             record = call.tickets[0].record
             assert record is not None
@@ -180,7 +185,7 @@ class Gatherer:
                 call.fail(store.Unavailable("The memory of the property does not last."))
                 continue
             try:
-                await store.in_thread(store.restore, record, now)
+                await store.in_thread(store.restore, record, call.tickets[0].now)
             except Exception as error:  # Postgres or Valkey: either way not sure
                 call.fail(store.Unavailable(str(error)))
         ready = [call for call in cold if not call.tickets[0].verdicts.done()]

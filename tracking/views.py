@@ -162,7 +162,7 @@ async def keep(
     for _ in range(collecting.ATTEMPTS):
         hearing = collecting.hear(payloads, record, origin, now, sent_at)
         try:
-            verdicts = await gatherer().submit(record, hearing.refusals, hearing.items)
+            verdicts = await gatherer().submit(record, hearing.refusals, hearing.items, now)
             return hearing.conclude(verdicts)
         except store.Stale as stale:
             fresh = await store.in_thread(collecting.renew, record, stale.version)
@@ -251,7 +251,7 @@ async def track_pixel(request: Request) -> Reply:
 
 async def count_nameless(code: str, count: int) -> None:
     """Count what names no known property in the instance-wide ledger."""
-    await gatherer().submit(None, Counter({str(code): count}), [])
+    await gatherer().submit(None, Counter({str(code): count}), [], now_ms())
 
 
 async def tracker(request: Request) -> Reply:
