@@ -90,7 +90,10 @@ class Gatherer:
     async def submit(
         self, record: Record | None, refusals: Counter[str], items: list[store.Item], now: int
     ) -> list[str]:
-        """Verdicts of the items received at `now`, once on disk. Raises store.Stale and store.Unavailable."""
+        """Verdicts of the items received at `now`, once they are on disk.
+
+        Raises store.Stale and store.Unavailable.
+        """
         loop = asyncio.get_running_loop()
         tickets = []
         for chunk in store.chunks(items) or [[]]:
