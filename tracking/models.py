@@ -20,6 +20,28 @@ class TenantRow(models.Model):
         abstract = True
 
 
+class WhereFrom(models.Model):
+    """Where an event came from; a session has what its first event had."""
+
+    hostname = models.TextField()
+    referrer = models.TextField()  # host, without www
+    source = models.TextField()
+    medium = models.TextField()
+    campaign = models.TextField()
+    term = models.TextField()
+    content = models.TextField()
+    channel = models.TextField()
+    country = models.TextField()
+    device = models.TextField()
+    browser = models.TextField()
+    os = models.TextField()
+    language = models.TextField()
+    screen = models.TextField()
+
+    class Meta:
+        abstract = True
+
+
 class Visitor(TenantRow):
     """uuid -> virtual visitor id. Humans count up from 1 (given out in Valkey), bots down from
     -1 (given out by the drain), so that crawlers never lengthen a bitmap."""
@@ -37,7 +59,7 @@ class Visitor(TenantRow):
         ]
 
 
-class Session(TenantRow):
+class Session(TenantRow, WhereFrom):
     """A visitor's events with no gap longer than the property's; attributes of its first event.
 
     Derived from raw events by event time, in any order of arrival (tracking/sessions.py).
@@ -54,20 +76,6 @@ class Session(TenantRow):
     engaged_ms = models.BigIntegerField()
     entry_page = models.TextField()
     exit_page = models.TextField()
-    hostname = models.TextField()
-    referrer = models.TextField()
-    source = models.TextField()
-    medium = models.TextField()
-    campaign = models.TextField()
-    term = models.TextField()
-    content = models.TextField()
-    channel = models.TextField()
-    country = models.TextField()
-    device = models.TextField()
-    browser = models.TextField()
-    os = models.TextField()
-    language = models.TextField()
-    screen = models.TextField()
 
     class Meta:
         db_table = "sessions"
@@ -153,7 +161,7 @@ class DirtyHour(TenantRow):
         db_table = "dirty_hours"
 
 
-class Event(TenantRow):
+class Event(TenantRow, WhereFrom):
     """The raw event. Partitioned by month of `time`; created by migration 0002 in SQL."""
 
     pk = models.CompositePrimaryKey("property_id", "time", "event_id")
@@ -164,24 +172,10 @@ class Event(TenantRow):
     name = models.TextField()
     bot = models.BooleanField()
     sanitized = models.BooleanField()
-    hostname = models.TextField()
     page = models.TextField()
     query = models.TextField()
     title = models.TextField()
-    referrer = models.TextField(help_text="host, without www")
-    source = models.TextField()
-    medium = models.TextField()
-    campaign = models.TextField()
-    term = models.TextField()
-    content = models.TextField()
-    channel = models.TextField()
-    country = models.TextField()
-    device = models.TextField()
-    browser = models.TextField()
     browser_version = models.TextField()
-    os = models.TextField()
-    language = models.TextField()
-    screen = models.TextField()
     tab = models.UUIDField(null=True)
     session = models.UUIDField(null=True, help_text="the sender's; stored, not counted")
     user = models.TextField()
