@@ -3,7 +3,6 @@
 import gzip
 import json
 import socket
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -90,8 +89,39 @@ def test_a_batch_of_refused_events_is_202(web_server: str, place: Any) -> None:
 
 
 def test_an_empty_batch_is_fine(web_server: str, place: Any) -> None:
-    got = post(web_server, {"property": place.key, "events": []})
-    assert (got.status, got.json) == (202, {"accepted": 0, "duplicate": 0, "rejected": []})
+    for batch in ({"property": place.key, "events": []}, {"events": []}):
+        got = post(web_server, batch)
+        assert (got.status, got.json) == (202, {"accepted": 0, "duplicate": 0, "rejected": []})
+
+
+HUGE = 10**400  # JSON knows no limit; orjson does, and leaves it to the slow parser
+DEEP: list[Any] = []
+for _ in range(980):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("reason", "fields"),
+    [
+        ("timestamp", {"time": HUGE}),
+        ("number_range", {"engaged_ms": HUGE}),
+        ("number_range", {"props": {"n": HUGE}}),
+        ("number_range", {"revenue": {"amount": HUGE}}),
+        ("depth", {"unread": DEEP}),
+    ],
+    ids=["time", "engaged_ms", "props", "revenue", "depth"],
+)
+def test_numbers_and_depths_beyond_what_python_takes_are_refused(
+    web_server: str, place: Any, reason: str, fields: dict[str, Any]
+) -> None:
+    got = post(web_server, {"property": place.key, "events": [pageview(**fields), pageview()]})
+    assert (got.status, got.json["accepted"]) == (202, 1)
+    assert [(r["index"], r["reason"]) for r in got.json["rejected"]] == [(0, reason)]
+
+
+def test_a_sending_time_that_cannot_be_read_corrects_nothing(web_server: str, place: Any) -> None:
+    got = post(web_server, {"property": place.key, "sent_at": HUGE, "events": [pageview()]})
+    assert (got.status, got.json["accepted"]) == (202, 1)
 
 
 def test_one_request_one_property(web_server: str, place: Any) -> None:
@@ -102,9 +132,10 @@ def test_one_request_one_property(web_server: str, place: Any) -> None:
 
 
 KEYS = ["AK-NOTTHERE", "{1:1}", "AK-\r\nX", "*", "a" * 10_000, "AK-NÖTTHERE", 5, {"select": 1}]
+KEYS += ["AK-NULL\x00", "AK-\ud800", ""]  # what Postgres cannot be asked for
 
 
-@pytest.mark.parametrize("key", KEYS, ids=[str(key)[:12] for key in KEYS])
+@pytest.mark.parametrize("key", KEYS, ids=[ascii(key)[:14] for key in KEYS])
 def test_an_unknown_property_is_401(web_server: str, key: Any) -> None:
     got = post(web_server, pageview(property=key))
     assert (got.status, got.json["error"]["code"]) == (401, "unknown_property")
@@ -332,7 +363,5 @@ def test_many_at_once_lose_and_double_nothing(web_server: str) -> None:
 
 
 def test_a_slow_body_is_408(web_server: str, place: Any) -> None:
-    started = time.monotonic()
     answer = raw(web_server, b"POST /track HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
     assert answer.startswith(b"HTTP/1.1 408")
-    assert time.monotonic() - started > 5

@@ -165,3 +165,53 @@ def test_when_valkey_does_not_answer_nobody_hears_yes(settings: Any, tmp_path: A
     finally:
         valkey.stop()
         store.events_client.cache_clear()
+
+
+def test_a_silent_valkey_costs_everybody_one_time_out(settings: Any, tmp_path: Any) -> None:
+    """Two thousand requests behind a stopped server: all hear 503, none waits its turn for it."""
+    import os
+    import signal
+
+    from aktivat.servers import start_valkey
+    from tracking import store
+    from tracking.collecting import Origin, collect, hear, now_ms
+    from tracking.directory import Record
+    from tracking.gather import Gatherer
+
+    valkey = start_valkey(tmp_path / "events", role="events")
+    settings.EVENTS_URL = valkey.url
+    store.events_client.cache_clear()
+    try:
+        place = new_property()
+        record, origin = Record.of(place), Origin(visitor_salt=b"s")
+        collect(place, [pageview()], origin)
+
+        class Counted(Gatherer):
+            asked = 0
+
+            async def _ask(self, calls: Any) -> Any:
+                self.asked += 1
+                return await super()._ask(calls)
+
+        async def together() -> tuple[int, list[Any]]:
+            gatherer = Counted()
+
+            async def one() -> Any:
+                hearing = hear([pageview()], record, origin, now_ms())
+                return await gatherer.submit(record, hearing.refusals, hearing.items, now_ms())
+
+            await one()
+            os.kill(valkey.pid, signal.SIGSTOP)
+            before = gatherer.asked
+            answers = await asyncio.gather(*(one() for _ in range(2_000)), return_exceptions=True)
+            asked = gatherer.asked - before
+            os.kill(valkey.pid, signal.SIGCONT)
+            assert await one() == ["a"], "it is well again by itself"
+            return asked, answers
+
+        asked, answers = in_a_loop(together())
+        assert {type(answer) for answer in answers} == {store.Unavailable}
+        assert asked == 1, "eight calls' worth of requests, one time-out"
+    finally:
+        valkey.stop()
+        store.events_client.cache_clear()

@@ -19,6 +19,9 @@ from tracking.directory import Record
 
 log = structlog.get_logger()
 
+MOST_WAITING = 20_000  # requests; some 20 MB, far more than a second's worth
+_LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+
 
 @dataclass(slots=True)
 class Ticket:
@@ -94,6 +97,8 @@ class Gatherer:
 
         Raises store.Stale and store.Unavailable.
         """
+        if len(self._waiting) >= MOST_WAITING:
+            raise store.Unavailable("Too many requests are waiting for Valkey.")
         loop = asyncio.get_running_loop()
         tickets = []
         for chunk in store.chunks(items) or [[]]:
@@ -147,6 +152,8 @@ class Gatherer:
                 unloaded.append(call)
             elif isinstance(answer, Exception):
                 call.fail(store.Unavailable(str(answer)))
+                if isinstance(answer, _LOST):
+                    self._turn_away(call, answer)
             else:
                 self._settle(call, answer, cold)
         if unloaded:
@@ -154,6 +161,18 @@ class Gatherer:
             await self._send(unloaded, cold_before)
         if cold:
             await self._warm(cold, cold_before)
+
+    def _turn_away(self, lost: Call, error: Exception) -> None:
+        """A server that did not answer is not asked again for everybody who waits: each of them
+        would wait for its own time-out, one after the other. On a cluster only those of the same
+        property, for the other nodes are well."""
+        staying = []
+        for ticket in self._waiting:
+            if self._is_cluster and ticket.call_key[0] != lost.prefix:
+                staying.append(ticket)
+            elif not ticket.verdicts.done():
+                ticket.verdicts.set_exception(store.Unavailable(str(error)))
+        self._waiting = staying
 
     async def _ask(self, calls: list[Call]) -> list[Any]:
         """The script's answer, or the error, of every call; one round trip on a single server."""
