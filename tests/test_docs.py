@@ -1,0 +1,57 @@
+"""Documents say what is there: every setting, every command, every link; and nothing else."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+HOSTING = (ROOT / "docs" / "hosting.md").read_text()
+PRIVATE = {
+    "AKTIVAT_FAULT",
+    "AKTIVAT_STARTED_BY_MAKE",
+    "CELERY_BROKER_URL",
+}  # of tests and ourselves
+
+
+def first_column(heading: str) -> set[str]:
+    table = HOSTING.split(heading, 1)[1].split("\n\n", 1)[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_every_setting_is_described() -> None:
+    code = [path.read_text() for path in (ROOT / "aktivat").rglob("*.py")]
+    read = {
+        name
+        for text in code
+        for pattern in (
+            r'env(?:str|int|bool|list)\("([A-Z_]+)"',
+            r'environ(?:\.get)?[\[(]"([A-Z_]+)"',
+        )
+        for name in re.findall(pattern, text)
+    } - PRIVATE
+    assert read
+    described = first_column("| variable | default | meaning |")
+    assert read - described == set()
+    known = read | {"PORT", "BIND"}
+    assert described - known == set()
+
+
+def test_every_command_is_described() -> None:
+    commands = {
+        path.stem for path in ROOT.glob("*/management/commands/*.py") if path.stem != "__init__"
+    }
+    described = {word.split()[0] for word in first_column("| `manage.py ...` | what |")}
+    assert described - {"manage.py"} == commands
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_models_have_their_migrations() -> None:
+    from django.core.management import call_command
+
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
