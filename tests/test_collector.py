@@ -89,15 +89,13 @@ def test_a_batch_of_refused_events_is_202(web_server: str, place: Any) -> None:
 
 
 def test_an_empty_batch_is_fine(web_server: str, place: Any) -> None:
-    for batch in ({"property": place.key, "events": []}, {"events": []}):
-        got = post(web_server, batch)
+    for named in ({"property": place.key}, {}):
+        got = post(web_server, {**named, "events": []})
         assert (got.status, got.json) == (202, {"accepted": 0, "duplicate": 0, "rejected": []})
 
 
 HUGE = 10**400  # JSON knows no limit; orjson does, and leaves it to the slow parser
-DEEP: list[Any] = []
-for _ in range(980):
-    DEEP = [DEEP]
+DEEP = "[" * 980 + "]" * 980
 
 
 @pytest.mark.parametrize(
@@ -107,14 +105,15 @@ for _ in range(980):
         ("number_range", {"engaged_ms": HUGE}),
         ("number_range", {"props": {"n": HUGE}}),
         ("number_range", {"revenue": {"amount": HUGE}}),
-        ("depth", {"unread": DEEP}),
+        ("depth", {"unread": "DEEP"}),
     ],
     ids=["time", "engaged_ms", "props", "revenue", "depth"],
 )
 def test_numbers_and_depths_beyond_what_python_takes_are_refused(
     web_server: str, place: Any, reason: str, fields: dict[str, Any]
 ) -> None:
-    got = post(web_server, {"property": place.key, "events": [pageview(**fields), pageview()]})
+    batch = json.dumps({"property": place.key, "events": [pageview(**fields), pageview()]})
+    got = post(web_server, batch.replace('"DEEP"', DEEP).encode())
     assert (got.status, got.json["accepted"]) == (202, 1)
     assert [(r["index"], r["reason"]) for r in got.json["rejected"]] == [(0, reason)]
 

@@ -102,6 +102,7 @@ REFUSED = [
     ("timestamp", "time", pageview(time=True)),
     ("future", "time", pageview(time=NOW + 5 * 60_000 + 1)),
     ("too_old", "time", pageview(time=NOW - 7 * DAY - 1)),
+    ("too_old", "time", pageview(time="0001-01-01T00:00:00Z")),
     ("referrer_spam", "referrer", pageview(referrer="https://semalt.com/x")),
     ("invalid", "screen", pageview(screen="big")),
     ("invalid", "scroll", pageview(scroll="all")),
@@ -115,6 +116,9 @@ REFUSED = [
     ("invalid", "revenue", pageview(revenue=5)),
     ("invalid", "revenue.amount", pageview(revenue={"amount": "12,50"})),
     ("invalid", "revenue.amount", pageview(revenue={"amount": "NaN"})),
+    ("invalid", "revenue.amount", pageview(revenue={"amount": "1_000"})),
+    ("invalid", "revenue.amount", pageview(revenue={"amount": "12.50" + " " * 60 + "or so"})),
+    ("invalid", "revenue.amount", pageview(revenue={"amount": "\N{ARABIC-INDIC DIGIT ONE}"})),
     ("number_range", "revenue.amount", pageview(revenue={"amount": 1e308})),
     ("number_range", "revenue.amount", pageview(revenue={"amount": "0.1234567"})),
     ("currency", "revenue.currency", pageview(revenue={"amount": "1", "currency": "EURO"})),
@@ -162,6 +166,15 @@ def test_excluded_addresses_are_refused() -> None:
 def test_an_old_event_passes_with_a_key_that_may_manage_events() -> None:
     old = pageview(time="1997-01-01T00:00:00Z")
     assert judged(old, {"privileged": True}).time == 852_076_800_000
+
+
+def test_no_key_makes_an_event_older_than_1970() -> None:
+    """Zones west of Greenwich have no year before the first."""
+    from tracking.refusals import Refusal
+
+    with pytest.raises(Refusal) as caught:
+        judged(pageview(time="0001-01-01T00:00:00Z"), {"privileged": True})
+    assert caught.value.reason == "too_old"
 
 
 def test_only_a_privileged_sender_speaks_for_other_addresses() -> None:

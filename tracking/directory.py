@@ -4,6 +4,7 @@ In: a key, or an account slug with a hostname (the seed's pixel). Out: a `Record
 A record is as new as its version: the Lua call refuses an older one, whatever its age here.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -16,6 +17,9 @@ from tracking.urls import host_allowed
 KEEP = 300.0  # seconds; bounds how long a property erased while Valkey was away is still served
 KEEP_UNKNOWN = 2.0
 MOST = 50_000  # names remembered; strangers can invent as many as they like
+
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of keys and slugs
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ _known: dict[tuple[str, str], tuple[float, Record | None]] = {}
 
 def recall(name: str, hostname: str = "") -> Record | None:
     """The record of a name already looked up (None: no such property). Raises Unknown."""
+    if not _NAME.fullmatch(name):  # nothing that Postgres could not be asked for, or not cheaply
+        return None
     entry = _known.get((name, hostname))
     if entry is None or entry[0] < time.monotonic():
         raise Unknown
@@ -83,8 +89,6 @@ def _by_key(key: str) -> Property | None:
 
 def _by_slug(slug: str, hostname: str) -> Property | None:
     """The one property of the account that allows the hostname; none when several do."""
-    if not slug.isascii():
-        return None
     places = Property.objects.across_accounts().filter(account__slug=slug)
     fitting = [place for place in places if host_allowed(hostname, place.hostnames)]
     return fitting[0] if len(fitting) == 1 else None

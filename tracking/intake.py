@@ -30,6 +30,7 @@ SKEW_TOLERATED = 2_000  # ms between a sender's clock and ours that is put down 
 PAGE_BYTES = 1_000  # a page stands in index entries, which Postgres bounds at a third of a page
 STATES = ("engaged", "visible", "hidden", "gone")
 LONGEST_NEXT = 60_000
+_DEEPEST = 250  # levels that any JSON encoder writes
 _PROPS_OF_SENDER = ("sent_at", "property")  # differ between a try and its retry
 
 
@@ -215,6 +216,8 @@ def _time(payload: Mapping[str, Any], origin: Origin, now: int, sent_at: int | N
             Reason.FUTURE, "time lies more than 5 minutes ahead; send sent_at, or set the clock.",
             "time",
         )  # fmt: skip
+    if time < 0:
+        raise Refusal(Reason.TOO_OLD, "time lies before 1970.", "time")
     if time < now - MOST_BEHIND and not origin.privileged:
         raise Refusal(
             Reason.TOO_OLD,
@@ -264,7 +267,26 @@ def fingerprint(payload: Mapping[str, Any]) -> int:
     own = {name: value for name, value in payload.items() if name not in _PROPS_OF_SENDER}
     try:
         line = orjson.dumps(own, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # lone surrogates
+    except TypeError:  # lone surrogates, or nested more deeply than orjson writes
+        if _is_nested_beyond(own, _DEEPEST):  # where nobody reads: props have their own limit
+            raise Refusal(
+                Reason.DEPTH, f"An event may be nested {fields.MAX_DEPTH} levels deep."
+            ) from None
         line = json.dumps(own, sort_keys=True).encode()
     crc = zlib.crc32(line)
     return crc - 2**32 if crc >= 2**31 else crc
+
+
+def _is_nested_beyond(value: Any, levels: int) -> bool:
+    """Whether there are lists and objects below that level; asks without recursion."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True

@@ -191,6 +191,8 @@ async def track(request: Request) -> Reply:
     body = await request.body()
     sent = envelope.read(body, request.header("content-type"), request.header("content-encoding"))
     if sent.property is None:
+        if sent.is_batch and not sent.payloads:
+            return json_reply(202, Answer().as_json())
         raise Fault(400, "property", 'Name the property: "property": "AK-...".', "property")
     record = await find(sent.property) if isinstance(sent.property, str) else None
     if record is None:
