@@ -27,6 +27,7 @@ from rest_framework.views import APIView
 from accounts import modules
 from accounts.models import Account, User
 from accounts.tenancy import tenant
+from properties.inputs import is_storable
 from properties.models import ApiKey, Grant, Property
 
 # What a member sees of a property at all: any right about it, but not, say, reading the audit log.
@@ -152,9 +153,20 @@ def enter(actor: Actor, module: str, verb: str, names: dict[str, Any]) -> Proper
 
 def _find(names: dict[str, Any]) -> Property | Account | None:
     if "key" in names:
-        wanted = Property.objects.across_accounts().select_related("account")
-        return wanted.filter(key=names["key"]).first()
-    return Account.objects.filter(slug=names["account"]).first()
+        return _find_property(names["key"])
+    return _find_account(names["account"])
+
+
+# What Postgres cannot hold (%00 in an address) names nothing.
+
+
+def _find_property(key: str) -> Property | None:
+    wanted = Property.objects.across_accounts().select_related("account")
+    return wanted.filter(key=key).first() if is_storable(key) else None
+
+
+def _find_account(slug: str) -> Account | None:
+    return Account.objects.filter(slug=slug).first() if is_storable(slug) else None
 
 
 def account_id_of(place: Property | Account) -> int:
@@ -212,7 +224,15 @@ def member(view: View) -> View:
 
 def see_account(actor: Actor, slug: str) -> Account:
     """The account, if the actor has any right in it; else Http404."""
-    place = Account.objects.filter(slug=slug).first()
+    place = _find_account(slug)
+    if place is None or not actor.sees(place):
+        raise Http404("There is nothing here.")
+    return place
+
+
+def see_property(actor: Actor, key: str) -> Property:
+    """The property, if it exists for the actor; else Http404."""
+    place = _find_property(key)
     if place is None or not actor.sees(place):
         raise Http404("There is nothing here.")
     return place

@@ -36,11 +36,16 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
         code, message = _code(error), str(error.detail)
     else:
         code, message = "error", str(error)
-    body = {"code": code, "message": message}
+    body = {"code": code, "message": sendable(message)}
     if field:
-        body["field"] = field
+        body["field"] = sendable(field)
     response.data = {"error": body}
     return response
+
+
+def sendable(text: str) -> str:
+    """The text with ? for what JSON can name and UTF-8 cannot carry (lone surrogates)."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _code(error: exceptions.APIException) -> str:
@@ -55,4 +60,4 @@ def _first(detail: Any, path: str = "") -> tuple[str, str]:
         return _first(inner, f"{path}.{name}".strip("."))
     if isinstance(detail, list) and detail:
         return _first(detail[0], path)
-    return path.removesuffix(".non_field_errors"), str(detail)
+    return path.removesuffix("non_field_errors").removesuffix("."), str(detail)

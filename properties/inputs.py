@@ -14,6 +14,11 @@ MOST_HOSTNAMES = 100
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]", re.ASCII)
 
 
+def is_storable(text: str) -> bool:
+    """Whether Postgres can hold the text: NUL and lone surrogates it cannot."""
+    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def hostname(text: str) -> str:
     """`https://www.Example.com/shop` -> `example.com`, which stands for both spellings.
 

@@ -16,17 +16,18 @@ from urllib.parse import urlencode
 
 from django.http import QueryDict
 
+from properties.api import Invalid
+from properties.inputs import is_storable
 from properties.models import Property
 from properties.periods import KINDS, Kind, Range, RangeError, check_points, parse_range, zone
+from reports.filters import LONGEST_VALUE, check_dimension
 from reports.formatting import name_of, visible
 from reports.metrics import DIMENSIONS, PROPS, Dimension, find_dimension
-from reports.queries import MOST_POINTS
+from reports.queries import DEFAULT_RANGE, MOST_POINTS
 
-DEFAULT_RANGE = "28d"
 DEFAULT_METRIC = "visitors"
 OPERATORS = {"is": "is", "is_not": "is not", "contains": "contains"}
 MOST_FILTERS = 20
-LONGEST_VALUE = 2_000
 # A line of more points is a smear on any screen.
 READABLE_POINTS = 400
 _OFFERED: tuple[Kind, ...] = ("hour", "day", "week", "month")
@@ -55,11 +56,13 @@ class Filter:
         name, _, rest = text.removeprefix(PROPS).partition(":")
         dimension = of_props + name
         operator, colon, value = rest.partition(":")
-        if find_dimension(dimension) is None:
+        try:
+            check_dimension(dimension, "filter")
+        except Invalid as error:
             raise AddressError(
                 f"There is no filter by {dimension[:40]!r}: choose one of {', '.join(DIMENSIONS)}.",
                 "filter",
-            )
+            ) from error
         if operator not in OPERATORS or not colon:
             raise AddressError(
                 f"A filter is written {dimension}:is:value; "
@@ -68,7 +71,7 @@ class Filter:
             )
         if operator == "contains" and not value:
             raise AddressError("Say what the filter should look for: its value is empty.", "filter")
-        if len(value) > LONGEST_VALUE or "\0" in value:  # Postgres keeps no NUL
+        if len(value) > LONGEST_VALUE or not is_storable(value):
             raise AddressError(
                 f"No value is longer than {LONGEST_VALUE:,} letters or holds a NUL: shorten it.",
                 "filter",

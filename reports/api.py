@@ -7,7 +7,6 @@ JSON, or who is here now. A question needs the right to view every module that i
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import status
@@ -16,10 +15,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.tenancy import tenant
-from properties.access import Access, Actor, DoorView, SignedInView
+from properties.access import Access, Actor, DoorView, SignedInView, see_property
 from properties.api import Invalid
 from properties.models import Property
-from reports import filters, metrics, queries, schema
+from reports import metrics, queries, schema
 from reports.questions import Answer, Question
 from tracking import live, store
 
@@ -98,17 +97,6 @@ class Realtime(DoorView):
             return Response(live.snapshot(self.place, int(timezone.now().timestamp() * 1000)))
         except store.Unavailable as error:
             raise Unavailable from error
-
-
-def see_property(actor: Actor, key: str) -> Property:
-    """The property, if it exists for the actor; else Http404."""
-    place = None
-    if filters.is_storable(key):
-        wanted = Property.objects.across_accounts().select_related("account")
-        place = wanted.filter(key=key).first()
-    if place is None or not actor.sees(place):
-        raise Http404("There is nothing here.")
-    return place
 
 
 def require_modules(actor: Actor, place: Property, question: Question) -> None:

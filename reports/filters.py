@@ -15,6 +15,7 @@ from typing import Any
 from psycopg import sql
 
 from properties.api import Invalid
+from properties.inputs import is_storable
 from reports import metrics
 
 OPERATORS = ("is", "is_not", "contains", "has_done")
@@ -133,11 +134,6 @@ def check_dimension(name: str, field: str) -> None:
         raise Invalid(
             "unknown_dimension", f"There is no dimension {name[:40]!r}. Known: {known}.", field
         )
-
-
-def is_storable(text: str) -> bool:
-    """Whether Postgres can hold the text: NUL and lone surrogates it cannot."""
-    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 # -- SQL ---------------------------------------------------------------------------------------

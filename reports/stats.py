@@ -29,6 +29,7 @@ from accounts.models import Account
 from accounts.tenancy import tenant
 from properties import periods
 from properties.access import SignedInView, only, see_account
+from properties.inputs import is_storable
 from properties.models import Property
 from properties.periods import Kind, Range, RangeError, Span
 from reports import filters, queries, schema
@@ -113,7 +114,7 @@ class Stats(SignedInView):
         """How often an event came in every month of a year, day of a month, hour of a day or
         minute of an hour. The account `all` is every account that you may see; the event
         `unique` is visitors."""
-        if not filters.is_storable(account + event) or len(event) > filters.LONGEST_VALUE:
+        if not is_storable(account + event) or len(event) > filters.LONGEST_VALUE:
             raise Http404("There is nothing here.")
         asked = moment(year, **rest)
         data = dict.fromkeys(asked.parts, 0)

@@ -22,17 +22,11 @@ from properties.access import View, actor_of, door
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
 from reports import pages
-from reports.address import (
-    DEFAULT_RANGE,
-    LONGEST_VALUE,
-    OPERATORS,
-    Address,
-    AddressError,
-    read,
-)
+from reports.address import OPERATORS, Address, AddressError, read
+from reports.filters import LONGEST_VALUE
 from reports.formatting import csv_cell
 from reports.metrics import DIMENSIONS
-from reports.queries import MOST_ROWS
+from reports.queries import DEFAULT_RANGE, MOST_ROWS
 from tracking import live, store
 
 # Fields of forms that become part of the address: the answer to them is a redirect to it.

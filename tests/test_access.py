@@ -294,6 +294,23 @@ def test_a_strangers_404_is_that_of_nothing(path: str, shop: Any, acme: Any, cha
         assert seen(program.get(theirs)) == seen(program.get(nothing))
 
 
+def test_a_name_that_postgres_cannot_hold_is_404_on_every_route(alice: Any) -> None:
+    tried = set()
+    for route, _ in ours():
+        if "<str:key>" in route or "<str:account>" in route:
+            path = "/" + re.sub(r"<str:(key|account)>", "a%00b", route).replace(
+                "<str:year>", "2020"
+            )
+            path = re.sub(r"<[^>]+>", "1", path)
+            client = signed_in_as(alice)
+            found = client.get(path)
+            if found.status_code == 405:
+                found = client.post(path, "{}", content_type="application/json")
+            assert found.status_code == 404, path
+            tried.add(path)
+    assert len(tried) > 10
+
+
 def test_a_403_names_the_missing_right_and_who_can_give_it(shop: Any, bob: Any, acme: Any) -> None:
     page = signed_in_as(bob).get(f"/p/{shop.key}/settings/")
     assert page.status_code == 403

@@ -186,6 +186,7 @@ for _ in range(10):
         ({"limit": 1.5}, "invalid_limit", "limit"),
         ({"bots": "robots"}, "invalid_bots", "bots"),
         ({"metric": ["visitors"]}, "unknown_field", "metric"),
+        ({"\ud800": 1}, "unknown_field", "?"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_refused_with_its_field(client, shop, change, code, field):
