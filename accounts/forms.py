@@ -25,7 +25,7 @@ class AccountForm(forms.ModelForm):
         }
         help_texts: ClassVar = {
             "name": "Your company, team or customer.",
-            "slug": "Stands in addresses. Lower-case letters, digits and hyphens.",
+            "slug": "Part of your links. Lower-case letters, digits and hyphens.",
         }
         labels: ClassVar = {"slug": "Short name"}
         error_messages: ClassVar = {"slug": {"unique": "This short name is taken. Choose another."}}
@@ -38,14 +38,14 @@ class AccountForm(forms.ModelForm):
         """Not blank; control characters have no place in a name."""
         name = "".join(c for c in self.cleaned_data["name"] if c.isprintable()).strip()
         if not name:
-            raise forms.ValidationError("Write a name that can be read.")
+            raise forms.ValidationError("Enter a name.")
         return name
 
     def clean_slug(self) -> str:
         made = slugify(self.cleaned_data.get("name", ""))[:40].strip("-")
         slug = self.cleaned_data["slug"] or made
         if not slug:
-            raise forms.ValidationError("Write a short name of letters and digits.")
+            raise forms.ValidationError("Enter a short name of letters and digits.")
         if slug in RESERVED:
             raise forms.ValidationError(f"{slug!r} is used by Aktivat itself. Choose another.")
         return slug

@@ -99,7 +99,7 @@ class Frame:
 
     def _open(self, rows: tuple[Row, ...], name: str) -> Iterator[Link]:
         for route, label, verb, module in rows:
-            url = _url(route, name)
+            url = url_of(route, name)
             if url and self._actor and self._place and self._actor.may(verb, module, self._place):
                 yield Link(label, url)
 
@@ -111,13 +111,14 @@ class Frame:
 def home_of(place: Property, actor: Actor) -> str:
     """The first page of a property that the actor may open; its account's page if there is none."""
     for route, _, verb, module in PROPERTY_TABS:
-        url = _url(route, place.key)
+        url = url_of(route, place.key)
         if url and route != "live" and actor.may(verb, module, place):
             return url
     return reverse("account", args=[place.account.slug])
 
 
-def _url(route: str, name: str) -> str:
+def url_of(route: str, name: str) -> str:
+    """The address of a page of a property or an account; "" while no app brings the route."""
     try:
         return reverse(route, args=[name])
     except NoReverseMatch:

@@ -147,6 +147,10 @@ class PropertyForm(forms.ModelForm):
         }
 
 
+# Names that are not just the module with a capital letter.
+_MODULE_NAMES = {"realtime": "Live", "ecommerce": "E-commerce", "api_keys": "API keys"}
+
+
 class ApiKeyForm(forms.Form):
     """A new key: its name, and a matrix of module x verb in one scope.
 
@@ -156,7 +160,7 @@ class ApiKeyForm(forms.Form):
     name = ParsedField(
         parse=inputs.name,
         max_length=120,
-        help_text="What will use it, such as “Nightly export”.",
+        help_text="What will use it, for example “Nightly export”.",
     )
     grants = forms.MultipleChoiceField(
         choices=[
@@ -180,13 +184,14 @@ class ApiKeyForm(forms.Form):
         choices = [(place.key, place.name) for place in self.places.values()]
         self.fields["properties"].choices = choices  # type: ignore[attr-defined]
 
-    def matrix(self) -> Iterator[tuple[str, list[tuple[str, str, bool]]]]:
-        """(module, [(verb, value of its box, ticked)]) for every module of the rulebook, in the
-        order of the page: a row each, a column for each verb."""
+    def matrix(self) -> Iterator[tuple[str, str, list[tuple[str, str, bool]]]]:
+        """(module, its name on the page, [(verb, value of its box, ticked)]) for every module of
+        the rulebook, in the order of the page: a row each, a column for each verb."""
         ticked = set(self["grants"].value() or [])
         for module in modules.MODULES:
             values = [(verb, f"{module}:{verb}") for verb in modules.VERBS]
-            yield module, [(verb, value, value in ticked) for verb, value in values]
+            label = _MODULE_NAMES.get(module, module.capitalize())
+            yield module, label, [(verb, value, value in ticked) for verb, value in values]
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

@@ -133,6 +133,7 @@ class Tile:
     change: Change | None
     query: str
     is_plotted: bool
+    unknown: str = ""  # why there is nothing to compare with, where that was asked for
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,7 @@ def tiles(address: Address, numbers: Numbers) -> Iterator[Tile]:
             change=difference,
             query=address.but(metric=name),
             is_plotted=name == address.metric,
+            unknown=numbers.since_when if numbers.before is None else "",
         )
 
 

@@ -104,12 +104,12 @@ def test_first_steps_propose_a_short_name_and_this_browsers_zone(look: Look) -> 
     short.fill(new_user("x").email.split("@")[0])
     page.get_by_label("Name", exact=True).fill("Another")
     expect(short).to_have_value(short.input_value())
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.get_by_label("Time zone")).to_have_value("America/Sao_Paulo")
     assert zones_unknown_to_us(page) == []
     page.get_by_label("Name", exact=True).fill("Shop")
     page.get_by_label("Address").fill("https://www.example.com/")
-    page.get_by_role("button", name="Add it").click()
+    page.get_by_role("button", name="Add property").click()
     expect(page.get_by_text("Waiting for the first event")).to_be_visible()
 
 

@@ -52,7 +52,7 @@
     return {
       width: place.clientWidth,
       height: HEIGHT,
-      padding: [12, 12, 0, 0],
+      padding: [12, 24, 0, 0], // right: half of the last label of the axis
       legend: { show: false },
       cursor: {
         y: false,
