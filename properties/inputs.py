@@ -76,7 +76,7 @@ def addresses(texts: Iterable[str]) -> list[str]:
 
 def currency(text: str) -> str:
     code = text.strip().upper()
-    if code not in currencies.CODES:
+    if code not in currencies.DECIMALS:
         raise ValidationError(f"{text.strip()[:10]!r} is no currency. Write a code like EUR.")
     return code
 

@@ -17,7 +17,7 @@ from accounts.forms import AccountForm
 from accounts.models import Account, Membership, User
 from properties import currencies, forms, joining, snippets
 from properties.access import Actor, actor_of, door, member, signed_in
-from properties.context import home_of
+from properties.context import home_of, url_of
 from properties.models import ApiKey, Property
 
 
@@ -65,7 +65,14 @@ def new_account(request: HttpRequest) -> HttpResponse:
 def account(request: HttpRequest, place: Account) -> HttpResponse:
     """The properties of an account that exist for the actor."""
     actor = _actor(request)
-    rows = [(prop, home_of(prop, actor)) for prop in actor.properties(place)]
+    rows = [
+        (
+            prop,
+            home_of(prop, actor),
+            url_of("now", prop.key) if actor.may("view", "realtime", prop) else "",
+        )
+        for prop in actor.properties(place)
+    ]
     context = {"account": place, "rows": rows, "may_add": actor.may("manage", "property", place)}
     return render(request, "properties/account.html", context)
 
@@ -160,4 +167,4 @@ def snippet(request: HttpRequest, place: Property) -> HttpResponse:
 
 def _choices() -> dict[str, list[str]]:
     """What the browser offers while a zone or a currency is typed."""
-    return {"zones": forms.zone_names(), "currencies": sorted(currencies.CODES)}
+    return {"zones": forms.zone_names(), "currencies": sorted(currencies.DECIMALS)}

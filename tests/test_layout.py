@@ -84,6 +84,8 @@ HOMES = [
     (r"f?[\"']\{\{?\{?account", "tracking/keys.py", "hash tags of Valkey keys"),
     (r"aktivat\.account\b", "accounts/tenancy.py", "the tenant of a transaction"),
     (r"CREATE POLICY|ROW LEVEL SECURITY", "accounts/rls.py", "row-level security"),
+    (r"\bEUR \w{3}\b", "properties/currencies.py", "currencies"),
+    (r"^DEFAULT_RANGE\b", "reports/questions.py", "the range of a reader who names none"),
     (r"\bclass Refusal\b|\bclass Reason\b", "tracking/refusals.py", "reasons of refusals"),
 ]
 

@@ -74,13 +74,6 @@ def test_addresses_are_normalised_and_doubles_dropped() -> None:
     assert addresses(written) == ["192.0.2.7", "192.0.2.0/24", "2001:db8::/32"]
 
 
-def test_every_currency_is_one_that_events_may_carry() -> None:
-    from properties.currencies import CODES
-    from tracking.currencies import DECIMALS
-
-    assert DECIMALS.keys() >= CODES
-
-
 # -- settings --------------------------------------------------------------------------------------
 
 

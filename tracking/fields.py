@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from tracking.currencies import DECIMALS
+from properties.currencies import DECIMALS
 from tracking.refusals import Reason, Refusal
 from tracking.urls import clean_text
 
