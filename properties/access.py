@@ -27,6 +27,7 @@ from rest_framework.views import APIView
 from accounts import modules
 from accounts.models import Account, User
 from accounts.tenancy import tenant
+from properties.api import Invalid
 from properties.inputs import is_storable
 from properties.models import ApiKey, Grant, Property
 
@@ -261,6 +262,13 @@ class SignedInView(APIView):
     """An API view for any actor, about what that actor sees."""
 
     access = Access("signed in")
+    # What may stand in the query string; `format` is REST framework's own.
+    parameters: ClassVar[frozenset[str]] = frozenset({"format"})
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        for name in request.query_params.keys() - self.parameters:
+            raise Invalid("unknown_parameter", "The address takes no such parameter.", name[:60])
 
     @property
     def actor(self) -> Actor:

@@ -33,7 +33,7 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
         code = "invalid"
         field, message = _first(error.detail)
     elif isinstance(error, exceptions.APIException):
-        code, message = _code(error), str(error.detail)
+        code, message = _code(error), _advice(error, context)
     else:
         code, message = "error", str(error)
     body = {"code": code, "message": sendable(message)}
@@ -41,6 +41,19 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
         body["field"] = sendable(field)
     response.data = {"error": body}
     return response
+
+
+def _advice(error: exceptions.APIException, context: dict[str, Any]) -> str:
+    """What to do, where REST framework only says what is wrong."""
+    if isinstance(error, exceptions.NotAuthenticated):
+        return "Send an API key as Authorization: Bearer ak_..., or sign in."
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return f"{error.detail} Use {', '.join(context['view'].allowed_methods)}."
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        return "Send JSON, and the header Content-Type: application/json."
+    if isinstance(error, exceptions.NotAcceptable):
+        return "Answers are JSON: send the header Accept: application/json, or none."
+    return str(error.detail)
 
 
 def sendable(text: str) -> str:

@@ -5,3 +5,6 @@ from django.apps import AppConfig
 
 class PropertiesConfig(AppConfig):
     name = "properties"
+
+    def ready(self) -> None:
+        from properties import openapi  # noqa: F401  drf-spectacular learns how callers sign in

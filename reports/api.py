@@ -18,6 +18,7 @@ from accounts.tenancy import tenant
 from properties.access import Access, Actor, DoorView, SignedInView, see_property
 from properties.api import Invalid
 from properties.models import Property
+from properties.openapi import ERROR
 from reports import metrics, queries, schema
 from reports.questions import Answer, Question
 from tracking import live, store
@@ -48,7 +49,7 @@ class Query(SignedInView):
         operation_id="query",
         tags=["reports"],
         request={"application/json": schema.QUESTION},
-        responses={200: OpenApiResponse(schema.ANSWER), 400: schema.ERROR, 403: schema.ERROR},
+        responses=OpenApiResponse(schema.ANSWER),
         examples=[
             OpenApiExample(
                 "Most viewed pages",
@@ -87,7 +88,7 @@ class Realtime(DoorView):
     @extend_schema(
         operation_id="realtime",
         tags=["reports"],
-        responses={200: OpenApiResponse(schema.REALTIME), 403: schema.ERROR, 503: schema.ERROR},
+        responses={200: OpenApiResponse(schema.REALTIME), 503: ERROR},
         examples=[OpenApiExample("Two visitors", value=schema.REALTIME_EXAMPLE)],
     )
     def get(self, request: Request, key: str) -> Response:

@@ -177,19 +177,3 @@ STATS_EXAMPLE: Final[dict[str, Any]] = {
     "data": {str(month): month * 100 for month in range(1, 13)},
     "links": [f"/api/stats/track/acme/pageview/2013/{month}" for month in range(1, 13)],
 }
-
-ERROR: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "field": {"type": "string"},
-            },
-        }
-    },
-}

@@ -107,7 +107,7 @@ class Stats(SignedInView):
 
     @extend_schema(
         tags=["reports"],
-        responses={200: OpenApiResponse(schema.STATS), 403: schema.ERROR, 404: schema.ERROR},
+        responses=OpenApiResponse(schema.STATS),
         examples=[OpenApiExample("A year", value=schema.STATS_EXAMPLE)],
     )
     def get(self, request: Request, account: str, event: str, year: str, **rest: str) -> Response:

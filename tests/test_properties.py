@@ -349,9 +349,48 @@ def test_the_schema_has_every_endpoint_and_the_docs_obey_the_policy(client: Any)
     assert paths["/api/v1/accounts/{account}/properties"].keys() == {"get", "post"}
     fields = schema["components"]["schemas"]["Property"]["properties"]
     assert "hostnames" in fields
+    assert schema["components"]["securitySchemes"].keys() == {"apiKey", "session"}
+    for path, operations in paths.items():
+        for operation in operations.values():
+            assert operation["security"] == [{"apiKey": []}, {"session": []}], path
+            assert operation["responses"].keys() >= {"400", "401", "403", "404"}, path
     docs = client.get("/api/docs/").content.decode()
     assert "<style" not in docs
     assert "<script>" not in docs
+
+
+def test_no_version_in_an_address_reaches_a_header(client: Any) -> None:
+    plain = client.get("/api/schema/")
+    forged = client.get("/api/schema/?version=a%00%0d%0aX:%20y")
+    assert (forged.status_code, dict(forged.items())) == (200, dict(plain.items()))
+
+
+@pytest.mark.parametrize("name", ["ordering", "fields", "limit", "a%00b", "%F0%9F%92%A9"])
+def test_an_unknown_parameter_is_refused_behind_the_log_in(
+    name: str, program: Any, client: Any
+) -> None:
+    answer = program.get(f"/api/v1/accounts?{name}=1")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unknown_parameter")
+    assert client.get(f"/api/v1/accounts?{name}=1").status_code == 401
+
+
+def test_a_refusal_says_what_to_do(program: Any, client: Any, shop: Any) -> None:
+    path = f"/api/v1/properties/{shop.key}"
+    said = [
+        answer.json()["error"]["message"]
+        for answer in (
+            client.get(path),
+            program.delete(path),
+            program.generic("PATCH", path, "name=x", content_type="text/plain"),
+            program.get(path, headers={"accept": "text/csv"}),
+        )
+    ]
+    for message, advice in zip(
+        said,
+        ["Bearer ak_", "Use GET, PATCH", "Content-Type: application/json", "Accept:"],
+        strict=True,
+    ):
+        assert advice in message
 
 
 # -- the command line ------------------------------------------------------------------------------
