@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -40,6 +40,7 @@ from reports.queries import MOST_ROWS, Answer, Question, ask
 MayView = Callable[[str], bool]  # of a module, in the property that is shown
 
 TILES = ("visitors", "sessions", "pageviews", "bounce_rate", "engaged_time", "visit_duration")
+FIRST_COUNT = timedelta(minutes=5)  # counting usually takes seconds
 ROWS_OF_A_CARD = 9
 ROWS_OF_A_PAGE = 100
 SHARE = "share"  # a column that is no metric: how many of all visitors
@@ -168,6 +169,12 @@ def is_measured(place: Property, start: datetime, tz: ZoneInfo) -> bool:
     """Whether counting had begun by that day: before it the numbers are unknown, not 0."""
     first = place.first_event_at
     return first is not None and floor("day", first, tz) <= start
+
+
+def is_new(place: Property, now: datetime) -> bool:
+    """Whether the first event came so lately that it need not be counted yet."""
+    first = place.first_event_at
+    return first is not None and first <= now < first + FIRST_COUNT
 
 
 def _ask_series(place: Property, address: Address, now: datetime) -> Answer:

@@ -56,6 +56,7 @@ def overview(request: HttpRequest, place: Property) -> HttpResponse:
         "intervals": pages.interval_links(address),
         "caption": pages.caption(address, answer, now),
         "is_empty": place.first_event_at is None and not any(answer.totals.values()),
+        "is_new": pages.is_new(place, now) and not any(answer.totals.values()),
         "cards": [pages.fill(place, address, card, now) for card in pages.cards_for(may_view)],
     }
     return _page(request, place, address, now, "reports/overview.html", context)

@@ -452,6 +452,22 @@ def test_a_property_without_events_shows_the_next_step(alice: Any, bob: Any, sho
     assert snippet not in page
 
 
+def test_the_first_event_is_waited_for_until_it_is_counted(alice: Any, shop: Any) -> None:
+    from django.utils import timezone
+
+    shop.first_event_at = timezone.now() - timedelta(seconds=2)
+    shop.save(update_fields=["first_event_at"])
+    page = get(alice, f"/p/{shop.key}/?range=7d").content.decode()
+    assert "The first event has arrived" in page
+    assert f'hx-get="/p/{shop.key}/?range=7d"' in page  # and looks again by itself
+    assert 'id="curve"' not in page
+    shop.first_event_at -= timedelta(minutes=10)
+    shop.save(update_fields=["first_event_at"])
+    page = get(alice, f"/p/{shop.key}/?range=7d").content.decode()
+    assert "The first event has arrived" not in page
+    assert 'id="curve"' in page
+
+
 def test_a_quiet_range_says_so_without_false_zeros(alice: Any, busy: Any) -> None:
     busy.first_event_at = at("2026-03-02T09:00")
     busy.save(update_fields=["first_event_at"])
