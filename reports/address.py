@@ -23,13 +23,14 @@ from properties.periods import KINDS, Kind, Range, RangeError, check_points, par
 from reports.filters import LONGEST_VALUE, check_dimension
 from reports.formatting import name_of, visible
 from reports.metrics import DIMENSIONS, PROPS, Dimension, find_dimension
-from reports.queries import DEFAULT_RANGE, MOST_POINTS
+from reports.queries import BOTS, DEFAULT_RANGE, MOST_POINTS, Bots
 
 DEFAULT_METRIC = "visitors"
 OPERATORS = {"is": "is", "is_not": "is not", "contains": "contains"}
 MOST_FILTERS = 20
 # A line of more points is a smear on any screen.
 READABLE_POINTS = 400
+_EDGES = frozenset({"from", "to"})  # what a range is given by that bears no name
 _OFFERED: tuple[Kind, ...] = ("hour", "day", "week", "month")
 
 
@@ -111,6 +112,7 @@ class Address:
     chosen_interval: Kind | None = None
     metric: str = DEFAULT_METRIC
     filters: tuple[Filter, ...] = ()
+    bots: Bots = "exclude"
     tabs: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -154,6 +156,8 @@ class Address:
         if self.metric != DEFAULT_METRIC:
             pairs.append(("metric", self.metric))
         pairs += [("filter", each.text) for each in self.filters]
+        if self.bots != "exclude":
+            pairs.append(("bots", self.bots))
         return pairs + sorted(self.tabs.items())
 
     @property
@@ -202,7 +206,7 @@ def read(
     `metrics`: those that can be plotted. `tabs`: card -> its dimensions. `may_view`: of a module,
     because a filter tells what it filters by. The three parameters
     filter_dimension, filter_operator and filter_value (a form's) count as one more `filter`,
-    as `from` and `to` beside range=custom count as a range.
+    as `from` and `to` count as a range, alone or beside range=custom.
     """
     shown = _range(params, place, now)
     interval = _interval(params.get("interval", ""), shown)
@@ -222,6 +226,7 @@ def read(
         chosen_interval=interval,
         metric=metric,
         filters=_filters(params, may_view),
+        bots=_bots(params.get("bots", "exclude")),
         tabs={
             card: chosen
             for card, dimensions in tabs.items()
@@ -239,9 +244,18 @@ def _interval(asked: str, shown: Range) -> Kind | None:
     return cast(Kind, asked)
 
 
+def _bots(asked: str) -> Bots:
+    if asked not in BOTS:
+        raise AddressError(
+            f"Unknown choice of bots {asked[:40]!r}: write one of {', '.join(BOTS)}.", "bots"
+        )
+    return asked
+
+
 def _range(params: QueryDict, place: Property, now: datetime) -> Range:
-    asked: str | dict[str, str | None] = params.get("range") or DEFAULT_RANGE
-    if asked == "custom":
+    named = params.get("range") or ("custom" if _EDGES & params.keys() else DEFAULT_RANGE)
+    asked: str | dict[str, str | None] = named
+    if named == "custom":
         asked = {"from": params.get("from"), "to": params.get("to")}
     return parse_range(asked, zone(place.timezone), now, first=place.first_event_at)
 

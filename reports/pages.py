@@ -35,10 +35,12 @@ from reports.formatting import (
     tick_name,
 )
 from reports.metrics import DIMENSIONS, METRICS, VISITORS, Dimension, Metric, rolled_measures
-from reports.queries import MOST_ROWS, Answer, Question, ask
+from reports.queries import MOST_ROWS, Answer, Bots, Question, ask
 
 MayView = Callable[[str], bool]  # of a module, in the property that is shown
 
+# Bots are events like others, kept and countable; who asks for none gets people.
+WITH_BOTS: dict[Bots, str] = {"exclude": "No bots", "include": "With bots", "only": "Bots only"}
 TILES = ("visitors", "sessions", "pageviews", "bounce_rate", "engaged_time", "visit_duration")
 FIRST_COUNT = timedelta(minutes=5)  # counting usually takes seconds
 ROWS_OF_A_CARD = 9
@@ -106,6 +108,10 @@ def bar(address: Address) -> dict[str, Any]:
             Link("vs previous", address.but(compares=True), address.compares),
             Link("no comparison", address.but(compares=False), not address.compares),
         ],
+        "bots": [
+            Link(text, address.but(bots=choice), address.bots == choice)
+            for choice, text in WITH_BOTS.items()
+        ],
         "chips": [
             {"filter": each, "without": address.without_filter(each)} for each in address.filters
         ],
@@ -160,7 +166,7 @@ def ask_numbers(place: Property, address: Address, now: datetime) -> Numbers:
     # Half a day against a whole one would always look like a loss: compare the same hours.
     until = compared.span.start + (next_start("hour", now, compared.tz) - shown.start)
     cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
-    question = Question(metrics=TILES, range=cut, filters=address.asked_filters)
+    question = Question(metrics=TILES, range=cut, filters=address.asked_filters, bots=address.bots)
     words = f"in the period before, until {clock(cut.span.end, cut, now)}"
     return Numbers(answer, ask(place, question, now).totals, words)
 
@@ -183,6 +189,7 @@ def _ask_series(place: Property, address: Address, now: datetime) -> Answer:
         range=address.range,
         dimensions=(f"time:{address.interval}",),
         filters=address.asked_filters,
+        bots=address.bots,
         compare=address.compared,
     )
     return ask(place, question, now)
@@ -237,17 +244,19 @@ def series(place: Property, address: Address, answer: Answer, now: datetime) -> 
         is_open = is_open or row[key] == answer.meta["open_from"]
         known = start <= now and is_measured(place, start, address.range.tz)
         value = row[address.metric] if known else None
-        then = earlier[index] if index < len(earlier) else {}
-        before = then.get(address.metric)
-        if index < len(past) and not is_measured(place, past[index].start, address.range.tz):
-            before = None
+        before_name, before = "", None
+        if index < min(len(earlier), len(past)):
+            began = past[index].start
+            before_name = period_name(address.interval, began, address.range)
+            if is_measured(place, began, address.range.tz):
+                before = earlier[index].get(address.metric)
         points.append(
             Point(
                 name=period_name(address.interval, start, address.range),
                 tick=tick_name(address.interval, start, address.range),
                 value=value,
                 text=short(value, unit),
-                before_name=str(then.get(key, "")),
+                before_name=before_name,
                 before=before,
                 before_text=short(before, unit),
                 is_open=is_open,
@@ -355,6 +364,7 @@ def fill(place: Property, address: Address, card: Card, now: datetime) -> Filled
         range=address.range,
         dimensions=(name,),
         filters=address.asked_filters,
+        bots=address.bots,
         limit=ROWS_OF_A_CARD,
     )
     answer = ask(place, question, now)
@@ -463,6 +473,7 @@ def ask_table(
         range=address.range,
         dimensions=(dimension,),
         filters=address.asked_filters,
+        bots=address.bots,
         order_by=((order.metric, "desc" if order.descending else "asc"),),
         limit=min(limit, MOST_ROWS),
     )

@@ -17,6 +17,7 @@ from properties.models import Property
 from properties.periods import Range, Span
 from reports import metrics, raw, rolled
 from reports.questions import (
+    BOTS,
     DEFAULT_LIMIT,
     DEFAULT_RANGE,
     MOST_POINTS,
@@ -31,6 +32,7 @@ from reports.questions import (
 from tracking.lag import complete_until
 
 __all__ = [
+    "BOTS",
     "DEFAULT_LIMIT",
     "DEFAULT_RANGE",
     "MOST_POINTS",

@@ -18,6 +18,7 @@ from properties.periods import Kind, Range, RangeError, Span
 from reports import filters, metrics
 
 Bots = Literal["exclude", "include", "only"]
+BOTS: tuple[Bots, ...] = get_args(Bots)
 Key = tuple[str | int, ...]  # a group's values, in the order of the dimensions; a period's index
 
 DEFAULT_RANGE = "28d"
@@ -265,9 +266,9 @@ def _limit(value: object) -> int:
 
 
 def _bots(value: object) -> Bots:
-    if not isinstance(value, str) or value not in get_args(Bots):
+    if not isinstance(value, str) or value not in BOTS:
         raise Invalid("invalid_bots", 'Write "exclude", "include" or "only".', "bots")
-    return cast(Bots, value)
+    return value
 
 
 def _check_points(question: Question) -> None:

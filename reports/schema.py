@@ -70,7 +70,7 @@ QUESTION: Final[dict[str, Any]] = {
             "maximum": questions.MOST_ROWS,
             "default": questions.DEFAULT_LIMIT,
         },
-        "bots": {"type": "string", "enum": ["exclude", "include", "only"], "default": "exclude"},
+        "bots": {"type": "string", "enum": list(questions.BOTS), "default": "exclude"},
     },
 }
 

@@ -211,6 +211,32 @@ def test_the_series_is_a_table_and_a_curve_of_the_same_numbers(alice: Any, busy:
     assert shown[1][0] == "Monday 2 March 2026"
 
 
+def test_bots_are_counted_where_they_are_asked_for(alice: Any, shop: Any) -> None:
+    """In tiles, curve, cards, table and CSV alike, and the choice stays in every link."""
+    crawler = [Happening(at("2026-03-03T09:00"), -7, page="/robots", bot=True)] * 3
+    fill(shop, [Happening(at("2026-03-03T08:00"), 1, page="/people"), *crawler])
+    path = f"/p/{shop.key}/"
+    wanted = {
+        "": (1, ["/people"]),
+        "&bots=include": (4, ["/robots", "/people"]),
+        "&bots=only": (3, ["/robots"]),
+    }
+    for choice, (pageviews, names) in wanted.items():
+        page = get(alice, f"{path}?range={MARCH}{choice}&metric=pageviews").content.decode()
+        assert tiles_of(page)["pageviews"].startswith(f"Pageviews: {pageviews}")
+        assert sum(value or 0 for value in curve_of(page)["values"]) == pageviews
+        assert [row[0] for row in rows_of(page, "pages")] == names
+        query = f"?range={MARCH}{choice}&sort=-pageviews"
+        table = get(alice, f"{path}table/page/{query}").content.decode()
+        assert [text_of(n) for n in re.findall(r'class="row-link".*?>(.*?)</a>', table)] == names
+        rows = csv.DictReader(StringIO(get(alice, f"{path}table/page.csv{query}").content.decode()))
+        assert [row["page"] for row in rows] == names
+        kept = [href for href in links(page) if href.startswith("?") and choice in href]
+        assert len(kept) > 20
+    page = get(alice, f"{path}?range={MARCH}").content.decode()
+    assert {f"?range={MARCH}&bots={other}" for other in ("include", "only")} <= set(links(page))
+
+
 def test_the_csv_holds_the_unshortened_rows(alice: Any, busy: Any) -> None:
     from reports.metrics import METRICS
     from reports.pages import metrics_of
@@ -276,6 +302,8 @@ def test_a_table_that_cannot_be_shown_says_why(alice: Any, shop: Any, query: str
         ("range=9000d&interval=minute", "Too many points"),
         ("metric=horoscopes", "There is no curve of"),
         ("compare=maybe", "Unknown comparison"),
+        ("bots=robots", "Unknown choice of bots"),
+        ("from=2026-03-02&to=2026-03-01", "ends (2026-03-01) before it begins"),
         ("filter=page", "A filter is written page:is:value"),
         ("filter=shoe_size:is:44", "There is no filter by"),
         ("filter=page:contains:", "its value is empty"),
@@ -302,6 +330,8 @@ def test_what_was_typed_is_kept_beside_the_error(alice: Any, shop: Any) -> None:
 def test_forms_become_addresses(alice: Any, shop: Any) -> None:
     path = f"/p/{shop.key}/?range=custom&from=2026-03-01&to=2026-03-31&compare=none"
     assert get(alice, path, 302)["Location"] == f"/p/{shop.key}/?range={MARCH}&compare=none"
+    path = f"/p/{shop.key}/?from=2026-03-01&to=2026-03-31"
+    assert get(alice, path, 302)["Location"] == f"/p/{shop.key}/?range={MARCH}"
     path = (
         f"/p/{shop.key}/?filter=country:is:DE"
         "&filter_dimension=page&filter_operator=contains&filter_value=/docs"
