@@ -48,7 +48,8 @@
 
   function options(place, curve, readout) {
     const colour = coloursOf(place);
-    const points = { show: curve.values.length < 3 }; // one or two dots are no line
+    const known = curve.values.filter((value) => value !== null);
+    const points = { show: known.length < 3 }; // one or two dots are no line
     return {
       width: place.clientWidth,
       height: HEIGHT,
@@ -167,8 +168,8 @@
     readout.hidden = isOff;
     if (isOff) return;
     const lines = [line("readout-name", curve.names[at]), line("readout-value", curve.texts[at])];
-    if (curve.before.length) {
-      lines.push(line("readout-past", `${curve.beforeTexts[at]} on ${curve.beforeNames[at]}`));
+    if (curve.before.length && curve.beforeNames[at]) {
+      lines.push(line("readout-past", `${curve.beforeNames[at]}: ${curve.beforeTexts[at]}`));
     }
     readout.replaceChildren(...lines);
     const axis = self.over.offsetLeft;
