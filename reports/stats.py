@@ -48,6 +48,13 @@ class Expired(APIException):
     status_code = status.HTTP_404_NOT_FOUND
     default_code = "expired"
 
+    @classmethod
+    def of(cls, place: Property) -> "Expired":
+        return cls(
+            f"Minutes are counted from raw events, which are kept for {place.retention_days} days. "
+            "Ask for the day instead."
+        )
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -118,10 +125,17 @@ class Stats(SignedInView):
             raise Http404("There is nothing here.")
         asked = moment(year, **rest)
         data = dict.fromkeys(asked.parts, 0)
-        for place in self._places(account, "audience" if event == UNIQUE else "events"):
+        expired = []
+        places = self._places(account, "audience" if event == UNIQUE else "events")
+        for place in places:
             with tenant(place.account_id):
-                for part, number in counts(place, event, asked, timezone.now()):
-                    data[part] += number
+                found = counts(place, event, asked, timezone.now())
+            if found is None:
+                expired.append(place)
+            for part, number in found or []:
+                data[part] += number
+        if expired and len(expired) == len(places):
+            raise Expired.of(expired[0])
         return Response(
             {
                 "account": account,
@@ -153,10 +167,13 @@ def view_of(part: str) -> type[Stats]:
     return extend_schema_view(get=extend_schema(operation_id=f"stats_of_{part}"))(named)
 
 
-def counts(place: Property, event: str, asked: Moment, now: datetime) -> list[tuple[int, int]]:
+def counts(
+    place: Property, event: str, asked: Moment, now: datetime
+) -> list[tuple[int, int]] | None:
     """(part of the moment, number) of one property; a part that comes twice stands there twice.
 
-    Raises Expired for an hour whose raw events are gone.
+    None for an hour beyond its retention in which nothing was counted: nothing to add for other
+    properties, nothing to show for itself. Raises Expired where a number outlived its raw events.
     """
     days = asked.days(place)
     if days is None:
@@ -166,8 +183,12 @@ def counts(place: Property, event: str, asked: Moment, now: datetime) -> list[tu
     found = []
     for hour in periods.spans("hour", days.span, days.tz):
         if periods.wall(hour.start, days.tz).hour == asked.hour:
-            _check_kept(place, hour, now)
-            found += _count(place, event, _range(hour, days), "minute")
+            within = _range(hour, days)
+            if not _is_kept(place, hour, now):
+                if any(number for _, number in _count(place, event, within, "hour")):
+                    raise Expired.of(place)
+                return None
+            found += _count(place, event, within, "minute")
     return found
 
 
@@ -192,18 +213,12 @@ def _range(hour: Span, days: Range) -> Range:
     return periods.parse_range(edges, days.tz, hour.start)
 
 
-def _check_kept(place: Property, hour: Span, now: datetime) -> None:
+def _is_kept(place: Property, hour: Span, now: datetime) -> bool:
     """An old hour with raw events (imported after their retention) can still be counted."""
     if hour.end > now - timedelta(days=place.retention_days):
-        return
-    kept = Event.objects.filter(
-        property_id=place.pk, time__gte=hour.start, time__lt=hour.end
-    ).exists()
-    if not kept:
-        raise Expired(
-            f"Minutes are counted from raw events, which are kept for {place.retention_days} days. "
-            "Ask for the day instead."
-        )
+        return True
+    within = Event.objects.filter(property_id=place.pk, time__gte=hour.start, time__lt=hour.end)
+    return within.exists()
 
 
 def links(account: str, event: str, asked: Moment) -> list[str]:

@@ -179,6 +179,25 @@ def test_days_outlive_raw_events_and_minutes_do_not(client, acme):
     assert response.json()["error"]["code"] == "expired"
 
 
+def test_a_quiet_neighbour_does_not_hide_the_minutes_of_an_old_hour(client, acme):
+    """Nothing was counted in it, so nothing of it is missing in the sum; a neighbour whose raw
+    events are gone makes the sum unknown."""
+    from django.db import connections
+
+    imported, quiet = new_property(acme, retention_days=30), new_property(acme, retention_days=30)
+    store(imported, Happening(at("2020-03-01T12:07"), 1))
+    asked = (acme.slug, "pageview", 2020, 3, 1, 12)
+    assert some(data(client, *asked)) == {"7": 1}
+    store(quiet, Happening(at("2020-03-01T12:09"), 1))
+    assert some(data(client, *asked)) == {"7": 1, "9": 1}
+    with connections["worker"].cursor() as cursor:
+        cursor.execute("DELETE FROM events WHERE property_id = %s", [quiet.pk])
+    response = get(client, *asked)
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "expired")
+    empty = get(client, acme.slug, "pageview", 2020, 3, 1, 15)
+    assert (empty.status_code, empty.json()["error"]["code"]) == (404, "expired")
+
+
 # -- who may see it --------------------------------------------------------------------------------
 
 
