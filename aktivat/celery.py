@@ -14,8 +14,9 @@ app = Celery("aktivat")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    # expires: while no worker runs, ticks must not pile up in the broker.
+    # expires: while no worker runs, ticks must not pile up in the broker. A rollup's tick no later
+    # than a drain's: else, with much to do, the next would stand before drains that have expired.
     "drain": {"task": "tracking.tasks.drain", "schedule": 1.0, "options": {"expires": 5}},
-    "roll up": {"task": "reports.tasks.roll_up", "schedule": 10.0, "options": {"expires": 20}},
+    "roll up": {"task": "reports.tasks.roll_up", "schedule": 10.0, "options": {"expires": 5}},
     "sweep": {"task": "tracking.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
 }

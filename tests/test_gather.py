@@ -135,6 +135,22 @@ def test_warm_means_no_sql_and_one_round_trip(django_assert_num_queries: Any) ->
     assert script_runs() - before[1] == 1
 
 
+def test_a_silent_database_costs_a_503_and_no_request_that_hangs(monkeypatch: Any) -> None:
+    import threading
+
+    from tracking import store
+
+    monkeypatch.setattr(store, "PATIENCE", 0.05)
+    answers = threading.Event()
+
+    async def ask() -> None:
+        with pytest.raises(store.Unavailable):
+            await store.in_thread(answers.wait, 60)
+        answers.set()  # or the loop waits for the thread
+
+    in_a_loop(ask())
+
+
 def test_when_valkey_does_not_answer_nobody_hears_yes(settings: Any, tmp_path: Any) -> None:
     """503, not a hang and not a 202; and it is well again by itself."""
     import os

@@ -1,5 +1,7 @@
 """Ticks: every task of the schedule exists, and one tick of each takes an event to the rollup."""
 
+from itertools import pairwise
+
 from tests.streams import NOON, make_event, make_place, send
 from tests.test_rollups import total
 
@@ -10,6 +12,29 @@ def test_the_schedule_names_tasks_that_exist():
     app.loader.import_default_modules()
     wanted = {entry["task"] for entry in app.conf.beat_schedule.values()}
     assert wanted <= set(app.tasks)
+
+
+def test_a_rollup_with_much_to_do_leaves_the_drain_its_turns():
+    """One worker, first come first served, every rollup as long as it may be."""
+    from aktivat.celery import app
+    from reports.rollups import BUDGET
+
+    ticks = app.conf.beat_schedule
+    sent = [
+        (name, turn * tick["schedule"], tick["options"]["expires"])
+        for name, tick in ticks.items()
+        for turn in range(1, int(600 / tick["schedule"]) + 1)
+    ]
+    now, drained = 0.0, []
+    for name, since, expires in sorted(sent, key=lambda tick: tick[1]):
+        now = max(now, since)
+        if now - since > expires:
+            continue
+        if name == "drain":
+            drained.append(now)
+        now += BUDGET if name == "roll up" else 0.01
+    pauses = [after - before for before, after in pairwise(drained)]
+    assert max(pauses) <= BUDGET + 1
 
 
 def test_ticks_bring_an_event_into_the_rollup():

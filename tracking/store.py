@@ -34,6 +34,7 @@ FIELDS = 15  # of an item, as in lua/accept.lua
 HORIZON_MS = DAY_MS  # older events get no bits and counters: their periods are recomputed from raw
 CALL_ITEMS = 256
 CALL_BYTES = 256_000
+PATIENCE = 5.0  # seconds that a request waits for Postgres
 ACCEPTED, DUPLICATE, CONFLICT, LIMIT, PING = "a", "d", "c", "l", "p"
 NOT_LIVE = (b"", 0, b"")
 
@@ -283,7 +284,11 @@ def _fetch_salt(day: int) -> bytes:
 
 
 async def in_thread(function: Any, *args: Any) -> Any:
-    """Run blocking code (a cold property) beside the loop, giving its connection back."""
+    """Run blocking code (a cold property) beside the loop, giving its connection back.
+
+    Raises Unavailable after PATIENCE: a Postgres that is silent must cost a 503, not a request
+    that hangs. The thread is left to end by itself; what it learns serves the next request.
+    """
 
     def run() -> Any:
         try:
@@ -291,4 +296,8 @@ async def in_thread(function: Any, *args: Any) -> Any:
         finally:
             connection.close()
 
-    return await asyncio.to_thread(run)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.to_thread(run)
+    except TimeoutError as error:
+        raise Unavailable(f"No answer within {PATIENCE} seconds.") from error
