@@ -461,6 +461,22 @@ def test_without_json_a_command_speaks_a_sentence(acme: Any) -> None:
 # -- the frame -------------------------------------------------------------------------------------
 
 
+def test_the_account_asks_who_is_here_only_where_that_may_be_seen(
+    alice: Any, bob: Any, acme: Any, shop: Any, blog: Any
+) -> None:
+    from django.utils import timezone
+
+    shop.first_event_at = timezone.now()
+    shop.save(update_fields=["first_event_at"])
+    page = signed_in_as(alice).get(f"/a/{acme.slug}/").content.decode()
+    assert f'hx-get="/p/{shop.key}/now/"' in page
+    assert f'hx-get="/p/{blog.key}/now/"' not in page  # nothing has come yet: it says so
+    assert "Waiting for the first event" in page
+    page = signed_in_as(bob).get(f"/a/{acme.slug}/").content.decode()
+    assert shop.name in page
+    assert "/now/" not in page  # he may see the audience, not who is here
+
+
 def test_tabs_and_switchers_show_only_what_the_actor_may_open(
     shop: Any, blog: Any, bob: Any, alice: Any
 ) -> None:
