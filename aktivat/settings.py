@@ -79,7 +79,6 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "aktivat.urls"
 ASGI_APPLICATION = "aktivat.asgi.application"
-WSGI_APPLICATION = "aktivat.wsgi.application"
 
 TEMPLATES = [
     {

@@ -166,3 +166,12 @@ def test_not_ready_while_a_server_is_away(settings):
     assert status == 503
     assert answer["broker"]["error"] == "ConnectionError"
     assert "secret" not in json.dumps(answer)
+
+
+def test_the_applications_that_settings_name_can_be_loaded() -> None:
+    from django.conf import settings
+    from django.core.servers.basehttp import get_internal_wsgi_application
+    from django.utils.module_loading import import_string
+
+    assert callable(get_internal_wsgi_application())  # manage.py runserver
+    assert callable(import_string(settings.ASGI_APPLICATION))
