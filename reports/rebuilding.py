@@ -11,13 +11,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from properties.models import Property
-from properties.periods import Span, days, floor, spans, zone
+from properties.periods import Span, days, floor, span, spans, zone
 from reports.rollups import Rolled, roll_up_property
 from tracking import sessions
 from tracking.drain import drain_property
 from tracking.keeping import kept_since, oldest_event
 from tracking.models import DirtyHour
-from tracking.working import clock_of, lock, mark_dirty, transaction_of_worker
+from tracking.working import clock_of, instant, lock, mark_dirty, transaction_of_worker
 
 
 class RawEventsGone(Exception):
@@ -39,7 +39,11 @@ def rebuild(place: Property, first: date, last: date, now: datetime) -> Rebuilt:
     drain_property(place)
     asked = days(first, last, zone(place.timezone))
     refuse_if_gone(place, asked.start, now)
-    for day in spans("day", asked, zone(place.timezone)):
+    with transaction_of_worker() as cursor:
+        busy = _busy_hours(cursor, place, asked)
+    clock = clock_of(place.timezone)
+    for start in sorted({clock.stamps(hour * 1000)[2] for hour in busy}):
+        day = span("day", instant(start), clock.tz)
         with transaction_of_worker() as cursor:
             lock(cursor, "drain", place, wait=True)
             _derive_sessions(cursor, place, day, now)
@@ -104,7 +108,32 @@ def _hours_of(place: Property, within: Span) -> Iterator[int]:
         yield round(hour.start.timestamp())
 
 
+# Days without anything cost nothing: one event of 1990 must not make the worker count 30 years.
+BUSY = """
+SELECT floor(extract(epoch FROM time) / 900)::bigint * 900 FROM events
+WHERE property_id = %(property)s AND time >= %(start)s AND time < %(end)s
+UNION SELECT floor(extract(epoch FROM started_at) / 900)::bigint * 900 FROM sessions
+WHERE property_id = %(property)s AND started_at >= %(start)s AND started_at < %(end)s
+UNION SELECT extract(epoch FROM hour)::bigint FROM rolled_hours
+WHERE property_id = %(property)s AND hour >= %(start)s AND hour < %(end)s
+"""
+
+
+def _busy_hours(cursor: Any, place: Property, within: Span) -> set[int]:
+    """The hours (starts in epoch seconds) with events, sessions or a rollup; few others."""
+    cursor.execute(BUSY, {"property": place.pk, "start": within.start, "end": within.end})
+    clock = clock_of(place.timezone)
+    last, first = round(within.end.timestamp()) - 1, round(within.start.timestamp())
+    return {
+        clock.stamps(min(max(second, first), last) * 1000)[1]
+        for (quarter,) in cursor.fetchall()
+        for second in (quarter, quarter + 899)  # an hour may begin inside, in some zones
+    }
+
+
 # -- another zone ----------------------------------------------------------------------------
+
+YOUNG = timedelta(days=3)  # as long as Valkey keeps what it counted
 
 FORGET = (
     "DELETE FROM rollups WHERE property_id = %(property)s AND starts_at >= %(since)s",
@@ -133,8 +162,9 @@ def mark_zone_change(place: Property, now: datetime) -> None:
         for statement in FORGET:
             cursor.execute(statement, {"property": place.pk, "since": forgotten})
         # Workers and collectors hear of the new zone a moment later: the next hour is counted
-        # from raw events, too.
+        # from raw events, too, and so is what Valkey has counted and nobody drained yet.
         ahead = now + timedelta(hours=1)
         if since < ahead:
-            hours = _hours_of(place, Span(since, ahead))
+            hours = _busy_hours(cursor, place, Span(since, ahead))
+            hours.update(_hours_of(place, Span(max(since, now - YOUNG), ahead)))
             mark_dirty(cursor, place, hours, DirtyHour.Why.RAW, now)

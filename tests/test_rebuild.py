@@ -175,6 +175,29 @@ def test_the_worker_notices_a_changed_zone_by_itself():
     assert follow_zones(NOW) == 0
 
 
+def marked(place):
+    with connections["worker"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM dirty_hours WHERE property_id = %s", [place.pk])
+        return cursor.fetchone()[0]
+
+
+def test_one_very_old_event_costs_no_more_than_its_day():
+    from reports.rebuilding import mark_zone_change
+
+    place = make_place(timezone="Asia/Kolkata")
+    drain(place, make_event(datetime(1990, 1, 1, 12, tzinfo=UTC)), make_event(NOON))
+    roll_up(place)
+    place.timezone = "America/St_Johns"
+    place.save()
+    mark_zone_change(place, NOW)
+    assert marked(place) < 100
+    roll_up(place)
+    assert set(total(place, "events").values()) == {1}
+    before = sessions_of(place), everything(place)
+    assert rebuild(place, date(1990, 1, 1), date(2026, 3, 14)).rolled.days < 10
+    assert (sessions_of(place), everything(place)) == before
+
+
 def test_marks_of_the_old_zone_are_exchanged_for_the_new_ones_hours():
     place = make_place(timezone="Europe/Berlin")
     drain(place, make_event(NOON + minutes(10)), make_event(NOON + minutes(40), 2))
