@@ -1,8 +1,9 @@
 """Rollups: what hours and days came to. Set, never added to, so that a run may die anywhere.
 
 Enters: marks in `dirty_hours`. Leaves: rows of `rollups` and `bitmaps` for these hours and their
-local days. An hour that STARTED and is not DONE crashed, and is done again. Young hours are
-counted from Valkey, all others from raw events, sessions always from Postgres (tallies.py).
+local days, many days in one transaction. An hour that STARTED and is not DONE crashed, and is done
+again. Young hours are counted from Valkey, all others from raw events, sessions always from
+Postgres (tallies.py).
 Called by reports/tasks.py every ten seconds, by `manage.py roll_up` and by rebuilding.
 """
 
@@ -11,12 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import psycopg
 import redis
 import structlog
 from django.db import DatabaseError, connections
+from psycopg import sql
 from pyroaring import BitMap
 
 from properties.models import Property
@@ -41,6 +44,11 @@ from tracking.working import (
 HORIZON = timedelta(hours=24) - timedelta(minutes=10)
 BUDGET = 30.0  # seconds of a tick
 MOST_ROUNDS = 100
+
+# Days that are rolled up together: bounds on the memory and the time of one transaction. A single
+# day may have more events.
+MOST_EVENTS = 50_000
+MOST_DAYS = 400
 
 # Origins of an hour. "~": values beyond the limit of the day were put under "(other)" as they
 # came; when the day is past the horizon, they are ranked.
@@ -75,10 +83,10 @@ def roll_up_due(now: datetime, budget: float = BUDGET) -> Rolled:
     total = Rolled()
     for place in places_due(now):
         try:
-            for chunk in chunks_due(place, now):
+            for days in chunks(place, days_due(place, now)):
                 if time.monotonic() > deadline:
                     return total
-                total += roll_up_day(place, *chunk, now, wait=False)
+                total += roll_up_days(place, days, now, wait=False)
         except (DatabaseError, psycopg.Error, redis.RedisError) as error:
             _give_up(place, error)
     return total
@@ -96,11 +104,11 @@ def roll_up_property(place: Property, now: datetime) -> Rolled:
     """Until nothing of this property is left; ends although new events keep coming."""
     total = Rolled()
     for _ in range(MOST_ROUNDS):
-        chunks = chunks_due(place, now)
-        if not chunks:
+        due = days_due(place, now)
+        if not due:
             break
-        for day, hours in chunks:
-            total += roll_up_day(place, day, hours, now, wait=True)
+        for days in chunks(place, due):
+            total += roll_up_days(place, days, now, wait=True)
     return total
 
 
@@ -138,8 +146,15 @@ def places_due(now: datetime) -> list[Property]:
     return list(places.filter(pk__in=numbers).order_by("pk"))
 
 
-def chunks_due(place: Property, now: datetime) -> list[tuple[int, list[int]]]:
-    """(start of a local day, starts of its hours that are due), newest first."""
+class Due(NamedTuple):
+    """A local day (its start in epoch seconds) and the starts of its hours that are due."""
+
+    day: int
+    hours: list[int]
+
+
+def days_due(place: Property, now: datetime) -> list[Due]:
+    """The days of a property that are due, newest first."""
     with transaction_of_worker() as cursor:
         cursor.execute(HOURS, {"property": place.pk, "closed": now - CLOSED})
         hours = [round(hour.timestamp()) for (hour,) in cursor.fetchall()]
@@ -148,7 +163,34 @@ def chunks_due(place: Property, now: datetime) -> list[tuple[int, list[int]]]:
     clock = clock_of(place.timezone)
     for hour in hours:
         days[clock.stamps(hour * 1000)[2]].add(hour)
-    return [(day, sorted(days[day])) for day in sorted(days, reverse=True)]
+    return [Due(day, sorted(days[day])) for day in sorted(days, reverse=True)]
+
+
+EDGE = """
+SELECT time FROM events
+WHERE property_id = %(property)s AND time >= %(first)s AND time < %(last)s
+ORDER BY time DESC OFFSET %(most)s LIMIT 1
+"""
+
+
+def chunks(place: Property, days: list[Due]) -> Iterator[list[Due]]:
+    """The days in parts, in their order, of MOST_EVENTS and MOST_DAYS or of a single day."""
+    while days:
+        most = 1 if len(days) == 1 else _days_of_a_chunk(place, days[:MOST_DAYS])
+        yield days[:most]
+        days = days[most:]
+
+
+def _days_of_a_chunk(place: Property, days: list[Due]) -> int:
+    newest, oldest = instant(days[0].day), instant(days[-1].day)
+    end = next_start("day", newest, clock_of(place.timezone).tz)
+    with transaction_of_worker() as cursor:
+        wanted = {"property": place.pk, "first": oldest, "last": end, "most": MOST_EVENTS}
+        cursor.execute(EDGE, wanted)
+        found = cursor.fetchone()
+    if found is None:
+        return len(days)
+    return max(1, sum(instant(due.day) > found[0] for due in days))
 
 
 def _in_zone(cursor: Any, place: Property, hours: list[int], now: datetime) -> list[int]:
@@ -170,7 +212,7 @@ def _in_zone(cursor: Any, place: Property, hours: list[int], now: datetime) -> l
     return sorted(set(hours) - set(odd) | instead)
 
 
-# -- one day of one property -----------------------------------------------------------------
+# -- some days of one property ---------------------------------------------------------------
 
 
 class Mark(NamedTuple):
@@ -179,14 +221,12 @@ class Mark(NamedTuple):
     xmin: str
 
 
-def roll_up_day(
-    place: Property, day: int, hours: list[int], now: datetime, *, wait: bool
-) -> Rolled:
-    """Set these hours of a local day (starts in epoch seconds) and then the day itself.
+def roll_up_days(place: Property, days: list[Due], now: datetime, *, wait: bool) -> Rolled:
+    """Set the hours of these local days that are due, and then the days themselves.
 
     Does nothing when another worker rolls up the property and `wait` is not set.
     """
-    every = hours_of_day(place, day)
+    hours = [hour for due in days for hour in due.hours]
     with transaction_of_worker() as cursor:
         if not lock(cursor, "roll up", place, wait=wait):
             return Rolled()
@@ -196,26 +236,29 @@ def roll_up_day(
         if not lock(cursor, "roll up", place, wait=wait):
             return Rolled()
         marks = _marks(cursor, place, hours)
-        if _is_beyond_raw(cursor, place, day, now):
-            _delete(cursor, place, marks)
-            _finish(cursor, place, dict.fromkeys(hours, RAW), now)
-            return Rolled()
-        count = Counting(cursor, place, day, every, now, marks)
-        tally = count.tally([hour for hour in every if hour.start in set(hours)])
-        _write(cursor, place, day, every, [hour.start for hour in count.hours], tally)
+        kept = _with_raw_events(cursor, place, days, now)
+        origins = dict.fromkeys(hours, RAW)
+        rolled = Rolled()
+        if kept:
+            count = Counting(cursor, place, kept, now, marks)
+            tally = count.tally([hour for due in kept for hour in due.hours])
+            _write(cursor, place, count.days, count.hours, tally)
+            origins |= count.origins
+            rolled = Rolled(hours=len(count.hours), days=len(kept))
         _delete(cursor, place, marks)
-        _finish(cursor, place, count.origins, now)
+        _finish(cursor, place, origins, now)
         faults.point("before_commit")
     faults.point("after_commit")
-    return Rolled(hours=len(count.hours), days=1)
+    return rolled
 
 
-def _is_beyond_raw(cursor: Any, place: Property, day: int, now: datetime) -> bool:
-    """Whether raw events of the day are gone: counting what is left would undo its history."""
-    if instant(day) > now - SHORTEST:
-        return False  # the usual case, without a question
+def _with_raw_events(cursor: Any, place: Property, days: list[Due], now: datetime) -> list[Due]:
+    """The days whose raw events are there: counting what is left of others would undo their
+    history."""
+    if min(instant(due.day) for due in days) > now - SHORTEST:
+        return days  # the usual case, without a question
     kept = kept_since(cursor, place, now)
-    return kept is not None and instant(day) < kept
+    return [due for due in days if kept is None or instant(due.day) >= kept]
 
 
 def hours_of_day(place: Property, day: int) -> list[Hour]:
@@ -285,60 +328,68 @@ def _delete(cursor: Any, place: Property, marks: list[Mark]) -> None:
 
 
 class Counting:
-    """Decides for each hour where its numbers come from, and keeps the day's values bounded.
+    """Decides for each hour where its numbers come from, and keeps each day's values bounded.
 
-    After `tally`, `hours` are those that were counted, which may be more than were asked for, and
-    `origins` says from where.
+    `days` are all hours of each day, by its start. After `tally`, `hours` are those that were
+    counted, which may be more than were asked for, and `origins` says from where.
     """
 
     def __init__(
-        self,
-        cursor: Any,
-        place: Property,
-        day: int,
-        every: list[Hour],
-        now: datetime,
-        marks: list[Mark],
+        self, cursor: Any, place: Property, days: list[Due], now: datetime, marks: list[Mark]
     ) -> None:
-        self.cursor, self.place, self.day, self.every = cursor, place, day, every
-        self.now = now
+        self.cursor, self.place, self.now = cursor, place, now
+        self.days = {due.day: hours_of_day(place, due.day) for due in days}
+        self.day_of = {hour.start: day for day, hours in self.days.items() for hour in hours}
         self.forced = {
             round(mark.hour.timestamp()) for mark in marks if mark.why == DirtyHour.Why.RAW
         }
         self.hours: list[Hour] = []
         self.origins: dict[int, str] = {}
 
-    @property
-    def is_closed(self) -> bool:
+    def is_closed(self, day: int) -> bool:
         """Past the horizon: nothing is counted by Valkey any more, so values can be ranked."""
-        return instant(self.every[-1].end) <= self.now - HORIZON
+        return instant(self.days[day][-1].end) <= self.now - HORIZON
 
-    def tally(self, hours: list[Hour]) -> Tally:
-        tally = self._count(hours)
-        overflowing = [name for name in ROLLED if self._overflows(tally, name)]
-        if overflowing and self.is_closed and len(hours) < len(self.every):
-            tally = self._count(self.every)
-            overflowing = [name for name in ROLLED if len(tally.weights(name)) > LIMIT]
-        for dimension in overflowing:
-            self._bound(tally, dimension)
+    def tally(self, hours: Iterable[int]) -> Tally:
+        """Count the hours that start there."""
+        due = set(hours)
+        tally = self._count(due)
+        overflowing = self._overflowing(tally)
+        closed = {day for day, _ in overflowing if self.is_closed(day)}
+        whole = {hour.start for day in closed for hour in self.days[day]}
+        if whole - due:
+            tally = self._count(due | whole)
+            overflowing = self._overflowing(tally)
+        for day, dimension in overflowing:
+            self._bound(tally, day, dimension)
         self._tell_rough(tally)
         return tally
 
-    def _count(self, hours: list[Hour]) -> Tally:
-        self.hours = hours
-        young = self._young(hours)
+    def _count(self, starts: set[int]) -> Tally:
+        every = [hour for day in sorted(self.days) for hour in self.days[day]]
+        self.hours = hours = [hour for hour in every if hour.start in starts]
         tally = Tally()
-        if young:
-            try:
-                tally.update(tallies.events_in_valkey(self.place, self.day, young))
-            except Forgotten:
-                young = []
-        old = [hour for hour in hours if hour not in young]
+        young = self._count_young(tally, hours)
+        old = [hour for hour in hours if hour.start not in young]
         if old:
             tally.update(tallies.events_in_postgres(self.cursor, self.place, old))
         tally.update(tallies.sessions_in_postgres(self.cursor, self.place, hours))
-        self.origins = {hour.start: VALKEY if hour in young else RAW for hour in hours}
+        self.origins = {hour.start: VALKEY if hour.start in young else RAW for hour in hours}
         return tally
+
+    def _count_young(self, tally: Tally, hours: list[Hour]) -> set[int]:
+        """Count the hours that Valkey knows; returns their starts."""
+        counted = set()
+        by_day = defaultdict(list)
+        for hour in self._young(hours):
+            by_day[self.day_of[hour.start]].append(hour)
+        for day, young in by_day.items():
+            try:
+                tally.update(tallies.events_in_valkey(self.place, day, young))
+            except Forgotten:
+                continue
+            counted |= {hour.start for hour in young}
+        return counted
 
     def _young(self, hours: list[Hour]) -> list[Hour]:
         """Hours whose events Valkey knows, all of them and under the right visitors.
@@ -351,55 +402,70 @@ class Counting:
         since = _memory_since(self.place) if hours else None
         if since is None:
             return []
-        raw = self._raw_before()
+        raw = self._raw_before(hours)
         return [hour for hour in hours if hour.start * 1000 >= since and hour.start not in raw]
 
-    def _raw_before(self) -> set[int]:
+    def _raw_before(self, hours: list[Hour]) -> set[int]:
         self.cursor.execute(
             "SELECT hour FROM rolled_hours"
             " WHERE property_id = %s AND hour = ANY(%s) AND ltrim(origin, '~') = 'raw'",
-            [self.place.pk, [instant(hour.start) for hour in self.every]],
+            [self.place.pk, [instant(hour.start) for hour in hours]],
         )
         return {round(hour.timestamp()) for (hour,) in self.cursor.fetchall()}
 
     # -- at most so many values of a dimension per day --
 
-    def _overflows(self, tally: Tally, dimension: str) -> bool:
-        values = set(tally.weights(dimension))
+    def _overflowing(self, tally: Tally) -> list[tuple[int, str]]:
+        """(day, dimension) with more values than may be kept."""
+        values: dict[tuple[int, str], set[str]] = defaultdict(set)
+        for dimension, hour, value in tally.slots():
+            values[self.day_of[hour], dimension].add(value)
+        return [slot for slot, found in values.items() if self._overflows(*slot, found)]
+
+    def _overflows(self, day: int, dimension: str, values: set[str]) -> bool:
         if keys.OTHER in values:
             return True
-        if len(values) + self._count_known(dimension) <= LIMIT:
+        if self._is_whole(day):
+            return len(values) > LIMIT
+        if len(values) + self._known_counts.get((day, dimension), 0) <= LIMIT:
             return False
-        known = self._known(dimension)
+        known = self._known(day, dimension)
         return keys.OTHER in known or len(values | known) > LIMIT
 
-    def _bound(self, tally: Tally, dimension: str) -> None:
+    def _is_whole(self, day: int) -> bool:
+        """Whether every hour of the day was counted: then its rows of before play no part."""
+        return all(hour.start in self.origins for hour in self.days[day])
+
+    def _bound(self, tally: Tally, day: int, dimension: str) -> None:
         """Keep the values with most events; on an open day, first those that have rows already."""
-        weights = tally.weights(dimension)
-        known = set() if self.is_closed else self._known(dimension) - {keys.OTHER}
+        hours = {hour.start for hour in self.days[day]}
+        weights = tally.weights(dimension, hours)
+        known = set() if self.is_closed(day) else self._known(day, dimension) - {keys.OTHER}
         values = sorted(weights, key=lambda value: (value not in known, -weights[value], value))
         ranked = [value for value in values if value != keys.OTHER]
         room = max(0, LIMIT - len(known - set(weights)))
-        tally.fold(dimension, set(ranked[:room]))
+        tally.fold(dimension, hours, set(ranked[:room]))
 
-    def _count_known(self, dimension: str) -> int:
-        self.cursor.execute(KNOWN_COUNT, self._of_day(dimension))
-        return self.cursor.fetchone()[0]
+    @cached_property
+    def _known_counts(self) -> dict[tuple[int, str], int]:
+        """How many values of a dimension have rows of a day."""
+        days = [instant(day) for day in self.days]
+        self.cursor.execute(KNOWN_COUNTS, {"property": self.place.pk, "days": days})
+        return {
+            (round(day.timestamp()), dimension): number
+            for day, dimension, number in self.cursor.fetchall()
+        }
 
-    def _known(self, dimension: str) -> set[str]:
-        self.cursor.execute(KNOWN, self._of_day(dimension))
+    def _known(self, day: int, dimension: str) -> set[str]:
+        wanted = {"property": self.place.pk, "dimension": dimension, "day": instant(day)}
+        self.cursor.execute(KNOWN, wanted)
         return {value for (value,) in self.cursor.fetchall()}
 
-    def _of_day(self, dimension: str) -> dict[str, Any]:
-        return {"property": self.place.pk, "dimension": dimension, "day": instant(self.day)}
-
     def _tell_rough(self, tally: Tally) -> None:
-        if self.is_closed:
-            return
-        rough = {key[1] for key in tally.people if key[2] == keys.OTHER}
-        rough |= {key[1] for key in tally.numbers if key[3] == keys.OTHER}
+        rough = {hour for _, hour, value in tally.slots() if value == keys.OTHER}
         for hour in rough:
-            self.origins[hour] = ROUGH + self.origins[hour][: 6 - len(ROUGH)]
+            if not self.is_closed(self.day_of[hour]):
+                self.origins[hour] = ROUGH + self.origins[hour][: 6 - len(ROUGH)]
 
 
 LIMIT = keys.VALUES_PER_DAY
@@ -410,9 +476,10 @@ KNOWN = """
 SELECT DISTINCT value FROM bitmaps WHERE property_id = %(property)s AND grain = 'd'
     AND dimension = %(dimension)s AND starts_at = %(day)s
 """
-KNOWN_COUNT = """
-SELECT count(*) FROM bitmaps WHERE property_id = %(property)s AND grain = 'd'
-    AND dimension = %(dimension)s AND starts_at = %(day)s
+KNOWN_COUNTS = """
+SELECT starts_at, dimension, count(*) FROM bitmaps
+WHERE property_id = %(property)s AND grain = 'd' AND starts_at = ANY(%(days)s)
+GROUP BY starts_at, dimension
 """
 
 
@@ -425,138 +492,181 @@ def _memory_since(place: Property) -> int | None:
 
 # -- writing ---------------------------------------------------------------------------------
 
-MAKE_FRESH = """
-CREATE TEMP TABLE IF NOT EXISTS fresh_numbers (
-    dimension text, starts_at timestamptz, measure text, value text, number bigint
+# `counted` has a line for each slot: copying costs by the line.
+MAKE_TABLES = """
+CREATE TEMP TABLE IF NOT EXISTS counted (
+    dimension text, starts_at bigint, value text, measures text[], numbers bigint[], bits bytea
 ) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS fresh_people (
-    dimension text, starts_at timestamptz, value text, bits bytea
+CREATE TEMP TABLE IF NOT EXISTS odd_numbers (
+    dimension text, starts_at timestamptz, measure text, value text, number bigint, was bigint
+) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS odd_people (
+    dimension text, starts_at timestamptz, value text, bits bytea, was_there boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS changed (
-    dimension text, value text, UNIQUE (dimension, value)
+    day timestamptz, dimension text, value text
 ) ON COMMIT DELETE ROWS
 """
 
-# Set: what is not fresh goes, what differs is written, what is as it was costs nothing. `changed`
-# remembers the values whose day has to follow.
-SET_NUMBERS = """
-WITH gone AS (
-    DELETE FROM rollups AS r
-    WHERE r.property_id = %(property)s AND r.grain = %(grain)s
-        AND r.dimension = ANY(%(dimensions)s) AND r.starts_at = ANY(%(starts)s)
-        AND (%(whole)s OR (r.dimension, r.value) IN (SELECT dimension, value FROM changed))
-        AND NOT EXISTS (
-            SELECT FROM fresh_numbers AS f WHERE f.dimension = r.dimension
-                AND f.starts_at = r.starts_at AND f.measure = r.measure AND f.value = r.value
-        )
-    RETURNING r.dimension, r.value
-), written AS (
-    INSERT INTO rollups (
-        account_id, property_id, grain, dimension, starts_at, measure, value, number
-    )
-    SELECT %(account)s, %(property)s, %(grain)s, dimension, starts_at, measure, value, number
-    FROM fresh_numbers ORDER BY dimension, starts_at, measure, value
-    ON CONFLICT (property_id, grain, dimension, starts_at, measure, value)
-    DO UPDATE SET number = excluded.number WHERE rollups.number <> excluded.number
-    RETURNING dimension, value
+# Set: what is there and no more counted goes, what differs is exchanged, and what is as it was
+# costs nothing but the comparison.
+COMPARE_NUMBERS = sql.SQL("""
+INSERT INTO odd_numbers
+SELECT dimension, starts_at, measure, value, f.number, r.number
+FROM ({fresh}) AS f FULL JOIN (
+    SELECT dimension, starts_at, measure, value, number FROM rollups
+    WHERE property_id = %(property)s AND grain = %(grain)s AND dimension = ANY(%(dimensions)s)
+        AND starts_at BETWEEN %(first)s AND %(last)s AND starts_at = ANY(%(starts)s) AND {among}
+) AS r USING (dimension, starts_at, measure, value)
+WHERE f.number IS DISTINCT FROM r.number
+""")
+
+COMPARE_PEOPLE = sql.SQL("""
+INSERT INTO odd_people
+SELECT dimension, starts_at, value, f.bits, b.bits IS NOT NULL
+FROM (
+    SELECT dimension, to_timestamp(starts_at) AS starts_at, value, bits
+    FROM counted WHERE bits IS NOT NULL
+) AS f FULL JOIN (
+    SELECT dimension, starts_at, value, bits FROM bitmaps
+    WHERE property_id = %(property)s AND grain = %(grain)s AND dimension = ANY(%(dimensions)s)
+        AND starts_at BETWEEN %(first)s AND %(last)s AND starts_at = ANY(%(starts)s) AND {among}
+) AS b USING (dimension, starts_at, value)
+WHERE f.bits IS DISTINCT FROM b.bits
+""")
+
+REPLACE = (
+    """
+DELETE FROM rollups AS r USING odd_numbers AS o
+WHERE r.property_id = %(property)s AND r.grain = %(grain)s AND o.was IS NOT NULL
+    AND r.dimension = o.dimension AND r.starts_at = o.starts_at AND r.measure = o.measure
+    AND r.value = o.value
+""",
+    """
+INSERT INTO rollups (account_id, property_id, grain, dimension, starts_at, measure, value, number)
+SELECT %(account)s, %(property)s, %(grain)s, dimension, starts_at, measure, value, number
+FROM odd_numbers WHERE number IS NOT NULL ORDER BY dimension, starts_at, measure, value
+""",
+    """
+DELETE FROM bitmaps AS b USING odd_people AS o
+WHERE b.property_id = %(property)s AND b.grain = %(grain)s AND o.was_there
+    AND b.dimension = o.dimension AND b.starts_at = o.starts_at AND b.value = o.value
+""",
+    """
+INSERT INTO bitmaps (account_id, property_id, grain, dimension, starts_at, value, bits)
+SELECT %(account)s, %(property)s, %(grain)s, dimension, starts_at, value, bits
+FROM odd_people WHERE bits IS NOT NULL ORDER BY dimension, starts_at, value
+""",
 )
-INSERT INTO changed SELECT dimension, value FROM gone UNION SELECT dimension, value FROM written
-ON CONFLICT DO NOTHING
+
+ALL = sql.SQL("true")
+FRESH_HOURS = sql.SQL("""
+SELECT c.dimension, to_timestamp(c.starts_at) AS starts_at, m.measure, c.value, m.number
+FROM counted AS c CROSS JOIN LATERAL unnest(c.measures, c.numbers) AS m(measure, number)
+""")
+
+# A day follows its hours, value by value: only those that have changed are added up again.
+CHANGED = """
+INSERT INTO changed
+SELECT (%(days)s::timestamptz[])[width_bucket(starts_at, %(days)s::timestamptz[])], dimension, value
+FROM (
+    SELECT starts_at, dimension, value FROM odd_numbers
+    UNION SELECT starts_at, dimension, value FROM odd_people
+) AS odd GROUP BY 1, 2, 3
 """
 
-SET_PEOPLE = """
-WITH gone AS (
-    DELETE FROM bitmaps AS b
-    WHERE b.property_id = %(property)s AND b.grain = %(grain)s
-        AND b.dimension = ANY(%(dimensions)s) AND b.starts_at = ANY(%(starts)s)
-        AND (%(whole)s OR (b.dimension, b.value) IN (SELECT dimension, value FROM changed))
-        AND NOT EXISTS (
-            SELECT FROM fresh_people AS f WHERE f.dimension = b.dimension
-                AND f.starts_at = b.starts_at AND f.value = b.value
-        )
-    RETURNING b.dimension, b.value
-), written AS (
-    INSERT INTO bitmaps (account_id, property_id, grain, dimension, starts_at, value, bits)
-    SELECT %(account)s, %(property)s, %(grain)s, dimension, starts_at, value, bits
-    FROM fresh_people ORDER BY dimension, starts_at, value
-    ON CONFLICT (property_id, grain, dimension, starts_at, value)
-    DO UPDATE SET bits = excluded.bits WHERE bitmaps.bits <> excluded.bits
-    RETURNING dimension, value
-)
-INSERT INTO changed SELECT dimension, value FROM gone UNION SELECT dimension, value FROM written
-ON CONFLICT DO NOTHING
-"""
+AMONG_CHANGED = sql.SQL("(starts_at, dimension, value) IN (SELECT * FROM changed)")
+FRESH_DAYS = sql.SQL("""
+SELECT dimension, day AS starts_at, measure, value, sum(number)::bigint AS number
+FROM (
+    SELECT *, (%(days)s::timestamptz[])[width_bucket(starts_at, %(days)s::timestamptz[])] AS day
+    FROM rollups WHERE property_id = %(property)s AND grain = 'h'
+        AND dimension = ANY(%(dimensions)s) AND starts_at >= %(first)s AND starts_at < %(end)s
+) AS r JOIN changed USING (day, dimension, value)
+GROUP BY day, dimension, measure, value
+""")
 
-SUM_DAY = """
-INSERT INTO fresh_numbers
-SELECT r.dimension, %(day)s, r.measure, r.value, sum(r.number)
-FROM changed AS c JOIN rollups AS r ON r.dimension = c.dimension AND r.value = c.value
-WHERE r.property_id = %(property)s AND r.grain = 'h' AND r.dimension = ANY(%(dimensions)s)
-    AND r.starts_at >= %(day)s AND r.starts_at < %(end)s
-GROUP BY r.dimension, r.measure, r.value
-"""
-
-PEOPLE_OF_DAY = """
-SELECT b.dimension, b.value, b.bits
-FROM changed AS c JOIN bitmaps AS b ON b.dimension = c.dimension AND b.value = c.value
-WHERE b.property_id = %(property)s AND b.grain = 'h' AND b.dimension = ANY(%(dimensions)s)
-    AND b.starts_at >= %(day)s AND b.starts_at < %(end)s
+PEOPLE_OF_DAYS = """
+SELECT dimension, extract(epoch FROM day)::bigint, value, bits
+FROM (
+    SELECT *, (%(days)s::timestamptz[])[width_bucket(starts_at, %(days)s::timestamptz[])] AS day
+    FROM bitmaps WHERE property_id = %(property)s AND grain = 'h'
+        AND dimension = ANY(%(dimensions)s) AND starts_at >= %(first)s AND starts_at < %(end)s
+) AS b JOIN changed USING (day, dimension, value)
 """
 
 
 def _write(
-    cursor: Any, place: Property, day: int, every: list[Hour], hours: list[int], tally: Tally
+    cursor: Any, place: Property, days: dict[int, list[Hour]], hours: list[Hour], tally: Tally
 ) -> None:
-    values = {
+    starts_of_days = [instant(day) for day in sorted(days)]
+    values: dict[str, Any] = {
         "account": place.account_id,
         "property": place.pk,
         "dimensions": ["", *ROLLED],
-        "day": instant(day),
-        "end": instant(every[-1].end),
+        "days": starts_of_days,
+        "end": instant(max(every[-1].end for every in days.values())),
     }
-    of_hours = {"grain": Grain.HOUR.value, "starts": [instant(hour) for hour in hours]}
-    of_day = {"grain": Grain.DAY.value, "starts": [instant(day)]}
-    cursor.execute(MAKE_FRESH)
-    _fill(cursor, _number_rows(tally), _people_rows(tally))
-    cursor.execute(SET_NUMBERS, values | of_hours | {"whole": True})
-    cursor.execute(SET_PEOPLE, values | of_hours | {"whole": True})
-    cursor.execute("DELETE FROM fresh_numbers")
-    cursor.execute("DELETE FROM fresh_people")
-    cursor.execute(SUM_DAY, values)
-    cursor.execute(PEOPLE_OF_DAY, values)
-    _fill(cursor, [], _day_rows(day, cursor.fetchall()))
-    cursor.execute(SET_NUMBERS, values | of_day | {"whole": False})
-    cursor.execute(SET_PEOPLE, values | of_day | {"whole": False})
+    cursor.execute(MAKE_TABLES)
+    _fill(cursor, _rows_of_hours(tally))
+    of_hours = _starts(Grain.HOUR, [instant(hour.start) for hour in hours])
+    _set(cursor, FRESH_HOURS, ALL, values | of_hours)
+    cursor.execute(CHANGED, values)
+    for table in ("counted", "odd_numbers", "odd_people"):
+        cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+    of_days = _starts(Grain.DAY, starts_of_days)
+    cursor.execute("ANALYZE changed")
+    cursor.execute(PEOPLE_OF_DAYS, values | of_days)
+    _fill(cursor, _rows_of_days(cursor.fetchall()))
+    _set(cursor, FRESH_DAYS, AMONG_CHANGED, values | of_days)
 
 
-def _fill(cursor: Any, numbers: Iterable[tuple], people: Iterable[tuple]) -> None:
-    with cursor.copy("COPY fresh_numbers FROM STDIN") as copy:
-        for row in numbers:
+def _starts(grain: Grain, starts: list[datetime]) -> dict[str, Any]:
+    return {"grain": grain.value, "starts": starts, "first": starts[0], "last": starts[-1]}
+
+
+def _set(cursor: Any, fresh: sql.SQL, among: sql.SQL, values: dict[str, Any]) -> None:
+    """Make the rows of a grain at these starts what was counted."""
+    cursor.execute(COMPARE_NUMBERS.format(fresh=fresh, among=among), values)
+    cursor.execute(COMPARE_PEOPLE.format(among=among), values)
+    for statement in REPLACE:
+        cursor.execute(statement, values)
+
+
+def _fill(cursor: Any, rows: Iterable[tuple]) -> None:
+    with cursor.copy("COPY counted FROM STDIN") as copy:
+        for row in rows:
             copy.write_row(row)
-    with cursor.copy("COPY fresh_people FROM STDIN") as copy:
-        for row in people:
-            copy.write_row(row)
-    cursor.execute("ANALYZE fresh_numbers (dimension, value)")
-    cursor.execute("ANALYZE fresh_people (dimension, value)")
+    cursor.execute("ANALYZE counted (dimension, starts_at, value)")
 
 
-def _number_rows(tally: Tally) -> Iterator[tuple]:
-    for (dimension, hour, measure, value), number in tally.numbers.items():
-        yield dimension, instant(hour), measure, value, number
+def _rows_of_hours(tally: Tally) -> Iterator[tuple]:
+    for slot in tally.slots():
+        numbers = tally.numbers.get(slot, {})
+        bits = tally.people.get(slot)
+        yield (
+            *slot,
+            _array(numbers),
+            _array(numbers.values()),
+            serialized(bits) if bits is not None else None,
+        )
 
 
-def _people_rows(tally: Tally) -> Iterator[tuple]:
-    for (dimension, hour, value), bits in tally.people.items():
-        yield dimension, instant(hour), value, serialized(bits)
+def _array(items: Iterable[str | int]) -> str:
+    """As Postgres writes an array; names of measures and numbers need no quotes."""
+    return "{" + ",".join(map(str, items)) + "}"
 
 
-def _day_rows(day: int, rows: Iterable[tuple[str, str, bytes]]) -> Iterator[tuple]:
+def _rows_of_days(rows: Iterable[tuple[str, int, str, bytes]]) -> Iterator[tuple]:
     """A day's bitmap is the OR of its hours: the same people, each once."""
-    found: dict[tuple[str, str], list[BitMap]] = defaultdict(list)
-    for dimension, value, bits in rows:
-        found[dimension, value].append(BitMap.deserialize(bytes(bits)))
-    for (dimension, value), hours in found.items():
-        yield dimension, instant(day), value, serialized(BitMap.union(*hours))
+    found: dict[tuple[str, int, str], list[bytes]] = defaultdict(list)
+    for dimension, day, value, bits in rows:
+        found[dimension, day, value].append(bytes(bits))
+    for (dimension, day, value), several in found.items():
+        bits = several[0]
+        if len(several) > 1:
+            bits = serialized(BitMap.union(*map(BitMap.deserialize, several)))
+        yield dimension, day, value, "{}", "{}", bits
 
 
 def serialized(bits: BitMap) -> bytes:

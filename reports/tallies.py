@@ -1,12 +1,12 @@
 """What an hour came to, counted anew: from Valkey's counters and bits, or from raw rows.
 
-Enters: hours of one local day of a property. Leaves: a Tally, every measure and bitmap of the
+Enters: hours of a property, many at once. Leaves: a Tally, every measure and bitmap of the
 registry for these hours. Both sources give the same for the same events. Called by rollups.py,
 which decides which of them may be asked.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from reports import metrics
 from tracking import keys
 from tracking.bits import read_bits
 from tracking.store import events_client
+from tracking.working import instant
 
 LONGEST_GAP = "60 minutes"  # of a session; properties/models.py
 
@@ -29,40 +30,49 @@ class Hour(NamedTuple):
     end: int
 
 
+Slot = tuple[str, int, str]  # dimension, start of the hour, value
+
+
 @dataclass
 class Tally:
-    """numbers: (dimension, hour's start, measure, value) -> number; people: without measure."""
+    """Numbers (by measure) and people of each slot."""
 
-    numbers: dict[tuple[str, int, str, str], int] = field(default_factory=dict)
-    people: dict[tuple[str, int, str], BitMap] = field(default_factory=dict)
+    numbers: dict[Slot, dict[str, int]] = field(default_factory=dict)
+    people: dict[Slot, BitMap] = field(default_factory=dict)
+
+    def count(self, slot: Slot, measure: str, number: int) -> None:
+        self.numbers.setdefault(slot, {})[measure] = number
 
     def update(self, other: "Tally") -> None:
-        self.numbers.update(other.numbers)
+        """Take over what another counted: other hours, or other measures of the same slots."""
+        for slot, numbers in other.numbers.items():
+            self.numbers.setdefault(slot, {}).update(numbers)
         self.people.update(other.people)
 
-    def weights(self, dimension: str) -> Counter[str]:
-        """How often each value of a dimension was counted, for ranking."""
+    def slots(self) -> set[Slot]:
+        """Those that were counted, those in which somebody was present, or both."""
+        return self.numbers.keys() | self.people.keys()
+
+    def weights(self, dimension: str, hours: set[int]) -> Counter[str]:
+        """How often each value of a dimension was counted in these hours, for ranking."""
         found: Counter[str] = Counter()
         measure = "events" if scope_of(dimension) == "event" else "sessions"
-        for name, _, value in self.people:  # also who was present and counted elsewhere
-            if name == dimension:
-                found[value] += 0
-        for (name, _, counted, value), number in self.numbers.items():
-            if name == dimension:
-                found[value] += number if counted == measure else 0
+        for slot in self.slots():
+            if slot[0] == dimension and slot[1] in hours:
+                found[slot[2]] += self.numbers.get(slot, {}).get(measure, 0)
         return found
 
-    def fold(self, dimension: str, kept: set[str]) -> None:
-        """Put every other value of the dimension under "(other)"."""
-        for key in [key for key in self.numbers if key[0] == dimension and key[3] not in kept]:
-            _, hour, measure, _ = key
-            number = self.numbers.pop(key)
-            into = (dimension, hour, measure, keys.OTHER)
-            self.numbers[into] = self.numbers.get(into, 0) + number
-        for name in [key for key in self.people if key[0] == dimension and key[2] not in kept]:
-            bits = self.people.pop(name)
-            other = (dimension, name[1], keys.OTHER)
-            self.people[other] = self.people.get(other, BitMap()) | bits
+    def fold(self, dimension: str, hours: set[int], kept: set[str]) -> None:
+        """Put every other value of the dimension in these hours under "(other)"."""
+        for slot in self.slots():
+            if slot[0] != dimension or slot[1] not in hours or slot[2] in kept:
+                continue
+            other = (dimension, slot[1], keys.OTHER)
+            for measure, number in self.numbers.pop(slot, {}).items():
+                self.count(other, measure, self.numbers.get(other, {}).get(measure, 0) + number)
+            if slot in self.people:
+                bits = self.people.pop(slot)
+                self.people[other] = self.people.get(other, BitMap()) | bits
 
 
 def dimensions_of(scope: metrics.Scope) -> list[metrics.Dimension]:
@@ -99,7 +109,7 @@ def events_in_valkey(place: Property, day: int, hours: Sequence[Hour]) -> Tally:
     *counters, events, pages = pipe.execute()
     names = {b"E": _names(events), b"A": _names(pages), b"V": _names(pages)}
     tally = Tally()
-    wanted: dict[str, tuple[str, int, str]] = {}
+    wanted: dict[str, Slot] = {}
     for hour, fields in zip(hours, counters, strict=True):
         for code, number in fields.items():
             _count(tally, hour.start, code, int(number), names)
@@ -128,25 +138,22 @@ def _name(code: bytes, names: Mapping[bytes, Mapping[bytes, str]]) -> str:
 def _count(
     tally: Tally, hour: int, code: bytes, number: int, names: Mapping[bytes, Mapping[bytes, str]]
 ) -> None:
-    numbers = tally.numbers
     if code == b"e":
-        numbers["", hour, "events", ""] = number
+        tally.count(("", hour, ""), "events", number)
     elif code == b"v":
-        numbers["", hour, "pageviews", ""] = number
+        tally.count(("", hour, ""), "pageviews", number)
         # One event name is that of all page views, or has found no room.
         name = "pageview" if "pageview" in names[b"E"].values() else keys.OTHER
-        numbers["event", hour, "pageviews", name] = number
+        tally.count(("event", hour, name), "pageviews", number)
     elif code[:1] == b"E":
-        numbers["event", hour, "events", _name(code, names)] = number
+        tally.count(("event", hour, _name(code, names)), "events", number)
     elif code[:1] == b"A":
-        numbers["page", hour, "events", _name(code, names)] = number
+        tally.count(("page", hour, _name(code, names)), "events", number)
     elif code[:1] == b"V":
-        numbers["page", hour, "pageviews", _name(code, names)] = number
+        tally.count(("page", hour, _name(code, names)), "pageviews", number)
 
 
-def _people(
-    hour: int, code: bytes, names: Mapping[bytes, Mapping[bytes, str]]
-) -> tuple[str, tuple[str, int, str]]:
+def _people(hour: int, code: bytes, names: Mapping[bytes, Mapping[bytes, str]]) -> tuple[str, Slot]:
     """Whose bits belong to a counter: the name in the bits' key, and where they go."""
     if code == b"e":
         return "a", ("", hour, "")
@@ -159,28 +166,29 @@ def _people(
 
 # -- Postgres --------------------------------------------------------------------------------
 
-_HOURS = sql.SQL("unnest(%(starts)s::bigint[], %(ends)s::bigint[]) AS h(opens, closes)")
-
-# The total has dimension "". Events without a page have none; a session's values may be empty.
+# The hours are an array of starts and one of ends: a row's hour (its index, from 1) is found by
+# halving, however many there are, and none if it lies in a gap between them. The total has
+# dimension "". Events without a page have none; a session's values may be empty.
 EVENTS = sql.SQL(
-    "SELECT h.opens, d.dimension, d.value, array_agg(DISTINCT e.visitor), {measures} "
-    "FROM {hours} JOIN events AS e "
-    "ON e.time >= to_timestamp(h.opens) AND e.time < to_timestamp(h.closes) "
-    "CROSS JOIN LATERAL (VALUES ('', ''), {values}) AS d(dimension, value) "
-    "WHERE e.property_id = %(property)s AND NOT e.bot"
-    " AND e.time >= to_timestamp(%(first)s) AND e.time < to_timestamp(%(last)s)"
-    " AND (d.dimension = '' OR d.value <> '') "
-    "GROUP BY h.opens, d.dimension, d.value"
+    "SELECT e.hour, d.dimension, d.value, array_agg(e.visitor), {measures} "
+    "FROM {hours} CROSS JOIN LATERAL ("
+    " SELECT *, width_bucket(time, starts) AS hour FROM events"
+    " WHERE property_id = %(property)s AND NOT bot"
+    " AND time >= %(first)s AND time < %(last)s OFFSET 0"
+    ") AS e CROSS JOIN LATERAL (VALUES ('', ''), {values}) AS d(dimension, value) "
+    "WHERE e.time < ends[e.hour] AND (d.dimension = '' OR d.value <> '') "
+    "GROUP BY 1, 2, 3"
 )
 
 SESSIONS = sql.SQL(
-    "SELECT h.opens, d.dimension, d.value, {measures} "
-    "FROM {hours} JOIN sessions AS s "
-    "ON s.started_at >= to_timestamp(h.opens) AND s.started_at < to_timestamp(h.closes) "
-    "CROSS JOIN LATERAL (VALUES ('', ''), {values}) AS d(dimension, value) "
-    "WHERE s.property_id = %(property)s AND NOT s.bot"
-    " AND s.started_at >= to_timestamp(%(first)s) AND s.started_at < to_timestamp(%(last)s) "
-    "GROUP BY h.opens, d.dimension, d.value"
+    "SELECT s.hour, d.dimension, d.value, {measures} "
+    "FROM {hours} CROSS JOIN LATERAL ("
+    " SELECT *, width_bucket(started_at, starts) AS hour FROM sessions"
+    " WHERE property_id = %(property)s AND NOT bot"
+    " AND started_at >= %(first)s AND started_at < %(last)s OFFSET 0"
+    ") AS s CROSS JOIN LATERAL (VALUES ('', ''), {values}) AS d(dimension, value) "
+    "WHERE s.started_at < ends[s.hour] "
+    "GROUP BY 1, 2, 3"
 )
 
 # Sessions under way when the first hour opens have an event within a gap of it: that finds their
@@ -189,42 +197,48 @@ PRESENT = sql.SQL(
     "WITH under_way AS ("
     " SELECT s.* FROM ("
     "  SELECT DISTINCT visitor FROM events WHERE property_id = %(property)s AND NOT bot"
-    "  AND time >= to_timestamp(%(first)s)"
-    "  AND time < to_timestamp(%(first)s) + {gap}::interval"
+    "  AND time >= %(first)s AND time < %(first)s::timestamptz + {gap}::interval"
     " ) AS v CROSS JOIN LATERAL ("
     "  SELECT * FROM sessions WHERE property_id = %(property)s AND visitor = v.visitor"
-    "  AND started_at < to_timestamp(%(first)s) ORDER BY started_at DESC LIMIT 1"
-    " ) AS s WHERE s.ended_at >= to_timestamp(%(first)s)"
+    "  AND started_at < %(first)s ORDER BY started_at DESC LIMIT 1"
+    " ) AS s WHERE s.ended_at >= %(first)s"
     "), present AS ("
     " SELECT * FROM under_way UNION ALL"
     " SELECT * FROM sessions WHERE property_id = %(property)s AND NOT bot"
-    " AND started_at >= to_timestamp(%(first)s) AND started_at < to_timestamp(%(last)s)"
-    ") SELECT h.opens, d.dimension, d.value, array_agg(DISTINCT s.visitor) "
-    "FROM {hours} JOIN present AS s "
-    "ON s.started_at < to_timestamp(h.closes) AND s.ended_at >= to_timestamp(h.opens) "
-    "CROSS JOIN LATERAL (VALUES {values}) AS d(dimension, value) "
-    "GROUP BY h.opens, d.dimension, d.value"
+    " AND started_at >= %(first)s AND started_at < %(last)s"
+    ") SELECT hour, d.dimension, d.value, array_agg(s.visitor) "
+    "FROM {hours} CROSS JOIN present AS s CROSS JOIN LATERAL generate_series("
+    " greatest(width_bucket(s.started_at, starts), 1), width_bucket(s.ended_at, starts)"
+    ") AS hour CROSS JOIN LATERAL (VALUES {values}) AS d(dimension, value) "
+    "WHERE s.started_at < ends[hour] "
+    "GROUP BY 1, 2, 3"
+)
+
+_HOURS = sql.SQL(
+    "(SELECT %(starts)s::timestamptz[] AS starts, %(ends)s::timestamptz[] AS ends) AS h"
 )
 
 
 def events_in_postgres(cursor: Any, place: Property, hours: Sequence[Hour]) -> Tally:
-    """Event measures and bitmaps, counted from raw events."""
+    """Event measures and bitmaps of these hours (in order), counted from raw events."""
     tally = Tally()
     names = [measure.name for measure in measures_of("event")]
     for hour, dimension, value, visitors, *numbers in _rows(
         cursor, EVENTS, "event", "e", place, hours
     ):
-        tally.people[dimension, hour, value] = BitMap(visitors)
-        _keep(tally, dimension, hour, value, zip(names, numbers, strict=True))
+        slot = dimension, hour, value
+        tally.people[slot] = BitMap(visitors)
+        _keep(tally, slot, names, numbers)
     return tally
 
 
 def sessions_in_postgres(cursor: Any, place: Property, hours: Sequence[Hour]) -> Tally:
-    """Session measures of sessions that start in these hours; bitmaps of those present in them."""
+    """Session measures of sessions that start in these hours (in order); bitmaps of those
+    present in them."""
     tally = Tally()
     names = [measure.name for measure in measures_of("session")]
     for hour, dimension, value, *numbers in _rows(cursor, SESSIONS, "session", "s", place, hours):
-        _keep(tally, dimension, hour, value, zip(names, numbers, strict=True))
+        _keep(tally, (dimension, hour, value), names, numbers)
     for hour, dimension, value, visitors in _rows(cursor, PRESENT, "session", "s", place, hours):
         tally.people[dimension, hour, value] = BitMap(visitors)
     return tally
@@ -238,6 +252,7 @@ def _rows(
     place: Property,
     hours: Sequence[Hour],
 ) -> Iterator[tuple[Any, ...]]:
+    """The statement's rows, with the start of the hour in place of its index."""
     measures = [sql.SQL(f"({measure.sql})::bigint") for measure in measures_of(scope)]
     values = [
         sql.SQL("({}, {})").format(
@@ -251,15 +266,14 @@ def _rows(
         values=sql.SQL(", ").join(values),
         gap=sql.Literal(LONGEST_GAP),
     )
-    starts, ends = [hour.start for hour in hours], [hour.end for hour in hours]
-    wanted = {"starts": starts, "ends": ends, "first": min(starts), "last": max(ends)}
+    starts, ends = [instant(hour.start) for hour in hours], [instant(hour.end) for hour in hours]
+    wanted = {"starts": starts, "ends": ends, "first": starts[0], "last": ends[-1]}
     cursor.execute(text, wanted | {"property": place.pk})
-    yield from cursor
+    for index, *row in cursor:
+        yield hours[index - 1].start, *row
 
 
-def _keep(
-    tally: Tally, dimension: str, hour: int, value: str, numbers: Iterable[tuple[str, int | None]]
-) -> None:
-    for measure, number in numbers:
-        if number:  # zeros are not stored
-            tally.numbers[dimension, hour, measure, value] = number
+def _keep(tally: Tally, slot: Slot, names: Sequence[str], numbers: Sequence[int | None]) -> None:
+    found = {name: number for name, number in zip(names, numbers, strict=True) if number}
+    if found:  # zeros are not stored
+        tally.numbers[slot] = found

@@ -167,6 +167,50 @@ def test_a_late_event_changes_its_own_day_only():
     }
 
 
+@pytest.mark.parametrize("limit", [2, 10_000])
+def test_days_together_give_what_each_of_them_alone_gives(monkeypatch, limit):
+    """Around a change of clocks, with gaps between the days and between their hours."""
+    from reports import rollups
+
+    monkeypatch.setattr(rollups, "LIMIT", limit)
+    chance = random.Random(limit)
+    start = datetime(2026, 3, 27, tzinfo=UTC)
+    days = [start + timedelta(days=n) for n in (0, 1, 2, 3, 6)]
+    events = [
+        make_event(day + minutes(chance.randrange(1440)), chance.randrange(1, 6), page=f"/{n % 5}")
+        for day in days
+        for n in range(40)
+    ]
+    now = start + timedelta(days=9)
+    seen = {}
+    for most in (400, 2, 1):
+        monkeypatch.setattr(rollups, "MOST_DAYS", most)
+        place = make_place(timezone="Europe/Berlin")
+        drain(place, *events[::2])
+        roll_up(place, now)
+        drain(place, *events[1::2])
+        due = rollups.days_due(place, now)
+        parts = list(rollups.chunks(place, due))
+        assert [day for part in parts for day in part] == due
+        assert max(map(len, parts)) == min(most, len(due))
+        assert roll_up(place, now).days == len(due)
+        seen[most] = everything(place)
+    assert seen[400] == seen[2] == seen[1]
+    assert sum(total(place, "events").values()) == len(events)
+
+
+def test_a_chunk_ends_where_it_has_enough_events(monkeypatch):
+    from reports import rollups
+
+    place = make_place()
+    counts = [1, 5, 1, 1, 2]  # by day, newest first
+    for back, count in enumerate(counts):
+        drain(place, *[make_event(NOON - timedelta(days=back), n + 1) for n in range(count)])
+    monkeypatch.setattr(rollups, "MOST_EVENTS", 3)
+    parts = rollups.chunks(place, rollups.days_due(place, NOW))
+    assert [len(part) for part in parts] == [1, 1, 2, 1]
+
+
 # -- zones -----------------------------------------------------------------------------------
 
 NIGHTS = {
@@ -247,7 +291,8 @@ def test_a_mark_renewed_meanwhile_is_kept(monkeypatch):
     renewed = []
     monkeypatch.setattr(rollups.Counting, "tally", slowly)
     day = round(NOON.replace(hour=0).timestamp())
-    rollups.roll_up_day(place, day, [round(NOON.timestamp())], NOW, wait=True)
+    due = rollups.Due(day, [round(NOON.timestamp())])
+    rollups.roll_up_days(place, [due], NOW, wait=True)
     assert dirty(place).filter(hour=NOON).exists()
     roll_up(place)
     assert not dirty(place).exists()
