@@ -36,6 +36,8 @@ def rebuild(place: Property, first: date, last: date, now: datetime) -> Rebuilt:
     """Rebuild these local days, both inclusive. Raises RawEventsGone and ValueError."""
     if last < first:
         raise ValueError(f"The range ends ({last}) before it begins ({first}): exchange them.")
+    if first.year < 1970 or last.year > 2100:
+        raise ValueError("Events happen between 1970 and 2100: ask for days of these years.")
     drain_property(place)
     asked = days(first, last, zone(place.timezone))
     refuse_if_gone(place, asked.start, now)

@@ -295,6 +295,14 @@ def test_the_pixel_takes_the_first_trackers_hits(web_server: str) -> None:
     assert "hunter2" not in str(element)
 
 
+@pytest.mark.parametrize("measured", ["NaN", "-5", "1447770000000"])
+def test_a_load_time_that_cannot_be_costs_no_pageview(web_server: str, measured: str) -> None:
+    place = new_property(hostnames=["shop.example"])
+    query = hit(config_account=place.key, trackr_page_loadtime=measured)
+    assert "x-aktivat-reason" not in fetch(f"{web_server}/track/it?{query}").headers
+    assert [event["load_ms"] for event in stream(place)] == [None]
+
+
 @pytest.mark.parametrize(
     "change", [{"config_account": "nobody"}, {"config_account": "AK-22222222"}]
 )

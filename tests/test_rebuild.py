@@ -175,6 +175,12 @@ def test_the_worker_notices_a_changed_zone_by_itself():
     assert follow_zones(NOW) == 0
 
 
+@pytest.mark.parametrize("days", [(date.min, DAY), (DAY, date.max)])
+def test_days_that_no_event_can_have_are_refused_with_a_reason(days):
+    with pytest.raises(ValueError, match="between 1970 and 2100"):
+        rebuild(make_place(), *days)
+
+
 def marked(place):
     with connections["worker"].cursor() as cursor:
         cursor.execute("SELECT count(*) FROM dirty_hours WHERE property_id = %s", [place.pk])

@@ -13,6 +13,7 @@ from tracking.refusals import Fault
 
 MAX_QUERY = 16_000
 MAX_PARAMETERS = 500
+LONGEST_LOAD = 3_600_000  # ms, as of any sender
 
 _USER_EVENTS = {
     f"trackr_{name}_event": name for name in ("signupUser", "loginUser", "updateUser", "logoutUser")
@@ -72,7 +73,7 @@ def _payload(name: str, given: Mapping[str, str]) -> dict[str, Any]:
         "screen": _screen(given),
         "language": _said(given, "language"),
         "time": _number(given, "time"),
-        "load_ms": _number(given, "trackr_page_loadtime") if name == "pageview" else None,
+        "load_ms": _load_ms(given) if name == "pageview" else None,
         "engaged_ms": _number(given, "engaged_ms"),
         "scroll": _number(given, "scroll"),
         "state": _said(given, "state"),
@@ -91,6 +92,12 @@ def _number(given: Mapping[str, str], name: str) -> int | None:
     """A number that the page measured; browsers send NaN and negative ones, which say nothing."""
     value = given.get(name, "").partition(".")[0]
     return int(value) if value.isdecimal() and len(value) < 14 else None
+
+
+def _load_ms(given: Mapping[str, str]) -> int | None:
+    """The first tracker subtracted clocks: left at 0, one gives the milliseconds since 1970."""
+    measured = _number(given, "trackr_page_loadtime")
+    return measured if measured is not None and measured <= LONGEST_LOAD else None
 
 
 def _screen(given: Mapping[str, str]) -> str | None:
