@@ -26,6 +26,8 @@ from reports.questions import Counted, Key, Question, best
 
 OTHER = "(other)"  # what the rollup calls values beyond its most frequent ones
 
+STEP = 200  # values whose people are read at once, at least
+
 Numbers = dict[Key, dict[str, int]]
 Slot = tuple[int, str]  # period (from 1), value
 Slots = dict[Slot, dict[str, int]]
@@ -109,6 +111,7 @@ class _Reader:
 
     def __init__(self, place: Property, question: Question, within: Range, named: _Named) -> None:
         self.place = place
+        self.within = within
         self.question = question
         self.named = named
         self.stretches = cover(within, question.interval == "hour")
@@ -145,7 +148,7 @@ class _Reader:
             return self._by_key(self._numbers(self.measures), {})
         if len(self.question.dimensions) == 1:
             name, way = self.question.order[0]
-            if name == metrics.VISITORS and way == "desc" and self._binds_to_events():
+            if name == metrics.VISITORS and way == "desc":
                 return self._most_visited()
             if name in metrics.METRICS and way == "desc":
                 return self._ranked_first()
@@ -153,26 +156,36 @@ class _Reader:
 
     # -- fewer bitmaps than there are --
 
-    def _binds_to_events(self) -> bool:
-        return metrics.DIMENSIONS[self.named.dimension].scope == "event"
-
     def _most_visited(self) -> Numbers:
-        """The values with most visitors. Each visitor sent an event, so the number of events
-        bounds that of visitors: values are read by events, until none left can be among the
-        best."""
-        numbers = self._numbers(["events", *self.measures])
-        slots = sorted(numbers, key=lambda slot: -numbers[slot].get("events", 0))
+        """The values with most visitors: read by how many there can be at most, until none left
+        can be among the best."""
+        scope = metrics.DIMENSIONS[self.named.dimension].scope
+        measure = "events" if scope == "event" else "sessions"
+        numbers = self._numbers([measure, *self.measures])
+        most = {slot: found.get(measure, 0) for slot, found in numbers.items()}
+        if scope == "session":
+            for slot, bits in self._people(stretches=[self._opening()]).items():
+                most[slot] = most.get(slot, 0) + len(bits)
+        slots = sorted(most, key=lambda slot: -most[slot])
         found: Numbers = {}
-        step = max(2 * self.question.limit, 200)
+        step = max(2 * self.question.limit, STEP)
         for first in range(0, len(slots), step):
             some = slots[first : first + step]
             people = self._people([value for _, value in some])
-            found |= self._by_key({slot: numbers[slot] for slot in some}, people)
+            found |= self._by_key({slot: numbers.get(slot, {}) for slot in some}, people)
             shown = best(self.question, found)
-            bound = max((numbers[slot]["events"] for slot in slots[first + step :]), default=0)
+            bound = max((most[slot] for slot in slots[first + step :]), default=0)
             if len(shown) == self.question.limit and shown[-1][1][metrics.VISITORS] > bound:
                 break
         return found
+
+    def _opening(self) -> Stretch:
+        """Where everybody is seen who has no session that starts in the range: theirs, from
+        before, has an event within its gap of an hour at most. Two hours, for a change of clocks
+        may have shortened the first."""
+        start, end = self.within.span.start, self.within.span.end
+        second = periods.next_start("hour", start, self.within.tz)
+        return Grain.HOUR.value, start, min(end, periods.next_start("hour", second, self.within.tz))
 
     def _ranked_first(self) -> Numbers:
         """Rank by what rollups say, and unite the people only of what is shown."""
@@ -244,13 +257,15 @@ class _Reader:
                 slots[period, value][measure] = number
         return dict(slots)
 
-    def _people(self, values: Sequence[str] = ()) -> People:
+    def _people(
+        self, values: Sequence[str] = (), stretches: Sequence[Stretch] | None = None
+    ) -> People:
         if not self.asks_visitors:
             return {}
         bound = filters.Bound(starts=self.starts)
         text = sql.SQL("SELECT {period}, value, bits FROM bitmaps WHERE {rows}{values}").format(
             period=self._period(),
-            rows=self._rows(bound),
+            rows=self._rows(bound, stretches),
             values=self._values(bound, values or self.named.values),
         )
         slots: dict[Slot, list[BitMap]] = defaultdict(list)
@@ -266,17 +281,19 @@ class _Reader:
             return sql.SQL("1::int")
         return sql.SQL("width_bucket(starts_at, %(starts)s::timestamptz[])")
 
-    def _rows(self, bound: filters.Bound) -> sql.Composed:
-        stretches = [
+    def _rows(
+        self, bound: filters.Bound, stretches: Sequence[Stretch] | None = None
+    ) -> sql.Composed:
+        within = [
             sql.SQL("(grain = {} AND starts_at >= {} AND starts_at < {})").format(
                 *(bound.add(part) for part in stretch)
             )
-            for stretch in self.stretches
+            for stretch in stretches or self.stretches
         ]
         return sql.SQL("property_id = {} AND dimension = {} AND ({})").format(
             bound.add(self.place.pk),
             bound.add(self.named.dimension),
-            sql.SQL(" OR ").join(stretches),
+            sql.SQL(" OR ").join(within),
         )
 
     @staticmethod
