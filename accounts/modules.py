@@ -22,6 +22,7 @@ PROPERTY_MODULES = (
 )
 ACCOUNT_MODULES = ("property", "members", "api_keys", "usage", "audit")
 MODULES = PROPERTY_MODULES + ACCOUNT_MODULES
+ASKED_OF_ACCOUNTS = ("members", "api_keys", "usage", "audit")  # never of a single property
 
 _REPORTS = ("realtime", "audience", "sources", "content", "events")
 

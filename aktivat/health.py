@@ -20,6 +20,7 @@ from aktivat import checks
 
 Answer = dict[str, Any]
 SECONDS = 4.0  # for the whole page
+BEHIND = 120  # seconds; drain and rollup have their turns every few seconds
 # Bounded: while a server hangs, at most this many threads of a process hang with it.
 POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="readyz")
 
@@ -91,10 +92,12 @@ def broker() -> Answer:
 
 def lag() -> Answer:
     """Seconds that stored events and rollups are behind; told, not judged: a worker that is away
-    loses nothing, and taking the web away for it would."""
+    loses nothing, and taking the web away for it would. `behind` is what an alarm watches."""
     from tracking.lag import measure
 
-    return dict(measure())
+    found = dict(measure())
+    found["behind"] = max(found["drain_seconds"], found["rollup_seconds"]) > BEHIND
+    return found
 
 
 QUESTIONS: dict[str, Callable[[], Answer]] = {

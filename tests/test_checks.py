@@ -141,6 +141,14 @@ def test_ready_names_every_part_and_the_lag():
     assert {"drain_seconds", "rollup_seconds", "stream_entries"} <= set(answer["lag"])
 
 
+def test_a_worker_that_is_away_is_told_and_takes_nothing_out_of_service(monkeypatch):
+    for seconds, behind in ((119.0, False), (121.0, True)):
+        measured = {"drain_seconds": seconds, "rollup_seconds": 0.0, "stream_entries": 5}
+        monkeypatch.setattr("tracking.lag.measure", lambda measured=measured: measured)
+        status, answer = get(health.readyz)
+        assert (status, answer["lag"]["behind"]) == (200, behind)
+
+
 def test_not_ready_while_the_events_valkey_may_forget(settings, wrong_events):
     settings.EVENTS_URL = wrong_events.url
     status, answer = get(health.readyz)

@@ -427,10 +427,10 @@ def test_create_api_key_again_replaces_the_key(acme: Any, shop: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "says"),
     [
-        ("create_property", ["nobody-here", "Shop", "--hostname", "*"], "no account"),
-        ("create_property", ["{acme}", "Shop", "--hostname", "a b"], "no hostname"),
-        ("create_property", ["{acme}", "Shop", "--hostname", "*", "--timezone", "X"], "time zone"),
-        ("create_property", ["{acme}", "Shop"], "--hostname"),
+        ("create_property", ["nobody-here", "Kiosk", "--hostname", "*"], "no account"),
+        ("create_property", ["{acme}", "Kiosk", "--hostname", "a b"], "no hostname"),
+        ("create_property", ["{acme}", "Kiosk", "--hostname", "*", "--timezone", "X"], "time zone"),
+        ("create_property", ["{acme}", "Kiosk"], "--hostname"),
         ("create_api_key", ["{acme}", "--name", "N", "--grant", "page:view"], "no module 'page'"),
         ("create_api_key", ["{acme}", "--name", "N", "--grant", "chat"], "no verb ''"),
         (
@@ -438,15 +438,21 @@ def test_create_api_key_again_replaces_the_key(acme: Any, shop: Any) -> None:
             ["{acme}", "--name", "N", "--grant", "chat:view", "--property", "AK-X"],
             "no property 'AK-X'",
         ),
+        (
+            "create_api_key",
+            ["{acme}", "--name", "N", "--grant", "members:view", "--property", "{shop}"],
+            "members is a module of the whole account",
+        ),
     ],
 )
 def test_a_wrong_argument_says_what_is_wrong(
-    name: str, arguments: list[str], says: str, acme: Any
+    name: str, arguments: list[str], says: str, acme: Any, shop: Any
 ) -> None:
     from django.core.management import CommandError
 
+    words = {"{acme}": acme.slug, "{shop}": shop.key}
     with pytest.raises(CommandError, match=says):
-        command(name, *[word.replace("{acme}", acme.slug) for word in arguments])
+        command(name, *[words.get(word, word) for word in arguments])
 
 
 def test_without_json_a_command_speaks_a_sentence(acme: Any) -> None:

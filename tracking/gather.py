@@ -100,11 +100,19 @@ class Gatherer:
         if len(self._waiting) >= MOST_WAITING:
             raise store.Unavailable("Too many requests are waiting for Valkey.")
         loop = asyncio.get_running_loop()
-        tickets = []
-        for chunk in store.chunks(items) or [[]]:
-            size = sum(map(store.size_of, chunk))
-            tickets.append(Ticket(record, refusals, chunk, now, loop.create_future(), size))
-            refusals = Counter()
+        parts = store.chunks(items) or [[]]
+        # Refusals go last: a property that changes half-way is judged again, refusals and all.
+        tickets = [
+            Ticket(
+                record,
+                refusals if chunk is parts[-1] else Counter(),
+                chunk,
+                now,
+                loop.create_future(),
+                sum(map(store.size_of, chunk)),
+            )
+            for chunk in parts
+        ]
         self._waiting += tickets
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())

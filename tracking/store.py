@@ -180,9 +180,11 @@ def read_answer(answer: Any) -> list[str]:
 def accept(record: Record, refusals: Counter[str], items: Sequence[Item], now: int) -> list[str]:
     """Keep these items and count these refusals. Raises Stale and Unavailable."""
     verdicts: list[str] = []
-    for chunk in chunks(items) or [[]]:
-        verdicts += _accept_chunk(record, refusals, chunk, now)
-        refusals = Counter()
+    parts = chunks(items) or [[]]
+    for chunk in parts:
+        # Refusals go last: a property that changes half-way is judged again, refusals and all.
+        counted = refusals if chunk is parts[-1] else Counter()
+        verdicts += _accept_chunk(record, counted, chunk, now)
     return verdicts
 
 

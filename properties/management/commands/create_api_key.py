@@ -56,6 +56,11 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         scopes = [find_property(account, key) for key in dict.fromkeys(options["properties"])]
+        of_account = [module for module, _ in grants if module in modules.ASKED_OF_ACCOUNTS]
+        if scopes and of_account:
+            raise CommandError(
+                f"{of_account[0]} is a module of the whole account: grant it without --property."
+            )
         former = ApiKey.objects.of(account).filter(name=name, revoked=None)
         former.update(revoked=timezone.now())
         key, secret = ApiKey.issue(account, name)
