@@ -170,8 +170,10 @@ def test_other_values_come_from_valkey_and_are_ranked_when_the_day_closes(monkey
     place = open_place()
     dice = random.Random(4)
     events = payloads(60, 10, hours=0.1)
+    hour = now().replace(minute=0, second=0, microsecond=0)
     for event in events:
         event["url"] = f"https://shop.example/{dice.randrange(6)}"
+        event["time"] = max(event["time"], round(hour.timestamp() * 1000))  # in one hour
     collect(place, events)
     # As the Lua call does once the day's dictionary is full: page 1 becomes nameless.
     from tracking import keys
