@@ -75,25 +75,23 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 _values_of = attrgetter(*COLUMNS[3:])
-_UNSAFE = re.compile(r"[\\\n\r]")
+_UNSAFE = re.compile(r"[\\\t\n\r]")
 
 
 def row(event: Event) -> bytes:
     """The event as one line of text COPY, without the line's end and without visitor number."""
-    fields = [
-        str(event.event_id),
-        _timestamp(event.time),
-        _timestamp(event.received_at),
-        *[value if type(value) is str else _plain(value) for value in _values_of(event)],
-    ]
-    line = "\t".join(fields)
-    # Nearly no event holds one of the four characters that COPY escapes: look once, at the whole.
-    if line.count("\t") >= len(COLUMNS) or _UNSAFE.search(line):
-        line = "\t".join(
-            field.translate(_ESCAPES) if isinstance(value, str | bytes) else field
-            for field, value in zip(fields, ("", "", "", *_values_of(event)), strict=True)
-        )
-    return line.encode()
+    values = [value.decode() if type(value) is bytes else value for value in _values_of(event)]
+    # Nearly no text holds one of the four characters that COPY escapes: look once, at all of them.
+    if _UNSAFE.search("".join([value for value in values if type(value) is str])):
+        values = [value.translate(_ESCAPES) if type(value) is str else value for value in values]
+    return "\t".join(
+        [
+            str(event.event_id),
+            _timestamp(event.time),
+            _timestamp(event.received_at),
+            *[value if type(value) is str else _plain(value) for value in values],
+        ]
+    ).encode()
 
 
 def _timestamp(ms: int) -> str:
@@ -107,7 +105,7 @@ def _plain(value: Any) -> str:
         return "t"
     if value is False:
         return "f"
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return str(value)
 
 
 _UNESCAPES = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
