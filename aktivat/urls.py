@@ -37,6 +37,6 @@ urlpatterns = [
     path("api/v1/", include(properties.urls.api_urlpatterns)),
     path("api/v1/", include(reports.urls.api_urlpatterns)),
     path("", include("properties.urls")),
-    path("", include("tracking.routes")),
+    path("", include("tracking.urls")),
     path("", include("reports.urls")),
 ]

@@ -59,7 +59,7 @@ def test_what_is_no_hostname_is_refused(written: str) -> None:
 def test_what_the_form_keeps_lets_its_own_events_in() -> None:
     """The collector's rule and the form's must speak of the same names."""
     from properties.inputs import hostname
-    from tracking.urls import host_allowed, split
+    from tracking.addresses import host_allowed, split
 
     for address in ("https://www.Example.com/shop", "http://bücher.de:8000/", "http://localhost/"):
         page = split(address)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracking import sources
+from tracking.addresses import split
 from tracking.sources import CHANNELS, NO_ATTRIBUTION, Attribution, attribute, is_spam
-from tracking.urls import split
 
 OWN = ["example.com", "*.example.org"]
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import ua_parser
 from crawleruseragents import is_crawler
 
-from tracking.urls import clean_text
+from tracking.addresses import clean_text
 
 UNKNOWN: Final = "Unknown"
 # Longer strings say nothing more, and expressions that backtrack get little to chew on.

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from properties.models import Property
 from properties.periods import Clock
 from tracking import keys
-from tracking.urls import host_allowed
+from tracking.addresses import host_allowed
 
 KEEP = 300.0  # seconds; bounds how long a property erased while Valkey was away is still served
 KEEP_UNKNOWN = 2.0

@@ -14,8 +14,8 @@ from uuid import UUID, uuid5
 import orjson
 
 from properties.currencies import DECIMALS
+from tracking.addresses import clean_text
 from tracking.refusals import Reason, Refusal
-from tracking.urls import clean_text
 
 TEXT = 200
 MAX_PROPS_BYTES = 32_000

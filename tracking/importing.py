@@ -38,7 +38,7 @@ from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from properties.models import Property
-from tracking import logs, sources, urls
+from tracking import addresses, logs, sources
 from tracking.collecting import Answer, Origin, collect, now_ms
 from tracking.drain import drain_property
 from tracking.store import Unavailable, visitor_salt
@@ -261,7 +261,7 @@ def _is_address(text: str) -> bool:
 @lru_cache(maxsize=10_000)
 def _is_spam(referrer: str) -> bool:
     """A spammer's request did happen: the page view stays, what it advertises goes."""
-    came_from = urls.split(referrer)
+    came_from = addresses.split(referrer)
     return came_from is not None and sources.is_spam(came_from.hostname)
 
 

@@ -17,10 +17,10 @@ from uuid import UUID
 import orjson
 
 from tracking import agents, fields, places, sources
+from tracking.addresses import Page, host_allowed, split
 from tracking.directory import Record
 from tracking.event import Event
 from tracking.refusals import Reason, Refusal
-from tracking.urls import Page, host_allowed, split
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000

@@ -1,6 +1,6 @@
 """Where a visit comes from: source, medium, campaign and channel.
 
-In comes the page's kept query (`urls.Page`), the referrer's address and the property's own
+In comes the page's kept query (`addresses.Page`), the referrer's address and the property's own
 hostnames; out comes an `Attribution` of bounded strings. Called by intake per event; the session
 keeps that of its first event. The hosts it knows stand in data/sources.json, referrer spam in
 data/referrer_spammers.txt (a public-domain list, one domain a line).
@@ -40,7 +40,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tracking.urls import (
+from tracking.addresses import (
     VALUE_LIMIT,
     Page,
     clean_text,
@@ -168,7 +168,7 @@ class _Known(NamedTuple):
 def attribute(page: Page | None, referrer: str, own_hosts: Iterable[str]) -> Attribution:
     """Where the visitor of that page came from.
 
-    `own_hosts` are the property's hostname patterns as in `urls.host_allowed`; "*" says nothing
+    `own_hosts` are the property's hostname patterns as in `addresses.host_allowed`; "*" says nothing
     about what is our own and is passed over. The page's own host always counts as ours.
     """
     query = page.query if page else {}

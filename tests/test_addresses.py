@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracking.urls import PATH_LIMIT, VALUE_LIMIT, Page, clean_text, host_allowed, split
+from tracking.addresses import PATH_LIMIT, VALUE_LIMIT, Page, clean_text, host_allowed, split
 
 
 @pytest.mark.parametrize(
