@@ -168,8 +168,8 @@ class _Known(NamedTuple):
 def attribute(page: Page | None, referrer: str, own_hosts: Iterable[str]) -> Attribution:
     """Where the visitor of that page came from.
 
-    `own_hosts` are the property's hostname patterns as in `addresses.host_allowed`; "*" says nothing
-    about what is our own and is passed over. The page's own host always counts as ours.
+    `own_hosts` are the property's hostname patterns as in `addresses.host_allowed`; "*" says
+    nothing about what is our own and is passed over. The page's own host always counts as ours.
     """
     query = page.query if page else {}
     host = _referrer_host(referrer, page.hostname if page else "", own_hosts) if referrer else ""
