@@ -287,3 +287,24 @@ def test_all_keys_of_a_property_share_its_slot(place: Any) -> None:
 
     send(place, *[pageview(tab=str(uuid.uuid4())) for _ in range(600)])
     assert {key_slot(key) for key in all_keys(place)} == {key_slot(prefix(place).encode())}
+
+
+def test_the_script_and_python_mean_the_same_numbers() -> None:
+    """Lua cannot import keys.py: what both spell is compared here."""
+    import re
+
+    from tracking import keys, store
+
+    text = store.ACCEPT.text.decode()
+    names = re.search(r"local SMALL_SET, VALUES_PER_DAY = (\d+), (\d+)", text)
+    fields = re.search(r"local FIELDS = (\d+)", text)
+    assert names is not None and fields is not None
+    assert [int(n) for n in names.groups()] == [keys.SMALL_SET, keys.VALUES_PER_DAY]
+    assert int(fields[1]) == store.FIELDS
+    assert len(store.item_of(*_a_ping())) == store.FIELDS
+
+
+def _a_ping() -> Any:
+    from tests.test_intake import NOW, judged, record
+
+    return judged({"name": "ping", "visitor": "v", "state": "visible"}), record(), NOW
