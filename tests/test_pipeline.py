@@ -5,12 +5,15 @@ while a real Celery worker drains and rolls up, is killed with -9 and started ag
 """
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +77,8 @@ class Worker:
             )
 
     def kill(self) -> None:
-        self.process.kill()
+        with suppress(ProcessLookupError):  # killed before
+            os.killpg(self.process.pid, signal.SIGKILL)  # beat inside is a process of its own
         self.process.wait()
 
 
