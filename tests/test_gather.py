@@ -94,6 +94,30 @@ def test_several_properties_share_a_round_trip_and_keep_apart() -> None:
     ]
 
 
+def test_a_sender_that_hangs_up_leaves_no_other_waiting() -> None:
+    """Two requests share the first call of a cold property; the first one's sender goes away."""
+    from tracking.collecting import Origin, hear, now_ms
+    from tracking.directory import Record
+    from tracking.gather import Gatherer
+
+    record = Record.of(new_property())
+
+    async def together() -> list[str]:
+        gatherer = Gatherer()
+        now = now_ms()
+
+        async def one() -> list[str]:
+            hearing = hear([pageview()], record, Origin(visitor_salt=b"s"), now)
+            return await gatherer.submit(record, hearing.refusals, hearing.items, now)
+
+        first, second = asyncio.create_task(one()), asyncio.create_task(one())
+        await asyncio.sleep(0)  # both are waiting, the call is about to go out
+        first.cancel()
+        return await asyncio.wait_for(second, 20)
+
+    assert in_a_loop(together()) == ["a"]
+
+
 def test_an_event_stands_in_the_hour_in_which_it_was_received() -> None:
     """Two requests of one call, on both sides of a full hour."""
     from tracking import keys

@@ -208,6 +208,8 @@ class Gatherer:
             call.fail(stale)
 
     async def _warm(self, cold: list[Call], cold_before: bool) -> None:
+        """Restore the memory of cold properties and call again, once."""
+        ready: list[Call] = []
         for call in cold:
             record = call.tickets[0].record
             assert record is not None
@@ -218,7 +220,8 @@ class Gatherer:
                 await store.in_thread(store.restore, record, call.tickets[0].now)
             except Exception as error:  # Postgres or Valkey: either way not sure
                 call.fail(store.Unavailable(str(error)))
-        ready = [call for call in cold if not call.tickets[0].verdicts.done()]
+            else:
+                ready.append(call)
         if ready:
             await self._send(ready, cold_before=True)
 
