@@ -205,7 +205,7 @@ def test_other_values_come_from_valkey_and_are_ranked_when_the_day_closes(monkey
 
 @pytest.mark.parametrize("count", [1, 512, 513, 4_095, 4_096, 4_097, 40_000, 65_536])
 def test_a_container_is_read_whatever_its_kind(count):
-    from reports.rollups import serialized
+    from reports.writing import serialized
     from tracking.bits import read_bits
     from tracking.store import events_client
 
