@@ -15,6 +15,7 @@ GROUPS = (
     ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_WORKER_URL"),
     ("REDIS_URL", "BROKER_URL"),
     ("SECRET_KEY",),
+    ("PORT", "BIND"),  # where the links that a command prints lead
 )
 
 
