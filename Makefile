@@ -18,7 +18,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format clean FORCE
+.PHONY: run test lint format bench clean FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -40,6 +40,10 @@ lint: $(TEST_STAMP) $(DIST_STAMP)
 format: $(TEST_STAMP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# What an event and a question cost; ROWS=collect,... SECONDS= REPEAT= (docs/performance.md).
+bench: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.bench
 
 clean:
 	rm -rf $(VENV) frontend/node_modules frontend/dist .mypy_cache .ruff_cache .pytest_cache

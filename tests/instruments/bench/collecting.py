@@ -1,0 +1,106 @@
+"""The yardsticks and the collecting rows: what an event costs on its way in.
+
+In: a Product without a worker, so that nothing but the collector and Valkey shares the machine
+with the load. Out: rows. The yardsticks get the same requests, answered by the same gunicorn.
+"""
+
+from collections.abc import Iterator
+
+from tests.instruments.bench.load import Job
+from tests.instruments.bench.measuring import Measure, accepted, given, run, typical
+from tests.instruments.bench.settings import Settings
+from tests.instruments.bench.table import Row
+from tests.instruments.product import Product
+
+APPLICATION = "tests.instruments.bench.yardsticks"
+THREADS = ("--worker-class", "gthread", "--threads", "8")
+MANY = 128
+
+
+def yardsticks(product: Product, settings: Settings) -> Iterator[Row]:
+    """Sets settings.bare, which the ratios of all later rows refer to."""
+    for name, options in {
+        "bare answer, asgi": (f"{APPLICATION}:asgi",),
+        "bare answer, gthread": (*THREADS, f"{APPLICATION}:wsgi"),
+        "Django view, asgi": (f"{APPLICATION}:django_asgi()",),
+        "Django view, gthread": (*THREADS, f"{APPLICATION}:django_wsgi()"),
+    }.items():
+        port = product.start_web(*options, part="web", path="/track")
+        job = Job(
+            address=["127.0.0.1", port],
+            messages="single_events",
+            given=given(property="AK-YARDSTICK"),
+            answers="events",
+            connections=MANY,
+            seconds=settings.seconds,
+        )
+        measure = accepted(typical(product, job, settings.repeat))
+        product.stop_part("web")
+        if settings.bare is None:
+            settings.bare = measure.web_cpu
+        yield measure.row(f"{name}, {MANY} connections", settings.bare, "answer")
+    yield accepted(typical(product, append_job(product, settings), settings.repeat)).row(
+        f"XADD alone, {MANY} connections", unit="entry", note="appendfsync always"
+    )
+
+
+def append_job(product: Product, settings: Settings) -> Job:
+    return Job(
+        address=product.events_socket,
+        messages="appends",
+        given={"key": "yardstick"},
+        answers="appends",
+        connections=MANY,
+        seconds=settings.seconds,
+    )
+
+
+class Collector:
+    """The collector of one property, and jobs for it."""
+
+    def __init__(self, product: Product, settings: Settings, port: int, key: str) -> None:
+        self.product, self.settings = product, settings
+        self.port, self.key = port, key
+        self.accepted = 0
+
+    def job(
+        self, messages: str, connections: int, answers: str = "events", **values: object
+    ) -> Job:
+        keep_alive = bool(values.get("keep_alive", True))
+        return Job(
+            address=["127.0.0.1", self.port],
+            messages=messages,
+            given=given(property=self.key, **values),
+            answers=answers,
+            connections=connections,
+            seconds=self.settings.seconds,
+            keep_alive=keep_alive,
+        )
+
+    def measure(self, job: Job) -> Measure:
+        return accepted(typical(self.product, job, self.settings.repeat))
+
+    def row(self, name: str, job: Job, unit: str = "event") -> Row:
+        return self.measure(job).row(name, self.settings.bare, unit)
+
+
+def collecting(product: Product, settings: Settings) -> Iterator[Row]:
+    key = product.make_property("collecting")
+    one = Collector(product, settings, product.start_web(), key)
+    run(product, one.job("single_events", 32))  # visitors, pages and agents become known
+    for connections in (1, 32, MANY):
+        job = one.job("single_events", connections)
+        measure = one.measure(job)
+        yield measure.row(f"POST /track, {connections} connections", settings.bare)
+    rate = measure.outcome.events / measure.outcome.seconds
+    job = one.job("single_events", MANY)
+    job.rate = 0.8 * rate
+    yield one.row(f"the same at 80 % of that rate, {MANY} connections", job)
+    for connections in (1, 32, MANY):
+        job = one.job("single_events", connections, keep_alive=False)
+        yield one.row(f"POST /track without keep-alive, {connections} connections", job)
+    for size in (10, 100):
+        yield one.row(f"batches of {size}, 32 connections", one.job("batches", 32, size=size))
+    yield one.row("GET /track/it (pixel), 32 connections", one.job("pixels", 32, "pixels"))
+    yield one.row("heartbeats, 32 connections", one.job("pings", 32, "pings"), "ping")
+    product.stop_part("web")

@@ -1,0 +1,122 @@
+"""Run a job of the load generator and read the CPU of every part around it.
+
+In: a Product and a Job. Out: a Measure. Called by the parts that send requests.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from statistics import median_low
+from typing import Any
+
+from aktivat.servers.supervisor import ROOT
+from tests.instruments.bench.histogram import Histogram
+from tests.instruments.bench.load import LAST_ANSWERS, Job, Outcome
+from tests.instruments.bench.table import Row
+from tests.instruments.product import Product
+
+PATIENCE = 30.0  # seconds over those of the job
+
+
+class Failed(Exception):
+    """Something did not go as it must, so its figures would mean nothing."""
+
+
+@dataclass
+class Measure:
+    """A job's outcome and the seconds of CPU that each part used meanwhile."""
+
+    job: Job
+    outcome: Outcome
+    cpu: dict[str, float]
+
+    @property
+    def web_cpu(self) -> float:
+        """Microseconds an event."""
+        return self.cpu.get("web", 0) / max(self.outcome.events, 1) * 1e6
+
+    def row(self, name: str, bare: float | None = None, unit: str = "event", note: str = "") -> Row:
+        """A row of the table; `bare`: microseconds of the web for the bare answer."""
+        outcome, count = self.outcome, max(self.outcome.events, 1)
+        latencies = Histogram(outcome.latencies)
+        return Row(
+            name,
+            outcome.events / outcome.seconds,
+            unit,
+            latencies.percentile(50),
+            latencies.percentile(99),
+            {part: seconds / count * 1e6 for part, seconds in self.cpu.items()},
+            outcome.cpu / count * 1e6,
+            self.web_cpu / bare if bare else None,
+            "; ".join(filter(None, (note, self.surprises()))),
+        )
+
+    def surprises(self) -> str:
+        """Answers that are no acceptance, in words."""
+        odd = {k: n for k, n in self.outcome.answers.items() if k not in ("202", "200", "id")}
+        said = [f"{n:,} x {kind}" for kind, n in sorted(odd.items())]
+        if self.outcome.unanswered:
+            said.append(f"{self.outcome.unanswered} unanswered")
+        if self.outcome.late:
+            said.append(f"{self.outcome.late:,} not sent for want of a connection")
+        return ", ".join(said)
+
+
+def run(product: Product, job: Job) -> Measure:
+    """Send the job's requests. Raises Failed when the generator itself does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.instruments.bench.load"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as generator:
+        try:
+            said(generator, json.dumps(asdict(job)))
+            before = product.cpu()
+            outcome = Outcome(**json.loads(said(generator, "go")))
+            after = product.cpu()
+            generator.communicate("done\n", timeout=LAST_ANSWERS + PATIENCE)
+        finally:
+            generator.kill()
+    cpu = {part: after[part] - before.get(part, 0) for part in after}
+    return Measure(job, outcome, cpu)
+
+
+def said(generator: "subprocess.Popen[str]", line: str) -> str:
+    """Write a line, read the answer."""
+    assert generator.stdin and generator.stdout
+    generator.stdin.write(line + "\n")
+    generator.stdin.flush()
+    answer = generator.stdout.readline()
+    if not answer:
+        raise Failed("The load generator ended early; its error stands above.")
+    return answer
+
+
+def typical(product: Product, job: Job, repeat: int) -> Measure:
+    """Of several runs the one with the median of web CPU, or of the rate where no web is."""
+    found = [run(product, replace(job, seed=job.seed + n)) for n in range(repeat)]
+    key: Callable[[Measure], float] = lambda one: (  # noqa: E731
+        one.web_cpu or one.outcome.seconds / max(one.outcome.events, 1)
+    )
+    middle = median_low(map(key, found))
+    return next(one for one in found if key(one) == middle)
+
+
+def accepted(measure: Measure) -> Measure:
+    """The measure, if every request was acknowledged or turned away for another time.
+
+    A 503 stays a remark in the table: on a machine that others load, Valkey may take a second.
+    Raises Failed.
+    """
+    wrong = set(measure.outcome.answers) - {"202", "200", "id", "503"}
+    if wrong or measure.outcome.unanswered or not measure.outcome.events:
+        raise Failed(f"{measure.job.messages}: {measure.surprises() or 'nothing was accepted'}")
+    return measure
+
+
+def given(**values: Any) -> dict[str, Any]:
+    return {"keep_alive": True, **values}
