@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+from functools import partial
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -24,3 +25,11 @@ def post_fork(server: object, worker: Any) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != worker.ppid:  # killed between the fork and the line above
         os._exit(1)
+
+
+def post_worker_init(worker: Any) -> None:
+    """The asgi worker listens anew with asyncio's backlog of 100: a burst of new visitors would
+    wait a second for the kernel's next try."""
+    loop = getattr(worker, "loop", None)
+    if loop is not None:
+        loop.create_server = partial(loop.create_server, backlog=worker.cfg.backlog)
