@@ -124,6 +124,7 @@ def test_cpu_of_real_processes_stays_when_a_child_has_ended():
         ("pings", answer("202 Accepted", b'{"accepted":0,"rejected":[]}'), 5, ("202", 5)),
         ("pings", answer("202 Accepted", b'{"accepted":0,"rejected":[{}]}'), 5, (NOT_ACCEPTED, 0)),
         ("pixels", answer("200 OK", GIF), 1, ("200", 1)),
+        ("pixels", answer("200 OK", GIF, "Expose-Headers: x-aktivat-reason"), 1, ("200", 1)),
         ("pixels", answer("200 OK", GIF, "X-Aktivat-Reason: bot"), 1, ("200 not accepted", 0)),
         ("pixels", answer("503 Service Unavailable", b""), 1, ("503", 0)),
         ("questions", answer("200 OK", b"{}"), 1, ("200", 1)),

@@ -69,7 +69,7 @@ def of_pixels(data: bytes, size: int) -> Reading | None:
         return None
     status, head, body = parts
     if status == b"200" and body.startswith(b"GIF89a"):
-        return ("200 not accepted", 0) if b"x-aktivat-reason" in head else ("200", 1)
+        return ("200 not accepted", 0) if b"\r\nx-aktivat-reason:" in head else ("200", 1)
     return status.decode(), 0
 
 
