@@ -29,18 +29,18 @@ def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
         return pool.submit(asyncio.run, work).result()
 
 
-def submit_many(place: Any, count: int) -> list[list[str]]:
+def submit_many(place: Any, count: int) -> list[str]:
     from tracking.collecting import Origin, hear, now_ms
     from tracking.directory import Record
     from tracking.gather import Gatherer
 
     record = Record.of(place)
 
-    async def one(gatherer: Gatherer) -> list[str]:
+    async def one(gatherer: Gatherer) -> str:
         hearing = hear([pageview()], record, Origin(visitor_salt=b"s"), now_ms())
         return await gatherer.submit(record, hearing.refusals, hearing.items, now_ms())
 
-    async def together() -> list[list[str]]:
+    async def together() -> list[str]:
         gatherer = Gatherer()
         await one(gatherer)  # warms script and property
         before = script_runs()
@@ -52,7 +52,7 @@ def submit_many(place: Any, count: int) -> list[list[str]]:
 
 
 def test_requests_that_arrive_together_share_a_call() -> None:
-    assert submit_many(new_property(), 300) == [["a"]] * 300
+    assert submit_many(new_property(), 300) == ["a"] * 300
 
 
 @pytest.fixture(params=["plain", "cluster"])
@@ -77,7 +77,7 @@ def test_several_properties_share_a_round_trip_and_keep_apart() -> None:
 
     places = [new_property() for _ in range(5)]
 
-    async def together() -> list[list[str]]:
+    async def together() -> list[str]:
         gatherer = Gatherer()
         waiting = []
         for number, place in enumerate(places):
@@ -102,11 +102,11 @@ def test_a_sender_that_hangs_up_leaves_no_other_waiting() -> None:
 
     record = Record.of(new_property())
 
-    async def together() -> list[str]:
+    async def together() -> str:
         gatherer = Gatherer()
         now = now_ms()
 
-        async def one() -> list[str]:
+        async def one() -> str:
             hearing = hear([pageview()], record, Origin(visitor_salt=b"s"), now)
             return await gatherer.submit(record, hearing.refusals, hearing.items, now)
 
@@ -115,7 +115,7 @@ def test_a_sender_that_hangs_up_leaves_no_other_waiting() -> None:
         first.cancel()
         return await asyncio.wait_for(second, 20)
 
-    assert in_a_loop(together()) == ["a"]
+    assert in_a_loop(together()) == "a"
 
 
 def test_an_event_stands_in_the_hour_in_which_it_was_received() -> None:
@@ -246,7 +246,7 @@ def test_a_silent_valkey_costs_everybody_one_time_out(settings: Any, tmp_path: A
             answers = await asyncio.gather(*(one() for _ in range(2_000)), return_exceptions=True)
             asked = gatherer.asked - before
             os.kill(valkey.pid, signal.SIGCONT)
-            assert await one() == ["a"], "it is well again by itself"
+            assert await one() == "a", "it is well again by itself"
             return asked, answers
 
         asked, answers = in_a_loop(together())

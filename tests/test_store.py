@@ -250,17 +250,36 @@ def test_numbers_go_on_after_valkey_lost_its_memory(place: Any) -> None:
 def test_a_call_that_does_not_add_up_writes_nothing(place: Any) -> None:
     import redis
 
-    from tracking.store import ACCEPT, arguments
+    from tracking.items import HEAD, NONE, arguments
+    from tracking.store import ACCEPT
 
     send(place)
     before = all_keys(place)
-    good = ["e", b"i" * 16, 1, b"v" * 16, "", 0, 0, 0, "n", "", "", b"row", b"", 0, b""]
-    for broken in (good[:-1], ["e", b"short", *good[2:]], ["x", *good[1:]]):
-        with pytest.raises(redis.exceptions.ResponseError):
-            ACCEPT.call(
-                client(), prefix(place), [*arguments(1, place.version, 10, {}, [good]), *broken]
-            )
+    moment, page = (0, 0, 0, "n"), (0, 0, "/p", "")
+    good = (b"e", False, moment, page, 1, b"i" * 16, b"v" * 16, b"", b"row")
+    call = arguments(1, place.version, 10, {"missing": 1}, [good])
+
+    def with_head(kind: bytes = b"e", at: int = 0, on: int = 0, more: bytes = b"") -> list[Any]:
+        return [*call[:-2], HEAD.pack(kind, 0, at, on, 1, b"i" * 16, b"v" * 16) + more, b"row"]
+
+    broken = [
+        call[:-1],  # a field too few
+        [*call, b"x"],  # too many
+        [*call[:3], "many", *call[4:]],
+        ["soon", *call[1:]],
+        [*call[:5], "some", *call[6:]],  # refusals
+        [*call[:-2], call[-2][:-1], b"row"],  # a head too short
+        with_head(b"x"),
+        with_head(at=1),
+        with_head(at=NONE),
+        with_head(on=1),
+        with_head(more=b"live"),
+    ]
+    for argv in broken:
+        with pytest.raises(redis.exceptions.ResponseError, match="accept"):
+            ACCEPT.call(client(), prefix(place), argv)
     assert all_keys(place) == before
+    assert ACCEPT.call(client(), prefix(place), call)[2] == b"a", "or the others say nothing"
 
 
 def test_pings_feed_the_live_set_only(place: Any) -> None:
@@ -282,6 +301,57 @@ def test_pings_feed_the_live_set_only(place: Any) -> None:
     assert entries(place) == []
 
 
+def everything(place: Any) -> dict[str, Any]:
+    """What Valkey holds of a property: key without its prefix -> value."""
+    read: dict[bytes, Any] = {
+        b"hash": lambda key: client().hgetall(key),
+        b"set": lambda key: client().smembers(key),
+        b"zset": lambda key: dict(client().zrange(key, 0, -1, withscores=True)),
+        b"string": lambda key: client().get(key),
+        b"stream": lambda key: [fields for _, fields in client().xrange(key)],
+    }
+    return {key.decode().split("}", 1)[1]: read[client().type(key)](key) for key in all_keys(place)}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_items_that_share_a_call_do_what_they_do_one_by_one(seed: int) -> None:
+    """Events, retries, conflicts, bots, old ones and pings of few visitors, in random order."""
+    from random import Random
+
+    from tests.test_intake import NOW
+
+    rnd = Random(seed)
+    now, who = NOW + 8, [str(uuid.UUID(int=rnd.getrandbits(128), version=4)) for _ in range(12)]
+    payloads: list[dict[str, Any]] = []
+    for _ in range(120):
+        visitor = rnd.choice(who)
+        kind = rnd.choice(("page", "page", "page", "event", "old", "again", "conflict", "ping"))
+        tab = {"tab": f"{visitor[:-1]}{rnd.choice('12')}"}
+        event = pageview(
+            event_id=str(uuid.UUID(int=rnd.getrandbits(128), version=4)), visitor=visitor,
+            url=f"https://shop.example/{rnd.randrange(4)}",
+            time=now - rnd.choice((0, 0, 70_000, 3_600_000)), **tab,
+        )  # fmt: skip
+        if kind == "event":
+            event |= {"name": rnd.choice(("signup", "like"))}
+        elif kind == "old":
+            event |= {"time": now - DAY - 1}
+        elif kind in ("again", "conflict") and payloads:
+            event = dict(rnd.choice(payloads)) | ({"title": "x"} if kind == "conflict" else {})
+        elif kind == "ping":
+            state = rnd.choice(("engaged", "visible", "hidden", "gone"))
+            event = {"name": "ping", "visitor": visitor, "state": state, "next_ms": 5_000} | tab
+        payloads.append(event)
+    together, apart = new_property(visitor_limit=10), new_property(visitor_limit=10)
+    for place in (together, apart):
+        send(place, now=now)
+    answers = send(together, *payloads, now=now), [send(apart, p, now=now) for p in payloads]
+    assert answers[0].accepted == sum(answer.accepted for answer in answers[1])
+    assert answers[0].duplicate == sum(answer.duplicate for answer in answers[1]) > 0
+    assert answers[0].rejected, "the limit was met, too"
+    assert everything(together) == everything(apart)
+
+
 def test_all_keys_of_a_property_share_its_slot(place: Any) -> None:
     from redis.crc import key_slot
 
@@ -290,21 +360,14 @@ def test_all_keys_of_a_property_share_its_slot(place: Any) -> None:
 
 
 def test_the_script_and_python_mean_the_same_numbers() -> None:
-    """Lua cannot import keys.py: what both spell is compared here."""
+    """Lua cannot import keys.py and items.py: what both spell is compared here."""
     import re
 
-    from tracking import keys, store
+    from tracking import items, keys, store
 
     text = store.ACCEPT.text.decode()
     names = re.search(r"local SMALL_SET, VALUES_PER_DAY = (\d+), (\d+)", text)
-    fields = re.search(r"local FIELDS = (\d+)", text)
-    assert names is not None and fields is not None
+    packed = re.search(r"HEAD_SIZE, LIVE_SIZE, NONE = '[^']+', (\d+), (\d+), (\d+)", text)
+    assert names is not None and packed is not None
     assert [int(n) for n in names.groups()] == [keys.SMALL_SET, keys.VALUES_PER_DAY]
-    assert int(fields[1]) == store.FIELDS
-    assert len(store.item_of(*_a_ping())) == store.FIELDS
-
-
-def _a_ping() -> Any:
-    from tests.test_intake import NOW, judged, record
-
-    return judged({"name": "ping", "visitor": "v", "state": "visible"}), record(), NOW
+    assert [int(n) for n in packed.groups()] == [items.HEAD.size, items.LIVE.size, items.NONE]

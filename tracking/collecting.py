@@ -15,6 +15,7 @@ from properties.models import Property
 from tracking import directory, fields, store
 from tracking.directory import Record
 from tracking.intake import Origin, Ping, judge
+from tracking.items import Item, item_of
 from tracking.refusals import Reason, Refusal
 
 ATTEMPTS = 3  # a property that changes under every one of them is not ours to wait for
@@ -52,7 +53,7 @@ class Hearing:
     """Payloads of one property after judging: what goes to Valkey, and what is refused."""
 
     record: Record
-    items: list[store.Item] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)  # index of each item's payload
     refusals: Counter[str] = field(default_factory=Counter)
     answer: Answer = field(default_factory=Answer)
@@ -92,7 +93,7 @@ def hear(
             hearing.answer.rejected.append(refusal.as_json(index))
             hearing.answer.event_ids.append(None)
             continue
-        hearing.items.append(store.item_of(judged, record, now))
+        hearing.items.append(item_of(judged, record, now))
         hearing.positions.append(index)
         event_id = None if isinstance(judged, Ping) else judged.event_id
         hearing.answer.event_ids.append(event_id)

@@ -8,14 +8,13 @@ arrive together, is gather.py; this module is what both ways have in common, and
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 import redis
 import redis.asyncio
 from django.conf import settings
@@ -26,23 +25,23 @@ from redis.retry import Retry
 from accounts.tenancy import tenant
 from tracking import keys
 from tracking.directory import Record
-from tracking.event import Event, row
-from tracking.intake import DAY_MS, Ping, expiry
+from tracking.intake import DAY_MS
+from tracking.items import Item, arguments, chunks
 from tracking.models import Visitor
 
-FIELDS = 15  # of an item, as in lua/accept.lua
-HORIZON_MS = DAY_MS  # older events get no bits and counters: their periods are recomputed from raw
-CALL_ITEMS = 256
-CALL_BYTES = 256_000
 PATIENCE = 5.0  # seconds that a request waits for Postgres
 ACCEPTED, DUPLICATE, CONFLICT, LIMIT, PING = "a", "d", "c", "l", "p"
-NOT_LIVE = (b"", 0, b"")
-
-Item = list[bytes | str | int]
 
 
 class Unavailable(Exception):
     """Valkey did not confirm: nothing may be acknowledged, the sender tries again (503)."""
+
+
+class Busy(Unavailable):
+    """More is waiting for Valkey than it can take: of this one nothing was sent to it."""
+
+    def __init__(self) -> None:
+        super().__init__("Too much is waiting for Valkey.")
 
 
 class Cold(Exception):
@@ -115,74 +114,19 @@ def events_client_async() -> Any:
     )
 
 
-def item_of(judged: Event | Ping, record: Record, now: int) -> Item:
-    """The arguments that one event or ping becomes, in the order of lua/accept.lua."""
-    if isinstance(judged, Ping):
-        member, expires, info = _live(judged, judged.expires_at, judged.state, "")
-        blank: Item = ["p", b"", b"", b"", "", 0, 0, 0, "", "", "", b""]
-        return [*blank, member if not judged.bot else b"\0" * 32, expires, info]
-    minute, hour, day = record.clock.stamps(judged.time)
-    live = NOT_LIVE
-    if judged.live and not judged.bot:
-        live = _live(judged, expiry(now, 15_000), "visible", judged.source)
-    return [
-        "b" if judged.bot else "e" if judged.time > now - HORIZON_MS else "o",
-        judged.event_id.bytes,
-        judged.fingerprint,
-        judged.visitor_uuid.bytes,
-        now // DAY_MS if judged.cookieless else "",
-        minute,
-        hour,
-        day,
-        judged.name,
-        judged.page,
-        "1" if judged.name == "pageview" else "",
-        row(judged),
-        *live,
-    ]
-
-
-def _live(judged: Event | Ping, expires: int, state: str, source: str) -> tuple[bytes, int, bytes]:
-    tab = judged.tab.bytes if judged.tab else b"\0" * 16
-    info = {"state": state, "country": judged.country, "device": judged.device}
-    if judged.page:
-        info["page"] = judged.page
-    if source:
-        info["source"] = source
-    return judged.visitor_uuid.bytes + tab, expires, orjson.dumps(info)
-
-
-def arguments(
-    now: int, version: int | str, limit: int, refusals: Mapping[str, int], items: Iterable[Item]
-) -> list[Any]:
-    """ARGV of lua/accept.lua."""
-    out: list[Any] = [now, version, limit, len(refusals)]
-    for reason, count in refusals.items():
-        out += (reason, count)
-    flat = [value for item in items for value in item]
-    return [*out, len(flat) // FIELDS, *flat]
-
-
-def size_of(item: Item) -> int:
-    """About how many bytes the item is on the wire: its row, and the fields beside it."""
-    row_bytes = item[11]
-    assert isinstance(row_bytes, bytes)
-    return len(row_bytes) + 400
-
-
-def read_answer(answer: Any) -> list[str]:
-    """Verdicts, one for each item. Raises Cold or Stale."""
+def read_answer(answer: Any) -> str:
+    """Verdicts, one letter for each item. Raises Cold or Stale."""
     word = answer[0]
     if word == b"cold":
         raise Cold
     if word == b"stale":
         raise Stale(int(answer[1]))
-    return [verdict.decode() for verdict in answer[2:]]
+    return answer[2].decode()
 
 
-def accept(record: Record, refusals: Counter[str], items: Sequence[Item], now: int) -> list[str]:
+def accept(record: Record, refusals: Counter[str], items: Sequence[Item], now: int) -> str:
     """Keep these items and count these refusals. Raises Stale and Unavailable."""
-    verdicts: list[str] = []
+    verdicts = ""
     parts = chunks(items) or [[]]
     for chunk in parts:
         # Refusals go last: a property that changes half-way is judged again, refusals and all.
@@ -191,23 +135,7 @@ def accept(record: Record, refusals: Counter[str], items: Sequence[Item], now: i
     return verdicts
 
 
-def chunks(items: Sequence[Item]) -> list[list[Item]]:
-    """Items in calls of bounded size: a long call would keep everybody else waiting."""
-    out: list[list[Item]] = []
-    room = 0
-    for item in items:
-        size = size_of(item)
-        if not out or len(out[-1]) >= CALL_ITEMS or room < size:
-            out.append([])
-            room = CALL_BYTES
-        out[-1].append(item)
-        room -= size
-    return out
-
-
-def _accept_chunk(
-    record: Record, refusals: Counter[str], items: Sequence[Item], now: int
-) -> list[str]:
+def _accept_chunk(record: Record, refusals: Counter[str], items: Sequence[Item], now: int) -> str:
     argv = arguments(now, record.version, record.visitor_limit, refusals, items)
     try:
         try:

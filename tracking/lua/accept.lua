@@ -2,15 +2,19 @@
 --
 -- KEYS[1]  the property's prefix {a:p}; every other key is derived from it (tracking/keys.py).
 -- ARGV     1 now in ms  2 the property's version as the caller knows it ("" = do not ask)
---          3 visitor limit  4 number of refusals, then that many (reason, count) pairs,
---          then the number of items, then FIELDS values for each item (tracking/store.py).
+--          3 visitor limit, then four lists, each with its length in front (tracking/items.py):
+--          refusals (reason, count), moments (minute, hour, day, event name), pages (hour, day,
+--          page, "1" for pageviews), items (head, row).
 -- Answers  {"cold"} when the property's memory is empty: restore it, then call again;
 --          {"stale", version} when the property has changed: judge again, then call again;
---          {"ok", visitor numbers given out so far, verdict of each item ...}: "a" accepted,
+--          {"ok", visitor numbers given out so far, a letter for each item}: "a" accepted,
 --          "d" duplicate, "c" duplicate with another payload, "l" visitor limit, "p" ping.
 -- All arguments are checked before the first write; a script runs whole or not at all.
+--
+-- A command costs more than what it does, in the server and in the append-only file. So items
+-- are decided one by one, and what they add up to is written once for each key.
 
-local FIELDS = 15
+local HEAD, HEAD_SIZE, LIVE_SIZE, NONE = '>c1BHHi4c16c16', 42, 40, 65535  -- tracking/items.py
 local SMALL_SET, VALUES_PER_DAY = 512, 10000
 local HOUR, DAY = 3600, 86400
 local KEEP_MINUTE, KEEP_HOUR, KEEP_LEDGER = 3 * HOUR, 3 * DAY, 8 * DAY
@@ -19,24 +23,43 @@ local KNOWN_DAYS, KEEP_KNOWN, KEEP_COOKIELESS = 396, 400 * DAY, 2 * DAY
 
 local prefix = KEYS[1]
 local now = tonumber(ARGV[1])
-local refusals = tonumber(ARGV[4])
-local first_item = 6 + 2 * (refusals or 0)
-local items = tonumber(ARGV[first_item - 1])
-if not now or not refusals or not items or #ARGV ~= first_item - 1 + items * FIELDS then
-  return redis.error_reply('ERR accept: arguments do not add up')
+local limit = tonumber(ARGV[3])
+
+-- -- arguments ------------------------------------------------------------------------------
+
+-- Where each list begins, and how many it holds; nil when they do not add up to what was sent.
+local function lists(...)
+  local at, found = 4, {}
+  for _, width in ipairs({...}) do
+    local length = tonumber(ARGV[at])
+    if not length then return nil end
+    found[#found + 1] = at + 1
+    found[#found + 1] = length
+    at = at + 1 + length * width
+  end
+  return at == #ARGV + 1 and found or nil
 end
-local limit = tonumber(ARGV[3]) or 0
+local found = now and limit and lists(2, 4, 4, 2)
+if not found then return redis.error_reply('ERR accept: arguments do not add up') end
+local first_refusal, refusals, first_moment, moments, first_page, pages, first_item, items =
+  unpack(found)
+
+local function is_whole(at)
+  local head = ARGV[at]
+  if not head or #head < HEAD_SIZE then return false end
+  local kind, _, moment, page = struct.unpack(HEAD, head)
+  return (#head == HEAD_SIZE or #head >= HEAD_SIZE + LIVE_SIZE)
+    and (kind == 'p' or kind == 'b' or kind == 'o'
+      or kind == 'e' and moment < moments and (page < pages or page == NONE))
+end
 for i = 0, items - 1 do
-  local at = first_item + i * FIELDS
-  local kind = ARGV[at]
-  if kind == 'p' then
-    if not tonumber(ARGV[at + 13]) or #ARGV[at + 12] < 16 then
-      return redis.error_reply('ERR accept: ping ' .. i)
-    end
-  elseif (kind ~= 'e' and kind ~= 'b' and kind ~= 'o') or #ARGV[at + 1] ~= 16
-    or #ARGV[at + 3] ~= 16 or not tonumber(ARGV[at + 5]) or not tonumber(ARGV[at + 6])
-    or not tonumber(ARGV[at + 7]) then
+  if not is_whole(first_item + 2 * i) then
     return redis.error_reply('ERR accept: item ' .. i)
+  end
+end
+for i = 0, refusals - 1 do
+  if not tonumber(ARGV[first_refusal + 2 * i + 1]) then
+    return redis.error_reply('ERR accept: refusal ' .. i)
   end
 end
 
@@ -49,26 +72,7 @@ if ARGV[2] ~= '' then
   highest = tonumber(known[2])
 end
 
--- Additions are gathered and written once at the end: events that share a call share the work.
-local counters, marks, expiries = {}, {}, {}
-local function add(key, field, keep)
-  local fields = counters[key]
-  if not fields then
-    fields = {}
-    counters[key] = fields
-    expiries[key] = keep
-  end
-  fields[field] = (fields[field] or 0) + 1
-end
-local function mark(key, number, keep)
-  local numbers = marks[key]
-  if not numbers then
-    numbers = {}
-    marks[key] = numbers
-    expiries[key] = keep
-  end
-  numbers[#numbers + 1] = number
-end
+-- -- ids and visitors -----------------------------------------------------------------------
 
 local half_day = math.floor(now / HALF_DAY_MS)
 local function is_known_id(id, fingerprint)
@@ -105,185 +109,338 @@ local function visitor_number(visitor, cookieless_day)
   return highest
 end
 
--- The index of a value in its day's dictionary; 0 is "(other)", when the day is full.
-local function index_of(dimension, day, value)
-  local key = prefix .. ':n:' .. day .. ':' .. dimension
-  local index = redis.call('HGET', key, value)
-  if index then return index end
-  local size = redis.call('HLEN', key)
-  if size >= VALUES_PER_DAY then return '0' end
-  redis.call('HSET', key, value, size + 1)
-  if size == 0 then redis.call('EXPIRE', key, KEEP_HOUR) end
-  return tostring(size + 1)
+-- -- what items add up to -------------------------------------------------------------------
+
+local function add(counts, field, by)
+  counts[field] = (counts[field] or 0) + by
 end
 
-local function count(at, kind, number)
-  local minute, hour, day = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
-  local name, page = ARGV[at + 8], ARGV[at + 9]
-  local tally = prefix .. ':c:' .. hour
-  local by_hour = prefix .. ':b:h' .. hour .. ':'
-  local by_minute = prefix .. ':b:m' .. minute .. ':'
-  local event = index_of('event', day, name)
-  add(tally, 'e', KEEP_HOUR)
-  add(tally, 'E' .. event, KEEP_HOUR)
-  mark(by_hour .. 'a', number, KEEP_HOUR)
-  mark(by_hour .. 'E' .. event, number, KEEP_HOUR)
-  mark(by_minute .. 'a', number, KEEP_MINUTE)
-  mark(by_minute .. 'E' .. event, number, KEEP_MINUTE)
-  if ARGV[at + 10] == '1' then add(tally, 'v', KEEP_HOUR) end
-  if page ~= '' then
-    local index = index_of('page', day, page)
-    add(tally, 'A' .. index, KEEP_HOUR)
-    if ARGV[at + 10] == '1' then add(tally, 'V' .. index, KEEP_HOUR) end
-    mark(by_hour .. 'P' .. index, number, KEEP_HOUR)
+-- Adds to the fields of a hash and keeps it for a while if it is new; what was there before.
+local function add_up(key, counts, keep)
+  local fields, writes, before = {}, {}, {}
+  for field in pairs(counts) do fields[#fields + 1] = field end
+  if #fields == 0 then return before end
+  local values = redis.call('HMGET', key, unpack(fields))
+  for i, field in ipairs(fields) do
+    before[field] = tonumber(values[i] or 0)
+    writes[2 * i - 1] = field
+    writes[2 * i] = before[field] + counts[field]
+  end
+  if redis.call('HSET', key, unpack(writes)) == #fields then
+    redis.call('EXPIRE', key, keep, 'NX')
+  end
+  return before
+end
+
+-- value -> its index in the dictionary of that day; "0" is "(other)", when the day is full.
+local function indexes(dimension, day, values)
+  local key = prefix .. ':n:' .. day .. ':' .. dimension
+  local known = redis.call('HMGET', key, unpack(values))
+  local found, size, new = {}, nil, {}
+  for i, value in ipairs(values) do
+    found[value] = known[i] or found[value]
+    if not found[value] then
+      size = size or redis.call('HLEN', key)
+      if size + #new / 2 < VALUES_PER_DAY then
+        found[value] = tostring(size + #new / 2 + 1)
+        new[#new + 1] = value
+        new[#new + 1] = found[value]
+      else
+        found[value] = '0'
+      end
+    end
+  end
+  if #new > 0 then
+    redis.call('HSET', key, unpack(new))
+    if size == 0 then redis.call('EXPIRE', key, KEEP_HOUR) end
+  end
+  return found
+end
+
+-- Sets these bits of a plain bitmap, but for those that are set: a write costs more than a look.
+local function set_bits(key, offsets)
+  local looks, writes = {}, {}
+  for i, offset in ipairs(offsets) do
+    looks[3 * i - 2], looks[3 * i - 1], looks[3 * i] = 'GET', 'u1', offset
+  end
+  for i, bit in ipairs(redis.call('BITFIELD_RO', key, unpack(looks))) do
+    if bit == 0 then
+      local at = #writes
+      writes[at + 1], writes[at + 2], writes[at + 3], writes[at + 4] = 'SET', 'u1', offsets[i], 1
+    end
+  end
+  if #writes > 0 then redis.call('BITFIELD', key, unpack(writes)) end
+end
+
+-- Containers: see tracking/keys.py.
+local function mark_in_containers(key, numbers, keep)
+  local chunks = {}
+  for _, number in ipairs(numbers) do
+    local chunk = math.floor(number / 65536)
+    local offsets = chunks[chunk]
+    if not offsets then
+      offsets = {}
+      chunks[chunk] = offsets
+    end
+    offsets[#offsets + 1] = number % 65536
+  end
+  for chunk, offsets in pairs(chunks) do
+    local container = key .. ':' .. chunk
+    redis.call('SETBIT', key, chunk, 1)
+    if redis.call('TYPE', container).ok == 'string' then
+      set_bits(container, offsets)
+    else
+      local members = {}
+      for i, offset in ipairs(offsets) do members[i] = offset - 32768 end
+      local added = redis.call('SADD', container, unpack(members))
+      local size = added > 0 and redis.call('SCARD', container) or 0
+      if size > SMALL_SET then
+        for i, member in ipairs(redis.call('SMEMBERS', container)) do
+          offsets[i] = tonumber(member) + 32768
+        end
+        redis.call('DEL', container)
+        set_bits(container, offsets)
+      end
+      if size > 0 and (size == added or size > SMALL_SET) then
+        redis.call('EXPIRE', container, keep)
+      end
+    end
   end
 end
 
--- Who is online: one member per visitor and tab, its score the moment at which it expires.
-local online, tabs = prefix .. ':o', prefix .. ':t'
-local anyone_online, arrived = false, false
-local function show_online(at, is_ping)
-  local member, expiry = ARGV[at + 12], tonumber(ARGV[at + 13])
-  if member == '' then return end
-  if expiry <= now then
-    redis.call('ZREM', online, member)
-    redis.call('HDEL', tabs, member)
+-- `before`: how many events this key has had, when that is known: no more than `before` plus
+-- these numbers can be in it.
+local function mark(key, numbers, keep, before)
+  local is_small = before and before + #numbers <= SMALL_SET
+  if not is_small and redis.call('TYPE', key).ok == 'string' then
+    mark_in_containers(key, numbers, keep)
     return
   end
-  anyone_online = true
-  local info = cjson.decode(ARGV[at + 14])
-  local before = redis.call('HGET', tabs, member)
-  if before then
-    local old = cjson.decode(before)
-    -- The source is that of the first page; an event does not make a reader less engaged.
-    if old.source then info.source = old.source end
-    if not is_ping then info.state = old.state end
-    if not info.page then info.page = old.page end
+  local added = redis.call('SADD', key, unpack(numbers))
+  if is_small then
+    if before == 0 then redis.call('EXPIRE', key, keep) end
+  elseif added > 0 then
+    local size = redis.call('SCARD', key)
+    if size > SMALL_SET then
+      local members = redis.call('SMEMBERS', key)
+      redis.call('DEL', key)
+      mark_in_containers(key, members, keep)
+    end
+    if size == added or size > SMALL_SET then redis.call('EXPIRE', key, keep) end
   end
-  if not before then arrived = true end
-  if is_ping then
-    redis.call('ZADD', online, expiry, member)
-  else
-    redis.call('ZADD', online, 'GT', expiry, member)
-  end
-  redis.call('HSET', tabs, member, cjson.encode(info))
 end
 
-local accepted, duplicates, pings, bots, limited = 0, 0, 0, 0, 0
-local verdicts = {}
+-- -- who is online --------------------------------------------------------------------------
+
+-- One member per visitor and tab, its score the moment at which it expires.
+local online, tabs = prefix .. ':o', prefix .. ':t'
+local seen, seen_order = {}, {}
+local function see_online(head, is_ping)
+  if #head == HEAD_SIZE then return end
+  local expiry, member = struct.unpack('>i8c32', head, HEAD_SIZE + 1)
+  local tab = seen[member]
+  if not tab then
+    tab = {}
+    seen[member] = tab
+    seen_order[#seen_order + 1] = member
+  end
+  tab[#tab + 1] = {expiry, string.sub(head, HEAD_SIZE + LIVE_SIZE + 1), is_ping}
+end
+
+-- What the tab shows after one more item.
+local function shown(before, info, is_ping)
+  if not before or before == info then return info end
+  local old, new = cjson.decode(before), cjson.decode(info)
+  -- The source is that of the first page; an event does not make a reader less engaged.
+  if old.source then new.source = old.source end
+  if not is_ping then new.state = old.state end
+  if not new.page then new.page = old.page end
+  return cjson.encode(new)
+end
+
+local function show_online()
+  local before = redis.call('HMGET', tabs, unpack(seen_order))
+  local states, gone, scores, later, arrived = {}, {}, {}, {}, false
+  for i, member in ipairs(seen_order) do
+    local info, at_least, exactly = before[i], nil, nil
+    for _, item in ipairs(seen[member]) do
+      local expiry, is_ping = item[1], item[3]
+      if expiry <= now then
+        info, at_least, exactly = false, nil, 0
+      elseif is_ping then
+        info, at_least, exactly = shown(info, item[2], true), nil, expiry
+      else
+        info = shown(info, item[2], false)
+        if exactly then
+          exactly = math.max(exactly, expiry)
+        else
+          at_least = math.max(at_least or 0, expiry)
+        end
+      end
+    end
+    if exactly == 0 then
+      gone[#gone + 1] = member
+    else
+      local list = exactly and scores or later
+      list[#list + 1] = exactly or at_least
+      list[#list + 1] = member
+      if info ~= before[i] then
+        states[#states + 1] = member
+        states[#states + 1] = info
+      end
+      arrived = arrived or not before[i]
+    end
+  end
+  if #gone > 0 then
+    redis.call('ZREM', online, unpack(gone))
+    redis.call('HDEL', tabs, unpack(gone))
+  end
+  if #scores > 0 then redis.call('ZADD', online, unpack(scores)) end
+  if #later > 0 then redis.call('ZADD', online, 'GT', unpack(later)) end
+  if #states > 0 then redis.call('HSET', tabs, unpack(states)) end
+  -- Not with every call: the keys live an hour, and somebody who stays is seen hundreds of times.
+  if #scores + #later > 0 and (arrived or now % 8 == 0) then
+    redis.call('EXPIRE', online, HOUR)
+    redis.call('EXPIRE', tabs, HOUR)
+    -- A few of those who left, so that the set is bounded even while no worker sweeps it.
+    local left = redis.call('ZRANGEBYSCORE', online, '-inf', now, 'LIMIT', 0, 4)
+    if #left > 0 then
+      redis.call('ZREM', online, unpack(left))
+      redis.call('HDEL', tabs, unpack(left))
+    end
+  end
+end
+
+-- -- the items, one by one ------------------------------------------------------------------
+
+local stream = prefix .. ':s'
+local ledger = {}
+local in_moment, in_page = {}, {}  -- numbers of the visitors, by index of moment and page
+local function append(lists, index, number)
+  local numbers = lists[index]
+  if numbers then numbers[#numbers + 1] = number else lists[index] = {number} end
+end
+
 local function judge(at)
-  local kind = ARGV[at]
+  local head = ARGV[at]
+  local kind, cookieless, moment, page, fingerprint, id, visitor = struct.unpack(HEAD, head)
   if kind == 'p' then
-    pings = pings + 1
-    show_online(at, true)
+    add(ledger, 'ping', 1)
+    see_online(head, true)
     return 'p'
   end
-  local id, fingerprint = ARGV[at + 1], ARGV[at + 2]
+  fingerprint = tostring(fingerprint)
   local again, ids = is_known_id(id, fingerprint)
   if again then
-    duplicates = duplicates + 1
+    add(ledger, 'duplicate', 1)
     if again == 'c' then
-      redis.call('XADD', prefix .. ':s', '*', 'v', '1', 'k', 'conflict', 'd', ARGV[at + 11])
+      redis.call('XADD', stream, '*', 'v', '1', 'k', 'conflict', 'd', ARGV[at + 1])
     end
     return again
   end
   local number = 0
   if kind ~= 'b' then
-    number = visitor_number(ARGV[at + 3], ARGV[at + 4])
+    number = visitor_number(visitor, cookieless == 1 and tostring(today) or '')
     if not number then
-      limited = limited + 1
+      add(ledger, 'r.visitor_limit', 1)
       return 'l'
     end
   end
   redis.call('HSET', ids, id, fingerprint)
   redis.call('EXPIRE', ids, KEEP_IDS, 'NX')
-  redis.call('XADD', prefix .. ':s', '*', 'v', '1', 'n', number, 'd', ARGV[at + 11])
-  accepted = accepted + 1
+  redis.call('XADD', stream, '*', 'v', '1', 'n', number, 'd', ARGV[at + 1])
+  add(ledger, 'accepted', 1)
   if kind == 'b' then
-    bots = bots + 1
+    add(ledger, 'bot', 1)
   elseif kind == 'e' then
-    count(at, kind, number)
-    show_online(at, false)
+    append(in_moment, moment, number)
+    if page ~= NONE then append(in_page, page, number) end
+    see_online(head, false)
   end
   return 'a'
 end
-for i = 0, items - 1 do
-  verdicts[i + 1] = judge(first_item + i * FIELDS)
-end
+local verdicts = {}
+for i = 0, items - 1 do verdicts[i + 1] = judge(first_item + 2 * i) end
 
-for key, fields in pairs(counters) do
-  local is_new = false
-  for field, by in pairs(fields) do
-    -- 'e' is counted with every event: when it begins, so does the key.
-    is_new = redis.call('HINCRBY', key, field, by) == by and field == 'e' or is_new
-  end
-  if is_new then redis.call('EXPIRE', key, expiries[key]) end
-end
+-- -- and what they added up to --------------------------------------------------------------
 
--- Containers: see tracking/keys.py. pcall, because a key that has outgrown its set is a string.
-local function mark_in_container(key, number, keep)
-  local chunk = math.floor(number / 65536)
-  local offset = number % 65536
-  local container = key .. ':' .. chunk
-  redis.call('SETBIT', key, chunk, 1)
-  local added = redis.pcall('SADD', container, offset - 32768)
-  if type(added) == 'table' then
-    redis.call('SETBIT', container, offset, 1)
-  elseif added == 1 then
-    local size = redis.call('SCARD', container)
-    if size == 1 then redis.call('EXPIRE', container, keep) end
-    if size > SMALL_SET then
-      local members = redis.call('SMEMBERS', container)
-      redis.call('DEL', container)
-      for _, member in ipairs(members) do
-        redis.call('SETBIT', container, tonumber(member) + 32768, 1)
-      end
-      redis.call('EXPIRE', container, keep)
-    end
+-- Calls `each` with the four values of every moment or page that somebody was in, in order.
+local function each_moment(each)
+  for i = 0, moments - 1 do
+    local numbers, at = in_moment[i], first_moment + 4 * i
+    if numbers then each(numbers, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]) end
   end
 end
-for key, numbers in pairs(marks) do
-  local keep = expiries[key]
-  local added = redis.pcall('SADD', key, unpack(numbers))
-  if type(added) == 'table' then
-    for _, number in ipairs(numbers) do mark_in_container(key, number, keep) end
-  elseif added > 0 then
-    local size = redis.call('SCARD', key)
-    if size == added then redis.call('EXPIRE', key, keep) end
-    if size > SMALL_SET then
-      local members = redis.call('SMEMBERS', key)
-      redis.call('DEL', key)
-      for _, member in ipairs(members) do mark_in_container(key, tonumber(member), keep) end
-      redis.call('EXPIRE', key, keep)
-    end
+local function each_page(each)
+  for i = 0, pages - 1 do
+    local numbers, at = in_page[i], first_page + 4 * i
+    if numbers then each(numbers, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]) end
   end
 end
 
--- Not with every call: the keys live an hour, and somebody who stays is seen hundreds of times.
-if anyone_online and (arrived or now % 8 == 0) then
-  redis.call('EXPIRE', online, HOUR)
-  redis.call('EXPIRE', tabs, HOUR)
-  -- A few of those who left, so that the set is bounded even while no worker sweeps it.
-  local gone = redis.call('ZRANGEBYSCORE', online, '-inf', now, 'LIMIT', 0, 4)
-  if #gone > 0 then
-    redis.call('ZREM', online, unpack(gone))
-    redis.call('HDEL', tabs, unpack(gone))
-  end
+local values = {}  -- dimension -> day -> values, then their indexes
+local function want(dimension, day, value)
+  local days = values[dimension] or {}
+  values[dimension] = days
+  days[day] = days[day] or {}
+  table.insert(days[day], value)
+end
+each_moment(function(_, _, _, day, name) want('event', day, name) end)
+each_page(function(_, _, day, page) want('page', day, page) end)
+for dimension, days in pairs(values) do
+  for day, wanted in pairs(days) do days[day] = indexes(dimension, day, wanted) end
 end
 
-local ledger = prefix .. ':l:' .. (math.floor(now / 3600000) * HOUR)
-local ledger_began = false
-local function tally(field, by)
-  if by > 0 and redis.call('HINCRBY', ledger, field, by) == by then ledger_began = true end
+-- key -> {numbers, how long it is kept, hour and counter field that bound its size}
+local counts, marks = {}, {}
+local function mark_later(key, numbers, keep, hour, field)
+  local known = marks[key]
+  if not known then
+    marks[key] = {numbers, keep, hour, field, false}
+    return
+  end
+  if not known[5] then
+    known[1], known[5] = {unpack(known[1])}, true  -- the list belongs to others, too
+  end
+  for _, number in ipairs(numbers) do table.insert(known[1], number) end
 end
-tally('accepted', accepted)
-tally('duplicate', duplicates)
-tally('ping', pings)
-tally('bot', bots)
-tally('r.visitor_limit', limited)
+local function count(hour, field, by)
+  counts[hour] = counts[hour] or {}
+  add(counts[hour], field, by)
+end
+each_moment(function(numbers, minute, hour, day, name)
+  local event = 'E' .. values.event[day][name]
+  count(hour, 'e', #numbers)
+  count(hour, event, #numbers)
+  local by_hour, by_minute = prefix .. ':b:h' .. hour .. ':', prefix .. ':b:m' .. minute .. ':'
+  mark_later(by_hour .. 'a', numbers, KEEP_HOUR, hour, 'e')
+  mark_later(by_hour .. event, numbers, KEEP_HOUR, hour, event)
+  mark_later(by_minute .. 'a', numbers, KEEP_MINUTE)
+  mark_later(by_minute .. event, numbers, KEEP_MINUTE)
+end)
+each_page(function(numbers, hour, day, page, is_pageview)
+  local index = values.page[day][page]
+  count(hour, 'A' .. index, #numbers)
+  if is_pageview == '1' then
+    count(hour, 'v', #numbers)
+    count(hour, 'V' .. index, #numbers)
+  end
+  mark_later(prefix .. ':b:h' .. hour .. ':P' .. index, numbers, KEEP_HOUR, hour, 'A' .. index)
+end)
+local before = {}
+for hour, fields in pairs(counts) do
+  before[hour] = add_up(prefix .. ':c:' .. hour, fields, KEEP_HOUR)
+end
+for key, wanted in pairs(marks) do
+  local numbers, keep, hour, field = wanted[1], wanted[2], wanted[3], wanted[4]
+  mark(key, numbers, keep, hour and before[hour][field])
+end
+if #seen_order > 0 then show_online() end
+
 for i = 0, refusals - 1 do
-  tally('r.' .. ARGV[5 + 2 * i], tonumber(ARGV[6 + 2 * i]))
+  local at = first_refusal + 2 * i
+  add(ledger, 'r.' .. ARGV[at], tonumber(ARGV[at + 1]))
 end
-if ledger_began then redis.call('EXPIRE', ledger, KEEP_LEDGER, 'NX') end
+add_up(prefix .. ':l:' .. (math.floor(now / 3600000) * HOUR), ledger, KEEP_LEDGER)
 
-return {'ok', highest, unpack(verdicts)}
+return {'ok', highest, table.concat(verdicts)}
