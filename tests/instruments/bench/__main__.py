@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aktivat.servers.children import ServerError
-from tests.instruments.bench import collecting, settings, table
+from tests.instruments.bench import collecting, reading, settings, storing, table
 from tests.instruments.bench.measuring import Failed
 from tests.instruments.bench.settings import Settings
 from tests.instruments.bench.table import Row
@@ -22,6 +22,8 @@ Part = Callable[[Product, Settings], Iterator[Row]]
 PARTS: dict[str, Part] = {
     "yardsticks": collecting.yardsticks,
     "collect": collecting.collecting,
+    "drain": storing.storing,
+    "realtime": reading.realtime,
 }
 
 
@@ -49,6 +51,7 @@ def main() -> int:
                 for row in PARTS[name](product, wanted):
                     rows.append(row)
                     say(f"  {row.name}: {row.per_second:,.0f}/s, {row.total:.0f} us")
+            storing.balance(product, wanted)
     except (Failed, ServerError) as error:
         failed = str(error)
     except KeyboardInterrupt:

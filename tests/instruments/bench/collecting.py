@@ -34,12 +34,12 @@ def yardsticks(product: Product, settings: Settings) -> Iterator[Row]:
             connections=MANY,
             seconds=settings.seconds,
         )
-        measure = accepted(typical(product, job, settings.repeat))
+        measure = accepted(typical(product, job, settings))
         product.stop_part("web")
         if settings.bare is None:
             settings.bare = measure.web_cpu
         yield measure.row(f"{name}, {MANY} connections", settings.bare, "answer")
-    yield accepted(typical(product, append_job(product, settings), settings.repeat)).row(
+    yield accepted(typical(product, append_job(product, settings), settings)).row(
         f"XADD alone, {MANY} connections", unit="entry", note="appendfsync always"
     )
 
@@ -61,7 +61,6 @@ class Collector:
     def __init__(self, product: Product, settings: Settings, port: int, key: str) -> None:
         self.product, self.settings = product, settings
         self.port, self.key = port, key
-        self.accepted = 0
 
     def job(
         self, messages: str, connections: int, answers: str = "events", **values: object
@@ -78,7 +77,7 @@ class Collector:
         )
 
     def measure(self, job: Job) -> Measure:
-        return accepted(typical(self.product, job, self.settings.repeat))
+        return accepted(typical(self.product, job, self.settings))
 
     def row(self, name: str, job: Job, unit: str = "event") -> Row:
         return self.measure(job).row(name, self.settings.bare, unit)
@@ -87,7 +86,7 @@ class Collector:
 def collecting(product: Product, settings: Settings) -> Iterator[Row]:
     key = product.make_property("collecting")
     one = Collector(product, settings, product.start_web(), key)
-    run(product, one.job("single_events", 32))  # visitors, pages and agents become known
+    run(product, one.job("single_events", 32), settings)  # visitors, pages and agents become known
     for connections in (1, 32, MANY):
         job = one.job("single_events", connections)
         measure = one.measure(job)

@@ -14,6 +14,7 @@ from typing import Any
 from aktivat.servers.supervisor import ROOT
 from tests.instruments.bench.histogram import Histogram
 from tests.instruments.bench.load import LAST_ANSWERS, Job, Outcome
+from tests.instruments.bench.settings import Settings
 from tests.instruments.bench.table import Row
 from tests.instruments.product import Product
 
@@ -64,7 +65,7 @@ class Measure:
         return ", ".join(said)
 
 
-def run(product: Product, job: Job) -> Measure:
+def run(product: Product, job: Job, settings: Settings) -> Measure:
     """Send the job's requests. Raises Failed when the generator itself does."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.instruments.bench.load"],
@@ -81,8 +82,14 @@ def run(product: Product, job: Job) -> Measure:
             generator.communicate("done\n", timeout=LAST_ANSWERS + PATIENCE)
         finally:
             generator.kill()
-    cpu = {part: after[part] - before.get(part, 0) for part in after}
-    return Measure(job, outcome, cpu)
+    if job.answers in ("events", "pixels"):
+        settings.acknowledged[job.given["property"]] += outcome.events
+    return Measure(job, outcome, spent(before, after))
+
+
+def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """Seconds of CPU of each part between two looks at it."""
+    return {part: after[part] - before.get(part, 0) for part in after}
 
 
 def said(generator: "subprocess.Popen[str]", line: str) -> str:
@@ -96,9 +103,10 @@ def said(generator: "subprocess.Popen[str]", line: str) -> str:
     return answer
 
 
-def typical(product: Product, job: Job, repeat: int) -> Measure:
+def typical(product: Product, job: Job, settings: Settings) -> Measure:
     """Of several runs the one with the median of web CPU, or of the rate where no web is."""
-    found = [run(product, replace(job, seed=job.seed + n)) for n in range(repeat)]
+    seeds = range(job.seed, job.seed + settings.repeat)
+    found = [run(product, replace(job, seed=seed), settings) for seed in seeds]
     key: Callable[[Measure], float] = lambda one: (  # noqa: E731
         one.web_cpu or one.outcome.seconds / max(one.outcome.events, 1)
     )

@@ -181,12 +181,18 @@ def single_events(given: Given, dice: Random) -> list[Message]:
 
 
 def batches(given: Given, dice: Random) -> list[Message]:
-    """`size` page views of as many visitors a request."""
+    """`size` page views of as many visitors a request; `count` requests, if it matters.
+
+    `since` and `until` (epoch ms): when they happened; now without.
+    """
     size = given["size"]
     made = []
-    for _ in range(max(TEMPLATES // size, 20)):
+    for _ in range(given.get("count") or max(TEMPLATES // size, 20)):
         people = [somebody(dice.randrange(VISITORS)) for _ in range(size)]
         events = [pageview(who, dice) for who in people]
+        if "since" in given:
+            for event in events:
+                event["time"] = dice.randrange(given["since"], given["until"])
         body = compact({"property": given["property"], "events": events})
         made.append(cut(post(body, people[0], given["keep_alive"]), size))
     return made

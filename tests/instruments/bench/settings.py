@@ -1,18 +1,21 @@
 """What a run of the bench was asked for: ROWS, SECONDS, REPEAT; and what its parts hand on."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
 class Settings:
-    """`bare`: microseconds of the web for a bare answer, once that has been measured."""
+    """`bare`: microseconds of the web for a bare answer, once that has been measured;
+    `acknowledged`: events of each property that the load generator was told are accepted."""
 
     rows: tuple[str, ...] = ()
     seconds: float = 3.0
     repeat: int = 3
     bare: float | None = None
+    acknowledged: Counter[str] = field(default_factory=Counter)
 
 
 def read(environ: Mapping[str, str], known: tuple[str, ...]) -> Settings:

@@ -1,0 +1,96 @@
+"""A process that does what the worker's ticks do, when it is told to: so that their CPU is theirs.
+
+`python -m tests.instruments.bench.hand`. In: one word a line on stdin ("drain", "roll_up"). Out:
+one line of JSON for each, {"seconds", "count"}; the first line, "ready", says that Django is set
+up and the database connected. Used through `Hand` below, in the bench's own process.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from aktivat.servers.supervisor import ROOT
+from tests.instruments.bench.measuring import Failed, said, spent
+from tests.instruments.product import Product
+
+
+@dataclass
+class Work:
+    """What was done, in how many seconds, and the seconds of CPU of each part."""
+
+    count: int
+    seconds: float
+    cpu: dict[str, float]
+
+
+class Hand:
+    """The bench's end of the process."""
+
+    def __init__(self, product: Product, process: "subprocess.Popen[str]") -> None:
+        self._product, self._process = product, process
+
+    def do(self, word: str) -> Work:
+        """Raises Failed when the process does."""
+        before = self._product.cpu()
+        done = json.loads(said(self._process, word))
+        return Work(done["count"], done["seconds"], spent(before, self._product.cpu()))
+
+
+@contextmanager
+def hand(product: Product) -> Iterator[Hand]:
+    """A worker's process; its CPU counts under "worker"."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.instruments.bench.hand"],
+        cwd=ROOT,
+        env=product.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        product.roots["worker"] = [process.pid]
+        try:
+            assert process.stdout
+            if process.stdout.readline() != "ready\n":
+                raise Failed("The worker's process does not start; its error stands above.")
+            yield Hand(product, process)
+        finally:
+            del product.roots["worker"]
+            process.kill()
+
+
+# -- in the process itself -------------------------------------------------------------------
+
+
+def works() -> dict[str, Callable[[], int]]:
+    from django.utils import timezone
+
+    from reports import rollups
+    from tracking import drain
+
+    return {
+        "drain": lambda: drain.drain_all().stored,
+        "roll_up": lambda: rollups.roll_up_all(timezone.now()).hours,
+    }
+
+
+def main() -> None:
+    import django
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "aktivat.settings"
+    django.setup()
+    known = works()
+    known["roll_up"]()  # nothing to do yet: connects, and imports what is imported late
+    print("ready", flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        count = known[line.strip()]()
+        print(json.dumps({"count": count, "seconds": time.perf_counter() - began}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
