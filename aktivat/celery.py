@@ -4,7 +4,9 @@ events never travel in a message (the Redis transport can lose one)."""
 import os
 
 from celery import Celery
+from celery.signals import task_prerun
 from django.conf import settings
+from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aktivat.settings")
 # The `celery` command takes BROKER_URL for itself, in a spelling that its transport may not know.
@@ -20,3 +22,10 @@ app.conf.beat_schedule = {
     "roll up": {"task": "reports.tasks.roll_up", "schedule": 10.0, "options": {"expires": 5}},
     "sweep": {"task": "tracking.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
 }
+
+
+@task_prerun.connect
+def drop_broken_connections(**_: object) -> None:
+    """A tick may not inherit a connection that Postgres has ended: with CELERY_DB_REUSE_MAX,
+    Celery keeps it, and every tick after a restart of Postgres would fail on it."""
+    close_old_connections()

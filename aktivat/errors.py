@@ -1,14 +1,25 @@
-"""The answers to 400, 403, 404 and 500: a page for people, the API's JSON below /api/.
+"""The answers to 400, 403, 404, 500 and 503: a page for people, the API's JSON below /api/.
 
 Wired in urls.py. Nothing here tells what the address named or whether it exists: the 404 of a
 stranger equals that of a thing that does not exist.
 """
 
+import sys
+
+import redis.exceptions
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template import loader
 
 API = "/api/"
+# A server that we stand on is away, full or slow: no bug, and it passes.
+AWAY = (
+    OperationalError,
+    InterfaceError,
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+)
 NOT_FOUND = "There is nothing here, or it is not yours to see."
 
 
@@ -33,10 +44,19 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Without context processors: the database may be what is broken."""
+    """503 while a server that we stand on is away, else 500. Without context processors: the
+    database may be what is broken."""
+    status = 503 if isinstance(sys.exc_info()[1], AWAY) else 500
     if request.path.startswith(API):
-        return _json(500, "error", "Something broke on our side. Try again in a minute.")
-    return HttpResponse(loader.get_template("500.html").render(), status=500)
+        code, message = ("error", "Something broke on our side. Try again in a minute.")
+        if status == 503:
+            code, message = ("unavailable", "The database does not answer. Try again in a minute.")
+        response = _json(status, code, message)
+    else:
+        response = HttpResponse(loader.get_template(f"{status}.html").render(), status=status)
+    if status == 503:
+        response["Retry-After"] = "5"
+    return response
 
 
 def _json(status: int, code: str, message: str) -> HttpResponse:

@@ -104,10 +104,20 @@ DATABASES: dict[str, dict[str, Any]] = {
     "worker": django_database(envstr("DATABASE_WORKER_URL", WEB_URL)),
     "owner": django_database(envstr("DATABASE_OWNER_URL", WEB_URL)),
 }
+for _database in DATABASES.values():
+    # Or after a restart of Postgres every connection of the pool costs somebody an error page.
+    _database["CONN_HEALTH_CHECKS"] = True
+    # Seconds: a Postgres that is silent must cost an answer, not a thread that waits for hours.
+    _patience = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 3}
+    _patience |= {"keepalives_count": 3, "tcp_user_timeout": 15_000}
+    _database["OPTIONS"] = _patience | _database["OPTIONS"]
 DATABASES["default"]["OPTIONS"]["pool"] = {
     "min_size": 1,
     "max_size": envint("DATABASE_POOL", 8),
     "timeout": 5,
+    # The pool doubles its pause between attempts for so long; then the next request tries again.
+    # By default five minutes: Postgres would be back and pages would not.
+    "reconnect_timeout": 3,
 }
 DATABASES["worker"]["CONN_MAX_AGE"] = 600
 DATABASE_ROUTERS: list[str] = []

@@ -29,8 +29,8 @@ from aktivat.servers.valkey import start_valkey
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUNICORN = Path(__file__).with_name("gunicorn.conf.py")
 STEPS = 6  # of `make run`; the Makefile does the first three
-LONGEST_PAUSE = 30.0  # seconds between two starts of a program that keeps ending
-SETTLED = 60.0  # seconds after which a program counts as running well
+LONGEST_PAUSE = 5.0  # seconds between two starts of a program that keeps ending
+SETTLED = 10.0  # seconds after which a program counts as running well
 
 
 class Stop(BaseException):
