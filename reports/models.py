@@ -77,6 +77,51 @@ class RolledZone(TenantRow):
 
     property_id = models.BigIntegerField(primary_key=True)
     timezone = models.CharField(max_length=60)
+    days_listed = models.BooleanField(
+        db_default=False, help_text="days that were counted before there were columns wait, too"
+    )
 
     class Meta:
         db_table = "rolled_zones"
+
+
+class PackedDay(TenantRow):
+    """Bookkeeping: a local day, and whether its raw events lie in `columns` too.
+
+    The rollup sets it to waiting in the transaction that counts the day anew; packing.py sets it
+    to done in the transaction that writes the columns. Only done days are read.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "w", "waiting to be packed"
+        DONE = "d", "done"
+        SMALL = "r", "left in rows: too few events to be worth it"
+
+    pk = models.CompositePrimaryKey("property_id", "starts_at")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    state = models.CharField(max_length=1, choices=State)
+    changed_at = models.DateTimeField(help_text="when the rollup last counted the day")
+    props = models.BooleanField(
+        db_default=False, help_text="every property of its events that has no column is empty"
+    )
+
+    class Meta:
+        db_table = "packed_days"
+        indexes: ClassVar = [
+            models.Index(
+                fields=["changed_at"], name="packed_waiting", condition=models.Q(state="w")
+            )
+        ]
+
+
+class Column(TenantRow):
+    """One column of a packed day (reports/columns.py): what questions with filters read."""
+
+    pk = models.CompositePrimaryKey("property_id", "starts_at", "name")
+    starts_at = models.DateTimeField()
+    name = models.TextField()
+    bits = models.BinaryField()
+
+    class Meta:
+        db_table = "columns"

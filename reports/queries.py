@@ -1,8 +1,9 @@
 """Where a shown number comes from: every page, export and API answer asks here.
 
 Enters: a Question (which metrics, split by what, over which range) about one property, inside
-the tenant that THE DOOR opened. Leaves: an Answer. Two routes lead there and must always agree:
-reports/rolled.py reads rollups and bitmaps, reports/raw.py counts events and sessions.
+the tenant that THE DOOR opened. Leaves: an Answer. Three routes lead there and must always agree,
+the cheapest first: reports/rolled.py reads rollups and bitmaps, reports/columnar.py the columns
+of packed days, reports/raw.py counts events and sessions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import redis.exceptions
 from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
-from reports import metrics, raw, rolled
+from reports import columnar, metrics, raw, rolled
 from reports.questions import (
     BOTS,
     DEFAULT_LIMIT,
@@ -67,6 +68,10 @@ def count(place: Property, question: Question, within: Range) -> tuple[Counted, 
         counted = rolled.count(place, question, within)
         if counted is not None:
             return counted, "rolled"
+    if columnar.can_answer(question):
+        counted = columnar.count(place, question, within)
+        if counted is not None:
+            return counted, "columns"
     return raw.count(place, question, within), "raw"
 
 

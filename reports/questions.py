@@ -102,8 +102,8 @@ class Answer:
     only, aligned with `rows` by index.
     meta: {"timezone", "from", "to" (ISO instants, half-open), "complete_until" (ISO instant; None
     while Valkey cannot be asked), "exact",
-    "definitions": {metric: text}, "route": "rolled" | "raw"}; with a time dimension also
-    "interval" (its kind), "starts" (ISO instant of each row of a plain series) and "open_from"
+    "definitions": {metric: text}, "route": "rolled" | "columns" | "raw"}; with a time dimension
+    also "interval" (its kind), "starts" (ISO instant of each row of a plain series) and "open_from"
     (label of the first period that is not complete yet, None if all are).
     """
 

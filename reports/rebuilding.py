@@ -7,11 +7,12 @@ Called by `manage.py rebuild`, and by tracking/signals.py after a change of zone
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from properties.models import Property
 from properties.periods import Span, days, floor, span, spans, zone
+from reports import packing
 from reports.rollups import Rolled, roll_up_property
 from tracking import sessions
 from tracking.drain import drain_property
@@ -135,6 +136,7 @@ def _busy_hours(cursor: Any, place: Property, within: Span) -> set[int]:
 
 # -- another zone ----------------------------------------------------------------------------
 
+FAR = datetime(2101, 1, 1, tzinfo=UTC)  # behind every event
 YOUNG = timedelta(days=3)  # as long as Valkey keeps what it counted
 
 FORGET = (
@@ -163,6 +165,7 @@ def mark_zone_change(place: Property, now: datetime) -> None:
         forgotten = kept or oldest - timedelta(days=2)
         for statement in FORGET:
             cursor.execute(statement, {"property": place.pk, "since": forgotten})
+        packing.forget_between(cursor, place, forgotten, FAR)
         # Workers and collectors hear of the new zone a moment later: the next hour is counted
         # from raw events, too, and so is what Valkey has counted and nobody drained yet.
         ahead = now + timedelta(hours=1)

@@ -22,7 +22,7 @@ from django.db import DatabaseError, connections
 
 from properties.models import Property
 from properties.periods import Span, next_start, spans
-from reports import tallies, writing
+from reports import packing, tallies, writing
 from reports.tallies import Forgotten, Hour, Tally
 from tracking import faults, keys, ledger
 from tracking.keeping import SHORTEST, kept_since
@@ -242,6 +242,7 @@ def roll_up_days(place: Property, days: list[Due], now: datetime, *, wait: bool)
             writing.write(cursor, place, count.days, count.hours, tally)
             origins |= count.origins
             rolled = Rolled(hours=len(count.hours), days=len(kept))
+        _note_days(cursor, place, days, kept, now)
         _delete(cursor, place, marks)
         _finish(cursor, place, origins, now)
         faults.point("before_commit")
@@ -256,6 +257,17 @@ def _with_raw_events(cursor: Any, place: Property, days: list[Due], now: datetim
         return days  # the usual case, without a question
     kept = kept_since(cursor, place, now)
     return [due for due in days if kept is None or instant(due.day) >= kept]
+
+
+def _note_days(
+    cursor: Any, place: Property, days: list[Due], kept: list[Due], now: datetime
+) -> None:
+    """Tell packing.py what is out of date, and what no longer has its raw events."""
+    tz = clock_of(place.timezone).tz
+    starts = [instant(due.day) for due in kept]
+    packing.note(cursor, place, [Span(s, next_start("day", s, tz)) for s in starts], now)
+    gone = {due.day for due in days} - {due.day for due in kept}
+    packing.forget(cursor, place, map(instant, gone))
 
 
 def hours_of_day(place: Property, day: int) -> list[Hour]:

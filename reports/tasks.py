@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from reports import rollups, zones
+from reports import packing, rollups, zones
 
 
 @shared_task
@@ -11,3 +11,4 @@ def roll_up() -> None:
     now = timezone.now()
     zones.follow_zones(now)
     rollups.tick(now)
+    packing.pack_due(now)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+from django.db import connections
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -259,13 +260,35 @@ def test_rollups_raw_events_and_a_loop_agree(seed):
     place, history = new_property(timezone=dice.choice(ZONES)), a_history(dice, base)
     write(place, history)
     roll_up(place, history)
+    pack(place, dice)
     for _ in range(25):
         _check(place, history, a_question(dice, base))
 
 
+def pack(place, dice):
+    """Pack all days but some: those are read from their rows, and some are dirty again."""
+    from reports import packing
+
+    with patch.object(packing, "FEWEST", 1):
+        packing.pack_all(datetime.now(UTC), place)
+    with connections["worker"].cursor() as cursor:
+        cursor.execute("SELECT starts_at FROM packed_days WHERE property_id = %s", [place.pk])
+        for (start,) in cursor.fetchall():
+            if dice.random() < 0.2:
+                cursor.execute(
+                    "UPDATE packed_days SET state = 'w' WHERE property_id = %s AND starts_at = %s",
+                    [place.pk, start],
+                )
+            elif dice.random() < 0.2:
+                cursor.execute(
+                    "INSERT INTO dirty_hours VALUES (%s, %s, %s, 'e', now())",
+                    [place.account_id, place.pk, start + timedelta(hours=dice.randint(0, 22))],
+                )
+
+
 def _check(place, history, body):
     from accounts.tenancy import tenant
-    from reports import queries, raw, rolled
+    from reports import columnar, queries, raw, rolled
 
     question = queries.parse_question(place, body, NOW)
     groups, total = naive(history, question, question.range)
@@ -273,6 +296,11 @@ def _check(place, history, body):
     with tenant(place.account_id):
         answer = queries.ask(place, question, NOW)
         routes = [raw.count(place, question, question.range)]
+        if columnar.can_answer(question):
+            with patch.object(columnar, "AT_ONCE", 2):
+                counted = columnar.count(place, question, question.range)
+            assert counted is not None or not is_packed(place, question.range)
+            routes += [counted] if counted is not None else []
         if rolled.can_answer(question, question.range):
             routes.append(rolled.count(place, question, question.range))
             with patch.object(rolled, "STEP", 1):  # few values at once, as if there were many
@@ -283,6 +311,14 @@ def _check(place, history, body):
             n: total.get(n, 0) for n in question.needs
         }, body
         assert queries._rows(question, found, question.range) == answer.rows, body
+
+
+def is_packed(place, within):
+    """Whether the columns of any day of the range can be read."""
+    from reports import blocks
+
+    with blocks.binary_cursor() as cursor:
+        return bool(blocks.packed_days(cursor, place, within.span))
 
 
 def _check_rows(rows, wanted, question):

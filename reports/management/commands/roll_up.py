@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from reports.packing import list_old_days, pack_all
 from reports.rollups import roll_up_all
 from reports.zones import follow_zones
 
@@ -22,7 +23,12 @@ class Command(BaseCommand):
         now = timezone.now()
         follow_zones(now)
         rolled = roll_up_all(now)
+        list_old_days(now)
+        packed = pack_all(now)
         if options["json"]:
-            self.stdout.write(json.dumps(asdict(rolled)))
+            self.stdout.write(json.dumps(asdict(rolled) | {"packed": packed}))
             return
-        self.stdout.write(f"{rolled.hours:,} hours set, in {rolled.days:,} days of properties.")
+        self.stdout.write(
+            f"{rolled.hours:,} hours set, in {rolled.days:,} days of properties; "
+            f"{packed:,} days packed."
+        )

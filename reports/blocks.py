@@ -1,0 +1,314 @@
+"""Blocks: the events of a stretch of time and the sessions they belong to, column by column.
+
+Enters: a property and a stretch. Leaves: a Block, counted from rows of `events` and `sessions`
+(`of_rows`), or read from the columns that the worker has packed of them (`packed`); what is
+computed from either is the same. Bots are left out. Called by reports/packing.py and by
+reports/columnar.py.
+
+A block's sessions are those with an event in the stretch: also those that began before it. Its
+events are ordered by their session. Columns are named by what they belong to:
+
+    session:visitor, :start (microseconds since the block's start, below 0: before it), :crosses
+        (1: begins before the block, 2: goes on behind it, 3: both), :<dimension>, :<measure>
+    visit:events, :pageviews: an event measure, summed over the session's events in the block
+    event:time (microseconds since the block's start), :<dimension>, :<measure>
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, connections
+from psycopg import pq, sql
+
+from properties.models import Property
+from properties.periods import Span
+from reports import columns, metrics
+from reports.columns import Numbers, Texts, TextsMaker
+from reports.filters import Bound, column
+from reports.tallies import LONGEST_GAP, measures_of
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AT_ONCE = 20_000  # rows turned into columns at a time
+
+VISITOR, START, CROSSES = "session:visitor", "session:start", "session:crosses"
+TIME = "event:time"
+LENGTHS = "visit:events"  # how many events each session has in the block
+
+
+class Unfit(Exception):
+    """The stretch cannot be put into a block: count it in another way."""
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, exactly."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def is_text(name: str) -> bool:
+    """Whether a column holds texts: those of dimensions do."""
+    kind, _, rest = name.partition(":")
+    return kind != "visit" and metrics.find_dimension(rest) is not None
+
+
+@dataclass
+class Block:
+    """Columns by name, unpacked when they are asked for."""
+
+    span: Span
+    data: dict[str, Texts | Numbers | bytes] = field(default_factory=dict)
+    has_all_props: bool = False  # a property of events without a column is empty in all of them
+
+    @property
+    def start(self) -> int:
+        return microseconds(self.span.start)
+
+    def numbers(self, name: str) -> Numbers:
+        found = self._column(name)
+        if isinstance(found, bytes):
+            found = self.data[name] = columns.unpack_numbers(found)
+        return cast(Numbers, found)
+
+    def texts(self, name: str) -> Texts:
+        found = self._column(name)
+        if isinstance(found, bytes):
+            found = self.data[name] = columns.unpack_texts(found)
+        return cast(Texts, found)
+
+    def _column(self, name: str) -> Texts | Numbers | bytes:
+        try:
+            return self.data[name]
+        except KeyError:
+            if self.has_all_props and name.startswith(f"event:{metrics.PROPS}"):
+                return Texts([b""], np.zeros(len(self.owners), dtype=np.uint8))
+            raise Unfit(f"The block of {self.span.start} has no column {name}.") from None
+
+    @cached_property
+    def lengths(self) -> Numbers:
+        return self.numbers(LENGTHS).astype(np.int64)
+
+    @cached_property
+    def owners(self) -> Numbers:
+        """The session of each event, by its place among the block's sessions."""
+        return np.repeat(np.arange(len(self.lengths), dtype=np.int64), self.lengths)
+
+
+# -- packed ----------------------------------------------------------------------------------
+
+# Days of which something has changed since are not among them.
+DAYS = """
+SELECT starts_at, ends_at, props FROM packed_days AS d
+WHERE property_id = %(property)s AND state = 'd'
+    AND starts_at < %(end)s AND ends_at > %(start)s
+    AND NOT EXISTS (
+        SELECT FROM dirty_hours AS h WHERE h.property_id = d.property_id
+            AND h.hour > d.starts_at - interval '1 hour' AND h.hour < d.ends_at
+    )
+ORDER BY starts_at
+"""
+
+COLUMNS = """
+SELECT starts_at, name, bits FROM columns
+WHERE property_id = %(property)s AND name = ANY(%(names)s::text[])
+    AND starts_at = ANY(%(days)s::timestamptz[])
+"""
+
+
+class Day(NamedTuple):
+    span: Span
+    has_all_props: bool
+
+
+def packed_days(cursor: psycopg.Cursor, place: Property, within: Span) -> list[Day]:
+    """The packed days that the span touches, and that are up to date, in order."""
+    cursor.execute(DAYS, {"property": place.pk, "start": within.start, "end": within.end})
+    return [Day(Span(start, end), props) for start, end, props in cursor.fetchall()]
+
+
+def packed(
+    cursor: psycopg.Cursor, place: Property, days: Sequence[Day], names: Iterable[str]
+) -> list[Block]:
+    """These days with these columns."""
+    blocks = {day.span.start: Block(day.span, {}, day.has_all_props) for day in days}
+    cursor.execute(
+        COLUMNS, {"property": place.pk, "names": sorted(set(names)), "days": list(blocks)}
+    )
+    for start, name, bits in cursor.fetchall():
+        blocks[start].data[name] = bits
+    return list(blocks.values())
+
+
+@contextmanager
+def binary_cursor(using: str = DEFAULT_DB_ALIAS) -> Iterator[psycopg.Cursor]:
+    """A cursor of the running transaction that gets numbers and bytes as they are: as text,
+    bytes would come in hex, twice as long. Django's own cursors cannot."""
+    connections[using].ensure_connection()
+    with psycopg.Cursor(connections[using].connection) as cursor:
+        cursor.format = pq.Format.BINARY
+        yield cursor
+
+
+# -- from rows -------------------------------------------------------------------------------
+
+EVENTS = sql.SQL(
+    "SELECT e.visitor, {time}, {columns} FROM events AS e{measures}"
+    " WHERE e.property_id = %(property)s AND NOT e.bot"
+    " AND e.time >= %(start)s AND e.time < %(end)s LIMIT %(most)s"
+)
+
+# Sessions under way when the stretch opens have an event within a gap of its start.
+SESSIONS = sql.SQL(
+    "SELECT s.visitor, {time}, (s.ended_at >= %(end)s)::int, {columns} FROM ("
+    " SELECT * FROM sessions WHERE property_id = %(property)s AND NOT bot"
+    " AND started_at >= %(start)s AND started_at < %(end)s"
+    " UNION ALL SELECT u.* FROM ("
+    "  SELECT DISTINCT visitor FROM events WHERE property_id = %(property)s AND NOT bot"
+    "  AND time >= %(start)s AND time < %(start)s::timestamptz + {gap}::interval"
+    " ) AS v CROSS JOIN LATERAL ("
+    "  SELECT * FROM sessions WHERE property_id = %(property)s AND visitor = v.visitor"
+    "  AND started_at < %(start)s ORDER BY started_at DESC LIMIT 1"
+    " ) AS u WHERE u.ended_at >= %(start)s"
+    ") AS s{measures}"
+)
+
+# An aggregate of the registry over a single row: what that row adds to it.
+ONE_ROW = sql.SQL(" CROSS JOIN LATERAL (SELECT {sums} FROM (SELECT {row}.*) AS one) AS m")
+
+
+def of_rows(
+    cursor: psycopg.Cursor,
+    place: Property,
+    span: Span,
+    names: Iterable[str],
+    most: int | None = None,
+) -> Block:
+    """The stretch with these columns, from rows. Raises Unfit for more than `most` events."""
+    wanted = set(names) | {VISITOR, START, LENGTHS}
+    block = Block(span)
+    events = _read(cursor, EVENTS, "event", place, span, wanted, most)
+    sessions = _read(cursor, SESSIONS, "session", place, span, wanted, None)
+    if most is not None and len(events.numbers[0]) >= most:
+        raise Unfit(f"More than {most:,} events.")
+    visitor, start, over = sessions.numbers[:3]
+    owners = _owners(visitor, start, *events.numbers[:2])
+    lengths = np.bincount(owners, minlength=len(visitor))
+    block.data = {VISITOR: visitor, START: start, CROSSES: (start < 0) + 2 * over}
+    block.data |= sessions.named
+    block.data[LENGTHS] = lengths
+    order = np.argsort(owners, kind="stable")
+    for name in events.named:
+        found = events.named[name]
+        block.data[name] = (
+            Texts(found.values, found.codes[order]) if isinstance(found, Texts) else found[order]
+        )
+    block.data[TIME] = events.numbers[1][order]
+    for measure in measures_of("event"):
+        if f"visit:{measure.name}" in wanted - {LENGTHS}:
+            added = block.numbers(f"event:{measure.name}").astype(np.int64)
+            sums = np.concatenate([[0], np.cumsum(added)])
+            ends = np.cumsum(lengths)
+            block.data[f"visit:{measure.name}"] = sums[ends] - sums[ends - lengths]
+    return block
+
+
+def _owners(visitor: Numbers, start: Numbers, of: Numbers, time: Numbers) -> Numbers:
+    """Of each event (its visitor and time) the place of its session: the visitor's last one that
+    began before it."""
+    everything = np.lexsort(
+        (
+            np.concatenate([np.zeros(len(start), dtype=int), np.ones(len(time), dtype=int)]),
+            np.concatenate([start, time]),
+            np.concatenate([visitor, of]),
+        )
+    )
+    is_session = everything < len(start)
+    places = np.maximum.accumulate(np.where(is_session, np.arange(len(everything)), -1))
+    found = np.empty(len(time), dtype=np.int64)
+    rows = everything[~is_session] - len(start)
+    last = places[~is_session]
+    if len(last) and last.min() < 0:
+        raise Unfit("An event has no session.")
+    found[rows] = everything[last]
+    if len(found) and not np.array_equal(visitor[found], of):
+        raise Unfit("An event has no session.")
+    return found
+
+
+@dataclass
+class _Read:
+    """What was read: the first numbers of every row, and columns by name."""
+
+    numbers: list[Numbers]
+    named: dict[str, Texts | Numbers]
+
+
+def _read(
+    cursor: psycopg.Cursor,
+    statement: sql.SQL,
+    scope: metrics.Scope,
+    place: Property,
+    span: Span,
+    wanted: set[str],
+    most: int | None,
+) -> _Read:
+    bound = Bound(property=place.pk, start=span.start, end=span.end, most=most)
+    alias = scope[0]
+    dimensions = sorted(name for name in wanted if name.startswith(f"{scope}:") and is_text(name))
+    asked = (wanted - {LENGTHS}) if scope == "event" else wanted
+    measures = [m for m in measures_of(scope) if asked & {f"{scope}:{m.name}", f"visit:{m.name}"}]
+    found = [column(name.partition(":")[2], bound) for name in dimensions]
+    found += [sql.SQL("m.{}").format(sql.Identifier(measure.name)) for measure in measures]
+    moment = sql.Identifier(alias, "time" if scope == "event" else "started_at")
+    text = statement.format(
+        time=sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(moment),
+        columns=sql.SQL(", ").join([*found, sql.SQL("0")]),
+        measures=_sums(measures, alias),
+        gap=sql.Literal(LONGEST_GAP),
+    )
+    cursor.execute(text, bound.values)
+    fixed = 2 if scope == "event" else 3
+    parts: list[list[Any]] = [[] for _ in range(fixed + len(measures))]
+    texts = [TextsMaker() for _ in dimensions]
+    while rows := cursor.fetchmany(AT_ONCE):
+        by_column = list(zip(*rows, strict=True))
+        for maker, values in zip(texts, by_column[fixed:], strict=False):
+            maker.add(values)
+        some = by_column[:fixed] + by_column[fixed + len(texts) : -1]
+        for part, values in zip(parts, some, strict=True):
+            part.append(np.array(values, dtype=np.int64))
+    numbers = [np.concatenate(part) if part else np.zeros(0, dtype=np.int64) for part in parts]
+    numbers[1] -= microseconds(span.start)
+    named: dict[str, Texts | Numbers] = dict(
+        zip(dimensions, (maker.done() for maker in texts), strict=True)
+    )
+    for measure, added in zip(measures, numbers[fixed:], strict=True):
+        named[f"{scope}:{measure.name}"] = added
+    return _Read(numbers[:fixed], named)
+
+
+def _sums(measures: Sequence[metrics.Measure], alias: str) -> sql.Composable:
+    if not measures:
+        return sql.SQL("")
+    sums = [
+        sql.SQL(f"({measure.sql})::bigint AS {{}}").format(sql.Identifier(measure.name))
+        for measure in measures
+    ]
+    return ONE_ROW.format(sums=sql.SQL(", ").join(sums), row=sql.Identifier(alias))
+
+
+def every_column() -> list[str]:
+    """What is packed of a day, properties of events apart."""
+    found = [VISITOR, START, CROSSES, TIME]
+    for scope in ("session", "event"):
+        every = (d for d in metrics.DIMENSIONS.values() if d.scope == scope)
+        found += [f"{scope}:{dimension.name}" for dimension in every]
+        found += [f"{scope}:{measure.name}" for measure in measures_of(scope)]  # type: ignore[arg-type]
+    found += [f"visit:{measure.name}" for measure in measures_of("event")]
+    return found

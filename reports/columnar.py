@@ -1,0 +1,495 @@
+"""The route over packed days: questions that rollups cannot answer, without reading rows.
+
+Enters: a Question without bots and a range of which at least one day is packed. Leaves: the same
+base numbers as reports/raw.py, or None where that has to be asked. Days that are not packed (the
+current one, and those in which something has just changed) are made into blocks from their rows;
+then block after block is filtered and counted by numpy, and the parts are put together: visitors
+by their numbers, sessions that go on from one block to the next by their visitor and start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from properties.models import Property
+from properties.periods import Range, Span
+from reports import blocks, filters, metrics
+from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block, Unfit, microseconds
+from reports.columns import Numbers
+from reports.questions import Counted, Key, Question
+from reports.tallies import measures_of
+
+AT_ONCE = 32  # packed days that are read together: bounds the memory of long ranges
+MOST_ROWS = 200_000  # events read as rows; beyond, Postgres had better count them itself
+DENSE = 1 << 16  # combinations of values that are counted by place, not by sorting
+
+
+def can_answer(question: Question) -> bool:
+    """Whether blocks hold what is asked: they leave bots out."""
+    return question.bots == "exclude"
+
+
+def count(place: Property, question: Question, within: Range) -> Counted | None:
+    """Base numbers over the range; None where no day of it is packed, or too little."""
+    try:
+        return _count(place, question, within)
+    except Unfit:
+        return None
+
+
+def _count(place: Property, question: Question, within: Range) -> Counted:
+    plan = _Plan(question, within)
+    whole = _Plan(replace(question, dimensions=()), within)
+    reader = _Reader(place, plan)
+    done = _who_has_done(plan, reader)
+    asked = [whole, plan] if question.dimensions else [whole]
+    sums = [_Sums(each) for each in asked]
+    for block in reader.blocks(set().union(*(each.columns for each in asked))):
+        for each in sums:
+            each.add(_View(block, each.plan, done))
+    total, *groups = (each.done() for each in sums)
+    return Counted(groups[0] if groups else {}, total[()])
+
+
+# -- what is read ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a question needs of a block."""
+
+    question: Question
+    within: Range
+
+    @cached_property
+    def tree(self) -> filters.Node | None:
+        return filters.parse(self.question.filters) if self.question.filters is not None else None
+
+    @cached_property
+    def leaves(self) -> list[filters.Leaf]:
+        return list(filters.leaves(self.tree)) if self.tree is not None else []
+
+    @cached_property
+    def split(self) -> list[metrics.Dimension]:
+        """The dimensions but time."""
+        found = map(metrics.find_dimension, self.question.dimensions)
+        return [dimension for dimension in found if dimension is not None]
+
+    @cached_property
+    def names_event(self) -> bool:
+        """Whether a dimension or a plain filter binds to one event."""
+        scopes = {dimension.scope for dimension in self.split} | {
+            leaf.scope for leaf in self.leaves
+        }
+        return "event" in scopes
+
+    @cached_property
+    def starts(self) -> Numbers:
+        """Where the periods begin, if it is split by time."""
+        spans = self.question.periods(self.within)
+        return np.array([microseconds(span.start) for span in spans], dtype=np.int64)
+
+    @cached_property
+    def edges(self) -> tuple[int, int]:
+        span = self.within.span
+        return microseconds(span.start), microseconds(span.end)
+
+    def needs(self, scope: metrics.Scope) -> list[str]:
+        """The measures of that scope that are asked for."""
+        return [m.name for m in measures_of(scope) if m.name in self.question.needs]
+
+    @property
+    def asks_visitors(self) -> bool:
+        return metrics.VISITORS in self.question.needs
+
+    @cached_property
+    def columns(self) -> set[str]:
+        """What every block must have; whether events are looked at one by one depends on it."""
+        found = {VISITOR, LENGTHS, CROSSES}
+        plain = [leaf for leaf in self.leaves if leaf.operator != "has_done"]
+        for name in [*(d.name for d in self.split), *(leaf.dimension for leaf in plain)]:
+            dimension = metrics.find_dimension(name)
+            assert dimension is not None
+            found.add(f"{dimension.scope}:{name}")
+        found |= {f"session:{name}" for name in self.needs("session")}
+        kind = "event" if self.names_event else "visit"
+        found |= {f"{kind}:{name}" for name in self.needs("event")}
+        if self.needs("session") and (self.names_event or len(self.starts)):
+            found.add(START)
+        return found
+
+    def splits(self, span: Span) -> bool:
+        """Whether the block reaches over an edge of the range or of a period."""
+        first, last = microseconds(span.start), microseconds(span.end)
+        if first < self.edges[0] or last > self.edges[1]:
+            return True
+        inside = (self.starts > first) & (self.starts < last)
+        return bool(inside.any())
+
+    def columns_of(self, names: set[str], span: Span) -> set[str]:
+        """The columns that a block of that span must have besides."""
+        if not self.splits(span):
+            return names
+        events = {f"event:{name}" for name in self.needs("event")}
+        return names | events | {TIME, START}
+
+
+class _Reader:
+    """Gives the blocks of the range: packed days, and what lies between them from rows."""
+
+    def __init__(self, place: Property, plan: _Plan) -> None:
+        self.place, self.plan = place, plan
+        with blocks.binary_cursor() as cursor:
+            self.days = blocks.packed_days(cursor, place, plan.within.span)
+        if not self.days:
+            raise Unfit("No day of the range is packed.")
+        self.rows = list(_between([day.span for day in self.days], plan.within.span))
+
+    def blocks(self, names: set[str]) -> Iterator[Block]:
+        plan, place = self.plan, self.place
+        cut = [day for day in self.days if plan.splits(day.span)]
+        whole = [day for day in self.days if not plan.splits(day.span)]
+        with blocks.binary_cursor() as cursor:
+            for span in self.rows:
+                needed = plan.columns_of(names, span)
+                yield blocks.of_rows(cursor, place, span, needed, most=MOST_ROWS)
+            for some in (cut, whole):
+                for start in range(0, len(some), AT_ONCE):
+                    part = some[start : start + AT_ONCE]
+                    needed = plan.columns_of(names, part[0].span)
+                    yield from blocks.packed(cursor, place, part, needed)
+
+
+def _between(days: Sequence[Span], within: Span) -> Iterator[Span]:
+    """The parts of the range that no packed day covers."""
+    at: datetime = within.start
+    for day in days:
+        if day.start < at and at != within.start:
+            raise Unfit("Packed days overlap: the property has changed its zone.")
+        if day.start > at:
+            yield Span(at, day.start)
+        at = max(at, day.end)
+    if at < within.end:
+        yield Span(at, within.end)
+
+
+Done = dict[filters.Leaf, Numbers]  # by visitor: whether they have done it
+
+
+def _who_has_done(plan: _Plan, reader: _Reader) -> Done:
+    """Who sent such an event, or was on such a page, anywhere in the range."""
+    asked = {leaf for leaf in plan.leaves if leaf.operator == "has_done"}
+    if not asked:
+        return {}
+    found: dict[filters.Leaf, list[Numbers]] = {leaf: [] for leaf in asked}
+    names = {VISITOR, LENGTHS} | {f"event:{leaf.dimension}" for leaf in asked}
+    for block in reader.blocks(names):
+        for leaf in asked:
+            rows = _texts_hold(block, f"event:{leaf.dimension}", leaf)
+            if plan.splits(block.span):
+                rows &= _inside(block.numbers(TIME), block, plan)
+            found[leaf].append(block.numbers(VISITOR)[np.unique(block.owners[rows])])
+    return {leaf: np.unique(np.concatenate(parts)) for leaf, parts in found.items()}
+
+
+def _inside(offsets: Numbers, block: Block, plan: _Plan) -> Numbers:
+    """Which of these moments lie in the range."""
+    first, last = plan.edges
+    moments = offsets.astype(np.int64) + block.start
+    return (moments >= first) & (moments < last)
+
+
+def _texts_hold(block: Block, name: str, leaf: filters.Leaf) -> Numbers:
+    texts = block.texts(name)
+    wanted = [value.encode() for value in leaf.values]
+    if leaf.operator == "contains":
+        return texts.where(lambda value: any(part in value for part in wanted))
+    found = texts.is_any(wanted)
+    return ~found if leaf.operator == "is_not" else found
+
+
+# -- a block, filtered -----------------------------------------------------------------------
+
+
+class _View:
+    """The rows of a block that a question is about: its events, or only its sessions."""
+
+    def __init__(self, block: Block, plan: _Plan, done: Done) -> None:
+        self.block, self.plan, self.done = block, plan, done
+        self.is_cut = plan.splits(block.span)
+        self.by_event = plan.names_event or self.is_cut
+
+    @cached_property
+    def events(self) -> Numbers:
+        """Places of the events that match."""
+        rows = np.ones(len(self.block.owners), dtype=bool)
+        if self.plan.tree is not None:
+            rows = self._holds(self.plan.tree, of_events=True)
+        if self.is_cut:
+            rows = rows & _inside(self.block.numbers(TIME), self.block, self.plan)
+        return np.flatnonzero(rows)
+
+    @cached_property
+    def sessions(self) -> Numbers:
+        """Places of the sessions that match, by themselves."""
+        rows = np.ones(len(self.block.lengths), dtype=bool)
+        if self.plan.tree is not None:
+            rows = self._holds(self.plan.tree, of_events=False)
+        return np.flatnonzero(rows)
+
+    @cached_property
+    def begins(self) -> Numbers:
+        """By session: whether it begins in the range; in this block, or in one before it."""
+        if not self.is_cut and not self.plan.names_event:
+            return self._starts_here
+        return _inside(self.block.numbers(START), self.block, self.plan)
+
+    @cached_property
+    def _starts_here(self) -> Numbers:
+        return self.block.numbers(CROSSES) & 1 == 0
+
+    def _holds(self, node: filters.Node, of_events: bool) -> Numbers:
+        if isinstance(node, filters.Branch):
+            parts = [self._holds(part, of_events) for part in node.parts]
+            if node.joint == "not":
+                return ~parts[0]
+            joined = np.logical_and if node.joint == "and" else np.logical_or
+            return joined.reduce(parts)
+        if node.operator == "has_done":
+            rows = np.isin(self.block.numbers(VISITOR), self.done[node])
+        else:
+            rows = _texts_hold(self.block, f"{node.scope}:{node.dimension}", node)
+            if node.scope == "event":
+                return rows
+        return rows[self.block.owners] if of_events else rows
+
+
+# -- sums ------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Sums:
+    """Base numbers by group, block after block."""
+
+    plan: _Plan
+    index: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    numbers: dict[str, Numbers] = field(default_factory=dict)
+    people: list[Numbers] = field(default_factory=list)
+    crossing: list[Numbers] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.plan.question.dimensions:
+            self.index[()] = 0
+
+    def add(self, view: _View) -> None:
+        self._add_events(view)
+        if self.plan.needs("session"):
+            self._add_sessions(view)
+
+    def _add_events(self, view: _View) -> None:
+        """Event measures and visitors."""
+        block, needs = view.block, self.plan.needs("event")
+        if not needs and not self.plan.asks_visitors:
+            return
+        if view.by_event:
+            rows, kind, owners = view.events, "event", block.owners[view.events]
+        else:
+            rows = view.sessions[block.lengths[view.sessions] > 0]
+            kind, owners = "visit", rows
+        moments = block.numbers(TIME)[rows] if view.is_cut and len(self.plan.starts) else None
+        groups, kept = self._groups(view, owners, rows, moments)
+        if kept is not None:
+            rows, owners = rows[kept], owners[kept]
+        for name in needs:
+            self._sum(name, groups, block.numbers(f"{kind}:{name}")[rows])
+        if self.plan.asks_visitors:
+            pairs = groups << 32 | block.numbers(VISITOR)[owners].astype(np.int64)
+            self.people.append(_distinct(pairs) if view.by_event else pairs)
+
+    def _add_sessions(self, view: _View) -> None:
+        block, plan = view.block, self.plan
+        if plan.names_event:
+            owners, rows = block.owners[view.events], view.events
+        else:
+            owners = rows = view.sessions
+        begins = view.begins[owners]
+        if not plan.names_event and view.is_cut:
+            begins = begins & (block.numbers(START)[owners] >= 0)
+        owners, rows = owners[begins], rows[begins]
+        moments = None
+        if len(plan.starts) and (view.is_cut or plan.names_event):
+            moments = block.numbers(START)[owners]
+        groups, kept = self._groups(view, owners, rows, moments)
+        if kept is not None:
+            owners = owners[kept]
+        if plan.names_event:  # a session counts once however many of its events match
+            pairs = _distinct(groups << 32 | owners)
+            groups, owners = pairs >> 32, pairs & 0xFFFFFFFF
+            crosses = block.numbers(CROSSES)[owners] > 0
+            self._keep_crossing(block, groups[crosses], owners[crosses])
+            groups, owners = groups[~crosses], owners[~crosses]
+        for name in plan.needs("session"):
+            self._sum(name, groups, block.numbers(f"session:{name}")[owners])
+
+    def _keep_crossing(self, block: Block, groups: Numbers, owners: Numbers) -> None:
+        """Sessions that other blocks may have, too: their numbers wait until all are seen."""
+        columns = [groups, block.numbers(VISITOR)[owners]]
+        columns.append(block.numbers(START)[owners].astype(np.int64) + block.start)
+        columns += [block.numbers(f"session:{n}")[owners] for n in self.plan.needs("session")]
+        self.crossing.append(np.array([column.astype(np.int64) for column in columns]))
+
+    # -- groups --
+
+    def _groups(
+        self,
+        view: _View,
+        owners: Numbers,
+        rows: Numbers,
+        moments: Numbers | None,
+    ) -> tuple[Numbers, Numbers | None]:
+        """The number of each row's group, and which rows have one (None: all). `moments` of the
+        rows; None where the block lies within one period."""
+        dimensions = self.plan.question.dimensions
+        if not dimensions:
+            return np.zeros(len(owners), dtype=np.int64), None
+        kept: Numbers | None = None
+        parts: list[tuple[Numbers, Sequence[Any]]] = []
+        for name in dimensions:
+            dimension = metrics.find_dimension(name)
+            if dimension is None:
+                parts.append(self._periods(view.block, len(owners), moments))
+                continue
+            texts = view.block.texts(f"{dimension.scope}:{name}")
+            codes = texts.codes[rows if dimension.scope == "event" else owners]
+            if not dimension.blank and b"" in texts.values:
+                filled = codes != texts.values.index(b"")
+                kept = filled if kept is None else kept & filled
+            parts.append((codes, texts.values))
+        if kept is not None:
+            parts = [(codes[kept], values) for codes, values in parts]
+        return self._numbered(parts), kept
+
+    def _periods(
+        self, block: Block, rows: int, moments: Numbers | None
+    ) -> tuple[Numbers, Sequence[int]]:
+        every = range(len(self.plan.starts) + 1)
+        if moments is None:
+            first = max(block.start, self.plan.edges[0])
+            period = np.searchsorted(self.plan.starts, first, "right")
+            return np.full(rows, period, dtype=np.int64), every
+        at = moments.astype(np.int64) + block.start
+        return np.searchsorted(self.plan.starts, at, "right"), every
+
+    def _numbered(self, parts: Sequence[tuple[Numbers, Sequence[Any]]]) -> Numbers:
+        """Combinations of codes to numbers of groups, the same in every block."""
+        combined = parts[0][0].astype(np.int64)
+        size = len(parts[0][1])
+        for codes, values in parts[1:]:
+            combined = combined * len(values) + codes
+            size *= len(values)
+        if size > DENSE:
+            present, places = np.unique(combined, return_inverse=True)
+            return self._known(present, parts)[places]
+        present = np.flatnonzero(np.bincount(combined, minlength=size))
+        numbers = np.zeros(size, dtype=np.int64)
+        numbers[present] = self._known(present, parts)
+        return numbers[combined]
+
+    def _known(self, present: Numbers, parts: Sequence[tuple[Numbers, Sequence[Any]]]) -> Numbers:
+        columns: list[list[Any]] = []
+        for _, values in reversed(parts):
+            columns.insert(0, [values[code] for code in (present % len(values)).tolist()])
+            present = present // len(values)
+        index = self.index
+        found = [index.setdefault(key, len(index)) for key in zip(*columns, strict=True)]
+        return np.array(found, dtype=np.int64)
+
+    def _sum(self, name: str, groups: Numbers, added: Numbers) -> None:
+        sums = self.numbers.setdefault(name, np.zeros(0, dtype=np.int64))
+        if len(sums) < len(self.index):
+            longer = np.zeros(max(len(self.index), 2 * len(sums)), dtype=np.int64)
+            longer[: len(sums)] = sums
+            sums = self.numbers[name] = longer
+        # Sums in floating point are exact below 2^53; a block's are far below.
+        found = np.bincount(groups, weights=added, minlength=0)
+        sums[: len(found)] += found.astype(np.int64)
+
+    # -- the end --
+
+    def done(self) -> dict[Key, dict[str, int]]:
+        """Base numbers by group; those that the answer cannot show may lack."""
+        self._add_crossing()
+        size = len(self.index)
+        columns: dict[str, Numbers] = {}
+        for name in self.plan.question.needs:
+            if name == metrics.VISITORS:
+                columns[name] = self._visitors(size)
+            else:
+                sums = self.numbers.get(name, np.zeros(0, dtype=np.int64))[:size]
+                columns[name] = np.concatenate([sums, np.zeros(size - len(sums), dtype=np.int64)])
+        keys = list(self.index)
+        shown = self._shown(columns, size)
+        lists = {name: numbers[shown].tolist() for name, numbers in columns.items()}
+        rows = zip(*lists.values(), strict=True)
+        return {
+            _texts(keys[place]): dict(zip(lists, row, strict=True))
+            for place, row in zip(shown.tolist(), rows, strict=True)
+            if any(row) or not keys[place]
+        }
+
+    def _visitors(self, size: int) -> Numbers:
+        pairs = _distinct(np.concatenate(self.people)) if self.people else np.zeros(0, np.int64)
+        return np.bincount(pairs >> 32, minlength=size)
+
+    def _add_crossing(self) -> None:
+        if not self.crossing:
+            return
+        columns = np.concatenate(self.crossing, axis=1)
+        order = np.lexsort(columns[2::-1])
+        columns = columns[:, order]
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (columns[:3, 1:] != columns[:3, :-1]).any(axis=0)
+        columns = columns[:, first]
+        for name, added in zip(self.plan.needs("session"), columns[3:], strict=True):
+            self._sum(name, columns[0], added)
+
+    def _shown(self, columns: dict[str, Numbers], size: int) -> Numbers:
+        """Places of the groups that can be among the rows shown: ranking thousands of pages one
+        by one would cost more than counting them."""
+        question = self.plan.question
+        every = np.arange(size)
+        name, way = question.order[0]
+        if question.is_series or name not in metrics.METRICS or size <= question.limit:
+            return every
+        metric = metrics.METRICS[name]
+        ranked = columns[metric.of].astype(np.float64)
+        some = np.zeros(size, dtype=bool)
+        for numbers in columns.values():
+            some |= numbers != 0
+        if metric.over:
+            below = columns[metric.over]
+            some &= below != 0  # a mean over nothing comes last
+            ranked = ranked / np.maximum(below, 1)
+        if some.sum() < question.limit:
+            return every
+        ranked = np.where(some, -ranked if way == "desc" else ranked, np.inf)
+        edge = np.partition(ranked, question.limit - 1)[question.limit - 1]
+        return np.flatnonzero(ranked <= edge)
+
+
+def _distinct(numbers: Numbers) -> Numbers:
+    """Each once, in order."""
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), dtype=bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
+
+
+def _texts(key: tuple[Any, ...]) -> Key:
+    return tuple(part.decode() if isinstance(part, bytes) else part for part in key)
