@@ -95,7 +95,7 @@ class Realtime(DoorView):
         """Visitors with a tab open, with it visible, and interacting right now; and where."""
         assert isinstance(self.place, Property)
         try:
-            return Response(live.snapshot(self.place, int(timezone.now().timestamp() * 1000)))
+            return Response(live.shown(self.place, int(timezone.now().timestamp() * 1000)))
         except store.Unavailable as error:
             raise Unavailable from error
 

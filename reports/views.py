@@ -122,7 +122,7 @@ def of_dimension(view: View, dimension: str) -> View:
 def online(place: Property, now: datetime) -> Any:
     """Who is here (tracking/live.py); None while Valkey does not answer."""
     try:
-        return live.snapshot(place, round(now.timestamp() * 1000))
+        return live.shown(place, round(now.timestamp() * 1000))
     except store.Unavailable:
         return None  # history does not depend on it: the page shows "-" and asks again
 

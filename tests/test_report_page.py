@@ -569,7 +569,7 @@ def test_without_the_live_set_the_page_still_shows_history(
     def unavailable(*_: Any) -> None:
         raise store.Unavailable("stopped")
 
-    monkeypatch.setattr(live, "snapshot", unavailable)
+    monkeypatch.setattr(live, "shown", unavailable)
     page = get(alice, f"/p/{busy.key}/?range={MARCH}").content.decode()
     assert "<strong>-</strong> now" in page
     assert tiles_of(page)["visitors"].startswith("Visitors: 21")
