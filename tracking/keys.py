@@ -10,11 +10,14 @@ stand in a key: a dictionary per day numbers them.
     key (after the prefix {a:p})   type    meaning                                    lives
     :m                             hash    n visitor numbers given out, v version of  for ever
                                            the property, since when (ms) the
-                                           counters here are complete
-    :i:<bucket>                    hash    visitor uuid (14 raw bytes) -> "number day  13 months
-                                           of last event"; bucket: first 2 bytes
-    :i:<utc day>:<bucket>          hash    the same for cookieless visitors           48 hours
-    :d:<half day>:<bucket>         hash    event id (16 raw bytes) -> fingerprint     36 hours
+                                           counters here are complete, d bits of
+                                           a bucket and the hour of the last growth
+    :i:<bucket>                    hash    visitor uuid (14 raw bytes) -> day of last  13 months
+                                           event, number; bucket: last 2 bytes in hex
+    :i:<utc day>:<bits>:<bucket>   hash    the same for cookieless visitors (15 raw   48 hours
+                                           bytes); see "buckets"
+    :d:<bits>:<bucket>             hash    event id (15 raw bytes) -> fingerprint,     37 hours
+                                           hour; see "buckets"                        after use
     :s                             stream  accepted events not yet in Postgres        until drained
     :l:<utc hour>                  hash    ledger: accepted duplicate ping bot,       8 days
                                            r.<reason>
@@ -35,6 +38,18 @@ numbers wide, has a key of its own with `:<number >> 16` appended: a set of (num
 32768 (2 bytes a member), which above 512 members becomes an 8 kB bitmap. So a key never grows
 with the highest number, and reading tells the kind by the key's type. Bitmaps are in
 SETBIT's order: bit 0 is the highest of the first byte.
+
+Buckets. A hash of few and short fields is packed by the server: 24 bytes for an event id, where a
+hash table takes four times that. So ids are spread over 2 ^ bits hashes: the bucket is the low
+bits of the id's four words, xored; the field is the id without its last byte, which follows from
+the two. 1,024 buckets to begin with; when a bucket holds 96 ids of the last day, and the ledger
+says that it is not alone, their number is quadrupled (`d` in `:m`): what lies in a bucket moves
+when the first id asks for one of those that take its place, so that no call ever moves much. The
+number fits what servers pack by default (hash-max-listpack-entries is 128 or more).
+An entry of an id is its fingerprint (4 bytes) and the hour of its coming modulo 256: a bucket that
+grows by an eighth drops what is older than 24 hours. One field, "", is its own: how many fields
+before the next such look, hour in which its end was last put off. visitor_map.py says how
+an entry of a visitor looks.
 
 Days are not marked: a day's bits are the OR of its hours, made when it is rolled up.
 """

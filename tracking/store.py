@@ -28,6 +28,7 @@ from tracking.directory import Record
 from tracking.intake import DAY_MS
 from tracking.items import Item, arguments, chunks
 from tracking.models import Visitor
+from tracking.visitor_map import visitor_entry
 
 PATIENCE = 5.0  # seconds that a request waits for Postgres
 ACCEPTED, DUPLICATE, CONFLICT, LIMIT, PING = "a", "d", "c", "l", "p"
@@ -169,7 +170,7 @@ def restore(record: Record, now: int) -> None:
         pipe = client.pipeline(transaction=False)
         for count, (visitor, number, last_seen) in enumerate(rows.iterator(5_000), 1):
             highest = max(highest, number)
-            entry = f"{number} {int(last_seen.timestamp()) // 86_400}"
+            entry = visitor_entry(number, int(last_seen.timestamp()) // 86_400)
             bucket = keys.visitors(record.prefix, visitor.bytes[14:].hex())
             pipe.hset(bucket, visitor.bytes[:14], entry)
             if count % 5_000 == 0:

@@ -18,7 +18,8 @@ local HEAD, HEAD_SIZE, LIVE_SIZE, NONE = '>c1BHHi4c16c16', 42, 40, 65535  -- tra
 local SMALL_SET, VALUES_PER_DAY = 512, 10000
 local HOUR, DAY = 3600, 86400
 local KEEP_MINUTE, KEEP_HOUR, KEEP_LEDGER = 3 * HOUR, 3 * DAY, 8 * DAY
-local HALF_DAY_MS, KEEP_IDS = 43200000, 36 * HOUR
+local ID_HOURS, RENEW_HOURS, KEEP_IDS = 24, 12, 37 * HOUR
+local LEAST_BITS, MOST_BITS, FULL = 10, 22, 96
 local KNOWN_DAYS, KEEP_KNOWN, KEEP_COOKIELESS = 396, 400 * DAY, 2 * DAY
 
 local prefix = KEYS[1]
@@ -64,49 +65,188 @@ for i = 0, refusals - 1 do
 end
 
 local meta = prefix .. ':m'
-local highest = 0
+local highest, id_bits, grown = 0, LEAST_BITS, 0
 if ARGV[2] ~= '' then
-  local known = redis.call('HMGET', meta, 'v', 'n')
+  local known = redis.call('HMGET', meta, 'v', 'n', 'd')
   if not known[1] or not known[2] then return {'cold'} end
   if known[1] ~= ARGV[2] then return {'stale', known[1]} end
   highest = tonumber(known[2])
+  if not known[3] then
+    -- Its first call by this version: what the version before knew is looked for as if split.
+    known[3] = LEAST_BITS .. ' ' .. math.floor(now / 3600000)
+    redis.call('HSET', meta, 'd', known[3])
+  end
+  local bits, hour = string.match(known[3], '^(%d+) (%d+)$')
+  id_bits, grown = tonumber(bits), tonumber(hour)
 end
 
 -- -- ids and visitors -----------------------------------------------------------------------
 
-local half_day = math.floor(now / HALF_DAY_MS)
-local function is_known_id(id, fingerprint)
-  local bucket = string.byte(id, 15) * 16 + math.floor(string.byte(id, 16) / 16)
-  local newest = prefix .. ':d:' .. half_day .. ':' .. bucket
-  for back = 0, 2 do
-    local seen = redis.call('HGET', back == 0 and newest
-      or prefix .. ':d:' .. (half_day - back) .. ':' .. bucket, id)
-    if seen then return seen == fingerprint and 'd' or 'c' end
+-- Buckets of event ids and of cookieless visitors: see tracking/keys.py. A bucket is a hash that
+-- stays packed; which one is said by the low bits of the four words of the id, xored, so that ids
+-- that differ in one word only spread too. The last byte follows from the others and the bucket.
+local this_hour = math.floor(now / 3600000)
+local function fold(id)
+  local a, b, c, d = struct.unpack('>I4I4I4I4', id)
+  return bit.bxor(a, b, c, d)
+end
+local function write_fields(key, fields)
+  for from = 1, #fields, 1000 do
+    redis.call('HSET', key, unpack(fields, from, math.min(from + 999, #fields)))
   end
-  return nil, newest
+end
+
+-- The buckets have become more: what lies in a wider one moves to those that take its place.
+local function split(base, place, keep)
+  for bits = id_bits - 2, LEAST_BITS, -2 do
+    local wide = base .. bits .. ':' .. bit.band(place, 2 ^ bits - 1)
+    local entries = redis.call('HGETALL', wide)
+    if #entries > 0 then
+      local parts = {}
+      for i = 1, #entries, 2 do
+        if entries[i] ~= '' then
+          local high = bit.band(fold(entries[i] .. '\0'), 2 ^ id_bits - 256)
+          local key = base .. id_bits .. ':' .. high + bit.band(place, 255)
+          local part = parts[key] or {}
+          parts[key] = part
+          part[#part + 1], part[#part + 2] = entries[i], entries[i + 1]
+        end
+      end
+      for key, part in pairs(parts) do
+        write_fields(key, part)
+        redis.call('EXPIRE', key, keep)
+      end
+      redis.call('DEL', wide)
+      return true
+    end
+  end
+end
+local function was_split_lately()
+  return math.abs(this_hour - grown) <= 48 + RENEW_HOURS
+end
+
+-- In a bucket of ids the field "" says at how many to look for old ones, and the hour in which the
+-- bucket's end was last put off. One id in four looks how many there are.
+local function is_known_id(id, fingerprint)
+  local base, place, field = prefix .. ':d:', fold(id), string.sub(id, 1, 15)
+  local bucket = base .. id_bits .. ':' .. bit.band(place, 2 ^ id_bits - 1)
+  local found = redis.call('HMGET', bucket, '', field)
+  if not found[1] and was_split_lately() and split(base, place, KEEP_IDS) then
+    found = redis.call('HMGET', bucket, '', field)
+  end
+  if found[2] then
+    return struct.unpack('>i4', found[2]) == fingerprint and 'd' or 'c'
+  end
+  return nil, bucket, found[1] or '', bit.band(place, 50331648) == 0
+end
+
+local function forget_old_ids(bucket)
+  local entries, old, left = redis.call('HGETALL', bucket), {}, 0
+  for i = 1, #entries, 2 do
+    if entries[i] ~= '' then
+      local age = (this_hour - string.byte(entries[i + 1], 5)) % 256
+      if age > ID_HOURS and age < 128 then old[#old + 1] = entries[i] else left = left + 1 end
+    end
+  end
+  for from = 1, #old, 1000 do
+    redis.call('HDEL', bucket, unpack(old, from, math.min(from + 999, #old)))
+  end
+  return left
+end
+
+-- More buckets with the next call, if it is the number of ids that fills this one, and not a
+-- sender whose ids are all alike.
+local function ask_for_more_buckets()
+  local ids = 0
+  for back = 0, ID_HOURS do
+    local hour = prefix .. ':l:' .. (this_hour - back) * HOUR
+    ids = ids + tonumber(redis.call('HGET', hour, 'accepted') or 0)
+  end
+  if id_bits < MOST_BITS and ids > 2 ^ id_bits * FULL / 4 then
+    redis.call('HSET', meta, 'd', id_bits + 2 .. ' ' .. this_hour)
+  end
+end
+
+local function remember_id(id, fingerprint, bucket, header, looks)
+  local full, renewed = FULL / 2, 0
+  if header ~= '' then full, renewed = struct.unpack('>I3I3', header) end
+  local is_due, is_full = math.abs(this_hour - renewed) >= RENEW_HOURS, false
+  if looks and redis.call('HLEN', bucket) > full then
+    is_full = true
+    local left = forget_old_ids(bucket)
+    full = left + math.floor(left / 8) + 8
+    if left > FULL then ask_for_more_buckets() end
+  end
+  local field = string.sub(id, 1, 15)
+  local value = struct.pack('>i4B', fingerprint, this_hour % 256)
+  if is_due or is_full then
+    header = struct.pack('>I3I3', full, is_due and this_hour or renewed)
+    redis.call('HSET', bucket, '', header, field, value)
+    if is_due then redis.call('EXPIRE', bucket, KEEP_IDS) end
+  else
+    redis.call('HSET', bucket, field, value)
+  end
 end
 
 local today = math.floor(now / 86400000)
+local function visitor_entry(number)
+  return struct.pack(number < 16777216 and '>HI3' or '>HI4', today, number)
+end
+local function read_entry(entry)
+  -- Entries of more than six bytes were written as text by an earlier version.
+  if #entry > 6 then
+    local number, day = string.match(entry, '^(%d+) (%d+)$')
+    return tonumber(day), tonumber(number)
+  end
+  return struct.unpack(#entry == 5 and '>HI3' or '>HI4', entry)
+end
+local function new_visitor(key, field, keep)
+  if highest >= limit then return nil end
+  highest = redis.call('HINCRBY', meta, 'n', 1)
+  redis.call('HSET', key, field, visitor_entry(highest))
+  redis.call('EXPIRE', key, keep)
+  return highest
+end
+local function take_from_earlier_version(visitor, day, key, field)
+  local old = prefix .. ':i:' .. day .. ':' .. string.format('%02x%02x', string.byte(visitor, 15, 16))
+  local entry = redis.call('HGET', old, string.sub(visitor, 1, 14))
+  if entry then
+    redis.call('HDEL', old, string.sub(visitor, 1, 14))
+    redis.call('HSET', key, field, entry)
+    redis.call('EXPIRE', key, KEEP_COOKIELESS)
+  end
+  return entry
+end
+local function cookieless_number(visitor, day)
+  local base, place, field = prefix .. ':i:' .. day .. ':', fold(visitor), string.sub(visitor, 1, 15)
+  local key = base .. id_bits .. ':' .. bit.band(place, 2 ^ id_bits - 1)
+  local entry = redis.call('HGET', key, field)
+  if not entry and was_split_lately() then
+    if split(base, place, KEEP_COOKIELESS) then entry = redis.call('HGET', key, field) end
+    entry = entry or take_from_earlier_version(visitor, day, key, field)
+  end
+  if entry then
+    local _, number = read_entry(entry)
+    return number
+  end
+  return new_visitor(key, field, KEEP_COOKIELESS)
+end
 local function visitor_number(visitor, cookieless_day)
-  local bucket = string.format('%02x%02x', string.byte(visitor, 15, 16))
-  local key = prefix .. ':i:' .. (cookieless_day ~= '' and cookieless_day .. ':' or '') .. bucket
+  if cookieless_day ~= '' then return cookieless_number(visitor, cookieless_day) end
+  local key = prefix .. ':i:' .. string.format('%02x%02x', string.byte(visitor, 15, 16))
   local field = string.sub(visitor, 1, 14)
   local entry = redis.call('HGET', key, field)
   if entry then
-    local number, day = string.match(entry, '^(%d+) (%d+)$')
-    if today - tonumber(day) <= KNOWN_DAYS then
-      if tonumber(day) < today and cookieless_day == '' then
-        redis.call('HSET', key, field, number .. ' ' .. today)
+    local day, number = read_entry(entry)
+    if today - day <= KNOWN_DAYS then
+      if day < today then
+        redis.call('HSET', key, field, visitor_entry(number))
         redis.call('EXPIRE', key, KEEP_KNOWN)
       end
-      return tonumber(number)
+      return number
     end
   end
-  if highest >= limit then return nil end
-  highest = redis.call('HINCRBY', meta, 'n', 1)
-  redis.call('HSET', key, field, highest .. ' ' .. today)
-  redis.call('EXPIRE', key, cookieless_day ~= '' and KEEP_COOKIELESS or KEEP_KNOWN)
-  return highest
+  return new_visitor(key, field, KEEP_KNOWN)
 end
 
 -- -- what items add up to -------------------------------------------------------------------
@@ -329,8 +469,7 @@ local function judge(at)
     see_online(head, true)
     return 'p'
   end
-  fingerprint = tostring(fingerprint)
-  local again, ids = is_known_id(id, fingerprint)
+  local again, bucket, header, looks = is_known_id(id, fingerprint)
   if again then
     add(ledger, 'duplicate', 1)
     if again == 'c' then
@@ -346,8 +485,7 @@ local function judge(at)
       return 'l'
     end
   end
-  redis.call('HSET', ids, id, fingerprint)
-  redis.call('EXPIRE', ids, KEEP_IDS, 'NX')
+  remember_id(id, fingerprint, bucket, header, looks)
   redis.call('XADD', stream, '*', 'v', '1', 'n', number, 'd', ARGV[at + 1])
   add(ledger, 'accepted', 1)
   if kind == 'b' then
