@@ -119,7 +119,8 @@ def test_cpu_of_real_processes_stays_when_a_child_has_ended():
         ("events", answer("202 Accepted", b'{"accepted":100}'), 100, ("202", 100)),
         ("events", answer("202 Accepted", b"{}"), 1, (NOT_ACCEPTED, 0)),
         ("events", answer("200 OK"), 1, ("200", 0)),
-        ("events", answer("503 Service Unavailable"), 1, ("503", 0)),
+        ("events", answer("503 Service Unavailable"), 1, ("503 without Retry-After", 0)),
+        ("events", answer("503 Service Unavailable", b"{}", "Retry-After: 2"), 1, ("503", 0)),
         ("events", answer("422 Unprocessable"), 1, ("422", 0)),
         ("pings", answer("202 Accepted", b'{"accepted":0,"rejected":[]}'), 5, ("202", 5)),
         ("pings", answer("202 Accepted", b'{"accepted":0,"rejected":[{}]}'), 5, (NOT_ACCEPTED, 0)),
@@ -211,7 +212,7 @@ def job(server, kind="single_events", **fields):
 
 def test_the_generator_counts_what_was_acknowledged_and_nothing_else(serve):
     kinds = [answer("202 Accepted"), answer("202 Accepted", b'{"accepted":0,"duplicate":1}')]
-    kinds += [answer("503 Service Unavailable", b"{}")]
+    kinds += [answer("503 Service Unavailable", b"{}", "Retry-After: 2")]
     server = serve(lambda number: kinds[number % 3])
     outcome = Load(job(server)).run()
     sent = len(server.bodies)
@@ -296,8 +297,9 @@ def test_a_row_has_microseconds_an_event_and_the_ratio_to_the_bare_answer():
 
 def test_odd_answers_are_told_and_wrong_ones_refused():
     assert accepted(measure({"202": 97, "503": 3})).surprises() == "3 x 503"
-    with pytest.raises(Failed, match="2 x 422"):
-        accepted(measure({"202": 98, "422": 2}))
+    for wrong in ("422", "503 without Retry-After", "ConnectionResetError"):
+        with pytest.raises(Failed, match=f"2 x {wrong}"):
+            accepted(measure({"202": 98, wrong: 2}))
 
 
 def test_the_table_is_a_table():

@@ -22,6 +22,7 @@ Part = Callable[[Product, Settings], Iterator[Row]]
 PARTS: dict[str, Part] = {
     "yardsticks": collecting.yardsticks,
     "collect": collecting.collecting,
+    "overload": collecting.overload,
     "drain": storing.storing,
     "realtime": reading.realtime,
 }

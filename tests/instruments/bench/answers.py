@@ -44,11 +44,19 @@ def of_events(data: bytes, size: int) -> Reading | None:
     parts = read_http(data)
     if parts is None:
         return None
-    status, _, body = parts
+    status, head, body = parts
     if status != b"202":
-        return status.decode(), 0
+        return refusal(status, head), 0
     accepted = number_after(b'"accepted":', body)
     return ("202" if accepted == size else "202 not accepted"), min(accepted, size)
+
+
+def refusal(status: bytes, head: bytes) -> str:
+    """The status; whoever is turned away for now has to be told for how long."""
+    said = status.decode()
+    if said in ("429", "503") and b"\r\nretry-after:" not in head:
+        return f"{said} without Retry-After"
+    return said
 
 
 def of_pings(data: bytes, size: int) -> Reading | None:

@@ -5,9 +5,17 @@ with the load. Out: rows. The yardsticks get the same requests, answered by the 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tests.instruments.bench.load import Job
-from tests.instruments.bench.measuring import Measure, accepted, given, run, typical
+from tests.instruments.bench.measuring import (
+    Measure,
+    accepted,
+    given,
+    run,
+    run_together,
+    typical,
+)
 from tests.instruments.bench.settings import Settings
 from tests.instruments.bench.table import Row
 from tests.instruments.product import Product
@@ -15,6 +23,7 @@ from tests.instruments.product import Product
 APPLICATION = "tests.instruments.bench.yardsticks"
 THREADS = ("--worker-class", "gthread", "--threads", "8")
 MANY = 128
+SMALL_RATE = 20  # events a second of a small property
 
 
 def yardsticks(product: Product, settings: Settings) -> Iterator[Row]:
@@ -102,4 +111,36 @@ def collecting(product: Product, settings: Settings) -> Iterator[Row]:
         yield one.row(f"batches of {size}, 32 connections", one.job("batches", 32, size=size))
     yield one.row("GET /track/it (pixel), 32 connections", one.job("pixels", 32, "pixels"))
     yield one.row("heartbeats, 32 connections", one.job("pings", 32, "pings"), "ping")
+    product.stop_part("web")
+
+
+# -- far too much ----------------------------------------------------------------------------
+
+
+def overload(product: Product, settings: Settings) -> Iterator[Row]:
+    """Ten times what fits, while a small property sends a little."""
+    port = product.start_web()
+    large, small = (
+        Collector(product, settings, port, product.make_property(name))
+        for name in ("large", "small")
+    )
+    for one in (large, small):
+        run(product, one.job("single_events", 32), settings)
+    most = accepted(run(product, large.job("single_events", MANY), settings))
+    capacity = most.outcome.events / most.outcome.seconds
+    yield most.row("capacity before the overload", settings.bare)
+    flood = large.job("single_events", 10 * MANY)
+    flood.rate, flood.seconds = 10 * capacity, 3 * settings.seconds
+    trickle = small.job("single_events", 16)
+    trickle.rate, trickle.seconds = SMALL_RATE, flood.seconds
+    measures = run_together(product, [flood, trickle], settings)
+    for one in measures:
+        accepted(one)
+    goodput = sum(one.outcome.events for one in measures) / measures[0].outcome.seconds
+    note = f"goodput {goodput / capacity:.0%} of the capacity"
+    yield measures[0].row("10 times that, 1,280 connections", settings.bare, note=note)
+    got = measures[1].outcome
+    due = int(SMALL_RATE * trickle.seconds)
+    note = f"{got.events:,} of {due:,} accepted"
+    yield replace(measures[1].row("a small property meanwhile", note=note), cpu={})
     product.stop_part("web")

@@ -1,8 +1,9 @@
 """A process that does what the worker's ticks do, when it is told to: so that their CPU is theirs.
 
-`python -m tests.instruments.bench.hand`. In: one word a line on stdin ("drain", "roll_up"). Out:
-one line of JSON for each, {"seconds", "count"}; the first line, "ready", says that Django is set
-up and the database connected. Used through `Hand` below, in the bench's own process.
+`python -m tests.instruments.bench.hand`. In: a word a line on stdin ("drain", "roll_up"), for some
+with a property's key after it ("snapshot AK-..."). Out: one line of JSON for each, {"seconds",
+"count"}; the first line, "ready", says that Django is set up and the database connected. Used
+through `Hand` below, in the bench's own process.
 """
 
 import json
@@ -66,15 +67,22 @@ def hand(product: Product) -> Iterator[Hand]:
 # -- in the process itself -------------------------------------------------------------------
 
 
-def works() -> dict[str, Callable[[], int]]:
+def works() -> dict[str, Callable[..., int]]:
     from django.utils import timezone
 
+    from properties.models import Property
     from reports import rollups
-    from tracking import drain
+    from tracking import drain, live
+    from tracking.collecting import now_ms
+
+    def snapshot(key: str) -> int:
+        place = Property.objects.across_accounts().using("worker").get(key=key)
+        return int(live.snapshot(place, now_ms())["open"])
 
     return {
         "drain": lambda: drain.drain_all().stored,
         "roll_up": lambda: rollups.roll_up_all(timezone.now()).hours,
+        "snapshot": snapshot,
     }
 
 
@@ -88,7 +96,8 @@ def main() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         began = time.perf_counter()
-        count = known[line.strip()]()
+        word, *rest = line.split()
+        count = known[word](*rest)
         print(json.dumps({"count": count, "seconds": time.perf_counter() - began}), flush=True)
 
 

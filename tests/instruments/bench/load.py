@@ -242,7 +242,6 @@ def main() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     print(json.dumps(asdict(load.run())), flush=True)
-    sys.stdin.readline()  # stay until our CPU has been read
 
 
 if __name__ == "__main__":

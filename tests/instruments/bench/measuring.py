@@ -6,19 +6,20 @@ In: a Product and a Job. Out: a Measure. Called by the parts that send requests.
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from statistics import median_low
 from typing import Any
 
 from aktivat.servers.supervisor import ROOT
 from tests.instruments.bench.histogram import Histogram
-from tests.instruments.bench.load import LAST_ANSWERS, Job, Outcome
+from tests.instruments.bench.load import Job, Outcome
 from tests.instruments.bench.settings import Settings
 from tests.instruments.bench.table import Row
 from tests.instruments.product import Product
 
-PATIENCE = 30.0  # seconds over those of the job
+REFUSALS = {"429", "503"}  # with Retry-After: for another time
 
 
 class Failed(Exception):
@@ -67,24 +68,40 @@ class Measure:
 
 def run(product: Product, job: Job, settings: Settings) -> Measure:
     """Send the job's requests. Raises Failed when the generator itself does."""
+    return run_together(product, [job], settings)[0]
+
+
+def run_together(product: Product, jobs: Sequence[Job], settings: Settings) -> list[Measure]:
+    """Send the requests of several jobs at the same time; each has the CPU of all."""
+    with ExitStack() as stack:
+        generators = [stack.enter_context(generator()) for _ in jobs]
+        for one, job in zip(generators, jobs, strict=True):
+            said(one, json.dumps(asdict(job)))
+        before = product.cpu()
+        for one in generators:
+            say(one, "go")
+        outcomes = [Outcome(**json.loads(heard(one))) for one in generators]
+        cpu = spent(before, product.cpu())
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if job.answers in ("events", "pixels"):
+            settings.acknowledged[job.given["property"]] += outcome.events
+    return [Measure(job, outcome, cpu) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+
+@contextmanager
+def generator() -> Iterator["subprocess.Popen[str]"]:
+    """The load generator's process."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.instruments.bench.load"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    ) as generator:
+    ) as process:
         try:
-            said(generator, json.dumps(asdict(job)))
-            before = product.cpu()
-            outcome = Outcome(**json.loads(said(generator, "go")))
-            after = product.cpu()
-            generator.communicate("done\n", timeout=LAST_ANSWERS + PATIENCE)
+            yield process
         finally:
-            generator.kill()
-    if job.answers in ("events", "pixels"):
-        settings.acknowledged[job.given["property"]] += outcome.events
-    return Measure(job, outcome, spent(before, after))
+            process.kill()
 
 
 def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
@@ -92,14 +109,23 @@ def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]
     return {part: after[part] - before.get(part, 0) for part in after}
 
 
-def said(generator: "subprocess.Popen[str]", line: str) -> str:
-    """Write a line, read the answer."""
-    assert generator.stdin and generator.stdout
-    generator.stdin.write(line + "\n")
-    generator.stdin.flush()
-    answer = generator.stdout.readline()
+def said(process: "subprocess.Popen[str]", line: str) -> str:
+    """Write a line, read the answer. Raises Failed when the process has ended."""
+    say(process, line)
+    return heard(process)
+
+
+def say(process: "subprocess.Popen[str]", line: str) -> None:
+    assert process.stdin
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def heard(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    answer = process.stdout.readline()
     if not answer:
-        raise Failed("The load generator ended early; its error stands above.")
+        raise Failed("A process of the bench ended early; its error stands above.")
     return answer
 
 
@@ -120,7 +146,7 @@ def accepted(measure: Measure) -> Measure:
     A 503 stays a remark in the table: on a machine that others load, Valkey may take a second.
     Raises Failed.
     """
-    wrong = set(measure.outcome.answers) - {"202", "200", "id", "503"}
+    wrong = set(measure.outcome.answers) - {"202", "200", "id"} - REFUSALS
     if wrong or measure.outcome.unanswered or not measure.outcome.events:
         raise Failed(f"{measure.job.messages}: {measure.surprises() or 'nothing was accepted'}")
     return measure

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.instruments.bench.collecting import Collector
+from tests.instruments.bench.hand import hand
 from tests.instruments.bench.load import Job
 from tests.instruments.bench.measuring import Failed, accepted, run, typical
 from tests.instruments.bench.settings import Settings
@@ -15,6 +16,7 @@ from tests.instruments.bench.table import Row
 from tests.instruments.product import Product
 
 ONLINE = (1_000, 10_000, 100_000)
+COUNTS = 9
 
 
 def memory(product: Product) -> int:
@@ -58,4 +60,22 @@ def realtime(product: Product, settings: Settings) -> Iterator[Row]:
         measure = accepted(typical(product, job, settings))
         note = f"{held:,.0f} bytes of Valkey a visitor"
         yield measure.row(f"realtime, {count:,} online", unit="question", note=note)
+        yield counted(product, collector.key, count)
     product.stop_part("web")
+
+
+def counted(product: Product, key: str, count: int) -> Row:
+    """The count that the readers share, made in a process that does nothing else."""
+    with hand(product) as worker:
+        works = [worker.do(f"snapshot {key}") for _ in range(COUNTS)]
+    for work in works:
+        if work.count != count:
+            raise Failed(f"{work.count:,} visitors were counted, {count:,} are online.")
+    seconds = sorted(work.seconds for work in works)
+    parts = ("worker", "valkey", "postgres")
+    cpu = {part: sum(work.cpu[part] for work in works) / COUNTS * 1e6 for part in parts}
+    median, longest = seconds[COUNTS // 2] * 1000, seconds[-1] * 1000
+    name = f"counting them, {count:,} online"
+    return Row(
+        name, 1 / seconds[COUNTS // 2], "count", median, longest, cpu, note=f"{COUNTS} times"
+    )
