@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from properties.models import Property
 from tracking import directory, fields, store
@@ -34,7 +33,7 @@ class Answer:
     accepted: int = 0
     duplicate: int = 0
     rejected: list[dict[str, Any]] = field(default_factory=list)
-    event_ids: list[UUID | None] = field(default_factory=list)
+    event_ids: list[str | None] = field(default_factory=list)
     made_ids: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -44,7 +43,7 @@ class Answer:
             "rejected": self.rejected,
         }
         if self.made_ids:
-            body["event_ids"] = [str(event_id) if event_id else None for event_id in self.event_ids]
+            body["event_ids"] = self.event_ids
         return body
 
 

@@ -21,10 +21,11 @@ TEXT = 200
 MAX_PROPS_BYTES = 32_000
 MAX_KEYS = 200
 MAX_DEPTH = 20
-NIL = UUID(int=0)
+NIL = str(UUID(int=0))
 LARGEST = 2**63
 # Decimal() alone would read 1_000, other scripts' digits and NaN. Floats bring their exponents.
 _AMOUNT = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
+_CANONICAL = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _NAMESPACE = UUID("b1a1cf6b-7a55-5c0c-9a7e-3a4f0f6f6a11")  # ours; never to be changed
 
 # What careless code sends for "nobody"; merging people over these would join strangers.
@@ -43,24 +44,19 @@ def text(payload: Mapping[str, Any], field: str, limit: int = TEXT) -> tuple[str
     return clean_text(value, limit)
 
 
-def identifier(payload: Mapping[str, Any], field: str, key: str) -> UUID | None:
-    """A UUID as sent; any other string becomes uuid5(property, string). None when absent."""
+def identifier(payload: Mapping[str, Any], field: str, key: str) -> str | None:
+    """A UUID as sent, in canonical text; any other string becomes uuid5(property, string).
+    None when absent."""
     value = payload.get(field)
     if value is None or value == "":
         return None
     if not isinstance(value, str):
         raise Refusal(Reason.INVALID, f"{field} must be a string, at best a UUID.", field)
-    if len(value) in (36, 32):
-        try:
-            found = UUID(value)
-        except ValueError:
-            pass
-        else:
-            if found == NIL:
-                raise Refusal(
-                    Reason.NIL_UUID, f"{field} is the nil UUID; make a random one.", field
-                )
-            return found
+    found = value if _CANONICAL(value) else _uuid(value)
+    if found is not None:
+        if found == NIL:
+            raise Refusal(Reason.NIL_UUID, f"{field} is the nil UUID; make a random one.", field)
+        return found
     if len(value) > TEXT or clean_text(value, TEXT)[1]:
         raise Refusal(
             Reason.INVALID, f"{field} must be at most {TEXT} characters of valid text.", field
@@ -68,9 +64,19 @@ def identifier(payload: Mapping[str, Any], field: str, key: str) -> UUID | None:
     return named_uuid(key, value)
 
 
-def named_uuid(key: str, value: str) -> UUID:
+def _uuid(value: str) -> str | None:
+    """The canonical text of a UUID in another spelling; None when it is none."""
+    if len(value) in (36, 32):
+        try:
+            return str(UUID(value))
+        except ValueError:
+            pass
+    return None
+
+
+def named_uuid(key: str, value: str) -> str:
     """The UUID of a string inside a property."""
-    return uuid5(_NAMESPACE, f"{key}\n{value}")
+    return str(uuid5(_NAMESPACE, f"{key}\n{value}"))
 
 
 def moment(value: Any, field: str = "time") -> int:
@@ -116,6 +122,8 @@ def user(payload: Mapping[str, Any]) -> tuple[str, bool]:
     value = payload.get("user")
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
+    if value is None:
+        return "", False
     clean, changed = text({"user": value}, "user")
     return ("", changed) if clean.strip().lower() in NOBODY else (clean, changed)
 

@@ -10,9 +10,9 @@ import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any
-from uuid import UUID
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -49,8 +49,8 @@ class Origin:
 class Ping:
     """A heartbeat: feeds the live set, is never stored. expires_at 0: gone."""
 
-    visitor_uuid: UUID
-    tab: UUID | None
+    visitor_uuid: str
+    tab: str | None
     state: str
     expires_at: int
     page: str
@@ -69,43 +69,49 @@ def judge(
         raise Refusal(
             Reason.MIXED_PROPERTY, "One request, one property: send this one apart.", "property"
         )
-    origin = _own_origin(payload, origin)
+    if origin.privileged:
+        origin = _own_origin(payload, origin)
     name, changed = _name(payload)
     agent = agents.identify(origin.agent)
     _check_address(record, origin)
-    page, page_changed = _page(payload, name, record)
+    url, url_changed = fields.text(payload, "url", 8_192)
+    if not url and name == "pageview":
+        raise Refusal(Reason.MISSING, "A pageview needs the url of its page.", "url")
+    referrer, _ = ("", False) if name == "ping" else fields.text(payload, "referrer", 2_048)
+    way = way_to(url, referrer, record.hostnames)
     visitor = _visitor(payload, record, origin, now)
     tab = fields.identifier(payload, "tab", record.key)
     bot = agent.bot or origin.prefetch
     if name == "ping":
-        return _ping(payload, visitor, tab, page, origin, agent, bot, now)
+        return _ping(payload, visitor, tab, way.page, origin, agent, bot, now)
 
-    event_id = fields.identifier(payload, "event_id", record.key) or uuid.uuid4()
+    event_id = fields.identifier(payload, "event_id", record.key) or str(uuid.uuid4())
     time = _time(payload, origin, now, sent_at)
-    referrer, _ = fields.text(payload, "referrer", 2_048)
-    came_from = split(referrer) if referrer else None
-    if came_from and sources.is_spam(came_from.hostname):
+    if way.is_spam:
         raise Refusal(Reason.REFERRER_SPAM, "The referrer is on the list of spammers.", "referrer")
-    came = sources.attribute(page, referrer, record.hostnames)
     title, title_changed = fields.text(payload, "title", 512)
     language, language_changed = fields.text(payload, "language", 35)
     user, user_changed = fields.user(payload)
     revenue, currency = fields.revenue(payload, record.currency)
     props, props_changed = fields.props(payload)
+    came = way.came
     return Event(
-        event_id=event_id,
-        time=time,
+        event_id,
+        time,
         received_at=now,
         fingerprint=fingerprint(payload),
         visitor_uuid=visitor,
         name=name,
         bot=bot,
-        sanitized=any(
-            (changed, page_changed, title_changed, language_changed, user_changed, props_changed)
-        ),
-        hostname=page.hostname if page else "",
-        page=page.path if page else "",
-        query=_query(page),
+        sanitized=changed
+        or url_changed
+        or title_changed
+        or language_changed
+        or user_changed
+        or props_changed,
+        hostname=way.hostname,
+        page=way.page,
+        query=way.query,
         title=title,
         referrer=came.referrer,
         source=came.source,
@@ -138,8 +144,6 @@ def judge(
 def _own_origin(payload: Mapping[str, Any], origin: Origin) -> Origin:
     """A privileged sender speaks for others: an event carries its visitor's address and agent,
     and the sender's own say nothing about the visitor."""
-    if not origin.privileged:
-        return origin
     return Origin(
         address=places.visitor_address(str(payload.get("_address") or "")[:64], None, ()),
         agent=str(payload.get("_agent") or "")[:512],
@@ -165,19 +169,52 @@ def _check_address(record: Record, origin: Origin) -> None:
             )
 
 
-def _page(payload: Mapping[str, Any], name: str, record: Record) -> tuple[Page | None, bool]:
-    """The page, on a host that the property allows; (None, False) without a url."""
-    url, changed = fields.text(payload, "url", 8_192)
-    if not url:
-        if name == "pageview":
-            raise Refusal(Reason.MISSING, "A pageview needs the url of its page.", "url")
-        return None, False
+class Way(NamedTuple):
+    """Where an event happened and where its visitor came from: all that two addresses tell."""
+
+    hostname: str = ""
+    page: str = ""
+    query: str = ""
+    came: sources.Attribution = sources.NO_ATTRIBUTION
+    is_spam: bool = False
+
+
+_NOWHERE = Way()
+
+
+def way_to(url: str, referrer: str, hostnames: tuple[str, ...]) -> Way:
+    """The page, on a host that the property allows, and the way there. Raises Refusal."""
+    if not url and not referrer:
+        return _NOWHERE
+    # A site's pages and referrers come again and again; what is long is rarely seen twice.
+    if len(url) + len(referrer) <= _OFTEN:
+        return _way_again(url, referrer, hostnames)
+    return _way(url, referrer, hostnames)
+
+
+def _way(url: str, referrer: str, hostnames: tuple[str, ...]) -> Way:
+    page = _page(url, hostnames) if url else None
+    came_from = split(referrer) if referrer else None
+    return Way(
+        hostname=page.hostname if page else "",
+        page=page.path if page else "",
+        query="&".join(f"{name}={value}" for name, value in page.query.items()) if page else "",
+        came=sources.attribute(page, referrer, hostnames),
+        is_spam=came_from is not None and sources.is_spam(came_from.hostname),
+    )
+
+
+_OFTEN = 400
+_way_again = lru_cache(maxsize=20_000)(_way)
+
+
+def _page(url: str, hostnames: tuple[str, ...]) -> Page:
     page = split(url)
     if page is None:
         raise Refusal(
             Reason.INVALID, "url must be a whole address, like https://example.com/path.", "url"
         )
-    if not host_allowed(page.hostname, record.hostnames):
+    if not host_allowed(page.hostname, hostnames):
         raise Refusal(
             Reason.HOSTNAME,
             f"The property does not count {page.hostname[:100]}; add it in the settings.",
@@ -185,15 +222,11 @@ def _page(payload: Mapping[str, Any], name: str, record: Record) -> tuple[Page |
         )
     if len(page.path) > PAGE_BYTES // 4 and len(page.path.encode()) > PAGE_BYTES:
         short = page.path.encode()[:PAGE_BYTES].decode(errors="ignore")
-        return page._replace(path=short), changed
-    return page, changed
+        return page._replace(path=short)
+    return page
 
 
-def _query(page: Page | None) -> str:
-    return "&".join(f"{name}={value}" for name, value in page.query.items()) if page else ""
-
-
-def _visitor(payload: Mapping[str, Any], record: Record, origin: Origin, now: int) -> UUID:
+def _visitor(payload: Mapping[str, Any], record: Record, origin: Origin, now: int) -> str:
     """The visitor as sent; without one, or in a cookieless property, of the day of receipt."""
     if not record.cookieless:
         visitor = fields.identifier(payload, "visitor", record.key)
@@ -229,8 +262,11 @@ def _time(payload: Mapping[str, Any], origin: Origin, now: int, sent_at: int | N
 
 def _screen(payload: Mapping[str, Any]) -> str:
     screen, _ = fields.text(payload, "screen", 20)
-    if not screen:
-        return ""
+    return _screen_of(screen) if screen else ""
+
+
+@lru_cache(maxsize=1_000)
+def _screen_of(screen: str) -> str:
     width, cross, height = screen.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal() and len(screen) <= 11):
         raise Refusal(Reason.INVALID, "screen must look like 1440x900.", "screen")
@@ -238,7 +274,7 @@ def _screen(payload: Mapping[str, Any]) -> str:
 
 
 def _ping(
-    payload: Mapping[str, Any], visitor: UUID, tab: UUID | None, page: Page | None,
+    payload: Mapping[str, Any], visitor: str, tab: str | None, page: str,
     origin: Origin, agent: agents.Agent, bot: bool, now: int,
 ) -> Ping:  # fmt: skip
     state = payload.get("state", "visible")
@@ -250,7 +286,7 @@ def _ping(
         tab=tab,
         state=state,
         expires_at=0 if state == "gone" else expiry(now, 15_000 if next_ms is None else next_ms),
-        page=page.path if page else "",
+        page=page,
         country=places.country(origin.address),
         device=agent.device,
         bot=bot,
@@ -262,9 +298,11 @@ def expiry(now: int, next_ms: int) -> int:
     return now + 2 * min(next_ms, LONGEST_NEXT) + 2_000
 
 
-def fingerprint(payload: Mapping[str, Any]) -> int:
+def fingerprint(payload: dict[str, Any]) -> int:
     """crc32 of the payload as sent, signed: equal for a retry, different for a conflict."""
-    own = {name: value for name, value in payload.items() if name not in _PROPS_OF_SENDER}
+    own = payload.copy()
+    for name in _PROPS_OF_SENDER:
+        own.pop(name, None)
     try:
         line = orjson.dumps(own, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # lone surrogates, or nested more deeply than orjson writes

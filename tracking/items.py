@@ -58,8 +58,8 @@ def item_of(judged: Event | Ping, record: Record, now: int) -> Item:
         moment,
         page,
         judged.fingerprint,
-        judged.event_id.bytes,
-        judged.visitor_uuid.bytes,
+        bytes_of(judged.event_id),
+        bytes_of(judged.visitor_uuid),
         live,
         row(judged),
     )
@@ -71,8 +71,13 @@ def _live(judged: Event | Ping, expires: int, state: str, source: str) -> bytes:
         info["page"] = judged.page
     if source:
         info["source"] = source
-    tab = judged.tab.bytes if judged.tab else _NOBODY
-    return LIVE.pack(expires, judged.visitor_uuid.bytes, tab) + orjson.dumps(info)
+    tab = bytes_of(judged.tab) if judged.tab else _NOBODY
+    return LIVE.pack(expires, bytes_of(judged.visitor_uuid), tab) + orjson.dumps(info)
+
+
+def bytes_of(uuid: str) -> bytes:
+    """The 16 bytes of a UUID in canonical text."""
+    return bytes.fromhex(uuid.replace("-", ""))
 
 
 def arguments(

@@ -77,6 +77,7 @@ def _parsed(text: str) -> Address | None:
     return address
 
 
+@lru_cache(maxsize=20_000)
 def country(ip: str) -> str:
     """ISO 3166-1 code of the country that the address was given to; "" if private or unknown."""
     address = _parsed(ip)
