@@ -13,6 +13,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aktivat.settings")
 django.setup()
 
+from aktivat.protocol import CollectorProtocol  # noqa: E402  after set-up
 from tracking.views import ROUTES, Receive, Scope, Send, collector  # noqa: E402  after set-up
 
 django_application = get_asgi_application()
@@ -26,6 +27,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await django_application(scope, receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
+
+
+application.protocol = CollectorProtocol  # type: ignore[attr-defined]  # for gunicorn.conf.py
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

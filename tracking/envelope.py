@@ -31,11 +31,11 @@ class Envelope:
 
 def read(body: bytes, content_type: str, content_encoding: str) -> Envelope:
     """The envelope of a POST /track. Raises Fault."""
-    _check_type(content_type)
+    check_type(content_type)
     return shape(parse(inflate(body, content_encoding)))
 
 
-def _check_type(content_type: str) -> None:
+def check_type(content_type: str) -> None:
     kind, _, rest = content_type.lower().partition(";")
     if kind.strip() not in _TYPES:
         raise Fault(

@@ -10,19 +10,21 @@ away.
 """
 
 import asyncio
+import re
 from collections import Counter
 from typing import Any
 
 import redis.exceptions
 import structlog
 
-from tracking import store
+from tracking import directory, store
 from tracking.directory import Record
 from tracking.items import Item, chunks
 from tracking.waiting import Call, Ticket, Waiting
 
 log = structlog.get_logger()
 
+_PROPERTY = re.compile(rb'"property"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
 _LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
 
@@ -65,6 +67,18 @@ class Gatherer:
         self.waiting.add(tickets)
         if self._runner is None or self._runner.done():
             self._runner = asyncio.get_running_loop().create_task(self._run())
+
+    def turns_away(self, body: bytes) -> bool:
+        """Whether a request with this body, still unread, would find no room: too much is
+        waiting, and most of it for the property that it seems to be for."""
+        if not self.waiting.is_full():
+            return False
+        named = _PROPERTY.search(body)
+        try:
+            record = directory.recall(named[1].decode()) if named else None
+        except directory.Unknown:
+            record = None
+        return record is None or not self.waiting.has_room_for(record.prefix)
 
     async def _run(self) -> None:
         while calls := self.waiting.next_calls():
@@ -139,6 +153,18 @@ class Gatherer:
                 ready.append(call)
         if ready:
             await self._send(ready, cold_before=True)
+
+
+_gatherer: tuple[asyncio.AbstractEventLoop, Gatherer] | None = None
+
+
+def gatherer() -> Gatherer:
+    """The running loop's gatherer."""
+    global _gatherer
+    loop = asyncio.get_running_loop()
+    if _gatherer is None or _gatherer[0] is not loop:
+        _gatherer = (loop, Gatherer())
+    return _gatherer[1]
 
 
 class _Telling:

@@ -23,7 +23,7 @@ from tracking import collecting, directory, envelope, pixel, script, store
 from tracking.agents import PREFETCH_HEADERS, is_prefetch
 from tracking.collecting import Answer, now_ms
 from tracking.directory import Record
-from tracking.gather import Gatherer
+from tracking.gather import gatherer
 from tracking.intake import Origin
 from tracking.places import visitor_address
 from tracking.refusals import Fault, Reason
@@ -36,6 +36,7 @@ Headers = list[tuple[bytes, bytes]]
 log = structlog.get_logger()
 
 BODY_WITHIN = 10.0  # seconds a sender may take for its body
+BUSY_FOR = 1.0  # seconds until those who find no room hear so
 RETRY_AFTER = (b"retry-after", b"2")
 GIF = (
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00"
@@ -132,18 +133,6 @@ class Request:
                 return b"".join(parts)
 
 
-_gatherer: tuple[asyncio.AbstractEventLoop, Gatherer] | None = None
-
-
-def gatherer() -> Gatherer:
-    """The running loop's gatherer."""
-    global _gatherer
-    loop = asyncio.get_running_loop()
-    if _gatherer is None or _gatherer[0] is not loop:
-        _gatherer = (loop, Gatherer())
-    return _gatherer[1]
-
-
 async def find(name: str, hostname: str = "") -> Record | None:
     """The property's record: from memory when warm, else from Postgres."""
     try:
@@ -189,6 +178,8 @@ async def track(request: Request) -> Reply:
         raise Fault(405, "method", "Send events with POST.")
     now = now_ms()
     body = await request.body()
+    if gatherer().turns_away(body):
+        raise store.Busy
     sent = envelope.read(body, request.header("content-type"), request.header("content-encoding"))
     if sent.property is None:
         if sent.is_batch and not sent.payloads:
@@ -284,8 +275,11 @@ async def collector(scope: Scope, receive: Receive, send: Send) -> None:
         reply = await ROUTES[scope["path"]](request)
     except Fault as fault:
         reply = await _faulty(fault, scope["path"])
+    except store.Busy:
+        await asyncio.sleep(BUSY_FOR)  # who comes back at once costs more than who is served
+        reply = unsure()
     except store.Unavailable:
-        reply = _unsure()
+        reply = unsure()
     except Exception:
         log.exception("collector", path=scope["path"])
         reply = json_reply(
@@ -302,7 +296,7 @@ async def _faulty(fault: Fault, path: str) -> Reply:
         try:
             await count_nameless(fault.code, 1)
         except store.Unavailable:
-            return _unsure()
+            return unsure()
     if fault.status == 408:
         headers = ((b"connection", b"close"),)
     if path == "/track/it" and fault.status == 400:
@@ -310,7 +304,8 @@ async def _faulty(fault: Fault, path: str) -> Reply:
     return json_reply(fault.status, fault.as_json(), *headers)
 
 
-def _unsure() -> Reply:
+def unsure() -> Reply:
+    """Nothing may be acknowledged."""
     body = {"error": {"code": "unavailable", "message": "Not stored; send it again."}}
     return json_reply(503, body, RETRY_AFTER)
 

@@ -11,9 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from tracking import keys, store
 from tracking.directory import Record
 from tracking.items import CALL_BYTES, CALL_ITEMS, Item, arguments, size_of
+
+log = structlog.get_logger()
 
 MOST_ITEMS = 8_192  # waiting, of all properties: under a second of work
 MOST_BYTES = 16_000_000
@@ -71,15 +75,26 @@ class Call:
         return arguments(now, version, record.visitor_limit if record else 0, refusals, items)
 
     def settle(self, verdicts: str) -> None:
+        """Raises ValueError, and tells nobody, when there is not one verdict for each item."""
+        if len(verdicts) != sum(len(ticket.items) for ticket in self.tickets):
+            raise ValueError(f"{len(verdicts)} verdicts do not fit the items.")
         at = 0
         for ticket in self.tickets:
             end = at + len(ticket.items)
-            ticket.tell(verdicts[at:end], None)
+            _tell(ticket, verdicts[at:end], None)
             at = end
 
     def fail(self, error: Exception) -> None:
         for ticket in self.tickets:
-            ticket.tell("", error)
+            _tell(ticket, "", error)
+
+
+def _tell(ticket: Ticket, verdicts: str, error: Exception | None) -> None:
+    """What goes wrong with one answer must not cost the others theirs."""
+    try:
+        ticket.tell(verdicts, error)
+    except Exception:
+        log.exception("answer not given")
 
 
 @dataclass(slots=True)
@@ -99,9 +114,12 @@ class Waiting:
         self.items = 0
         self.bytes = 0
 
+    def is_full(self) -> bool:
+        return self.items >= MOST_ITEMS or self.bytes >= MOST_BYTES
+
     def has_room_for(self, prefix: str) -> bool:
         """Whether a small request of this property would be taken now."""
-        if self.items < MOST_ITEMS and self.bytes < MOST_BYTES:
+        if not self.is_full():
             return True
         line = self._lines.get(prefix)
         return line is None or line is not self._longest()
@@ -124,7 +142,7 @@ class Waiting:
                 for _ in tickets:
                     self._pop_newest(line)
                 raise store.Busy
-            self._pop_newest(longest).tell("", store.Busy())
+            _tell(self._pop_newest(longest), "", store.Busy())
 
     def _longest(self) -> _Line:
         return max(self._lines.values(), key=lambda line: line.items)
@@ -177,4 +195,4 @@ class Waiting:
                 del self._lines[line.prefix]
                 for ticket in line.tickets:
                     self._forget(line, ticket)
-                    ticket.tell("", error)
+                    _tell(ticket, "", error)
