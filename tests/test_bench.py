@@ -10,6 +10,7 @@ from dataclasses import asdict
 from math import ceil
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -20,7 +21,7 @@ from tests.instruments import processes
 from tests.instruments.bench import answers, messages, settings, table
 from tests.instruments.bench.histogram import Histogram, bucket, highest
 from tests.instruments.bench.load import Job, Load
-from tests.instruments.bench.measuring import Failed, Measure, accepted
+from tests.instruments.bench.measuring import Failed, Measure, accepted, run_together
 from tests.instruments.bench.table import Row
 from tests.instruments.processes import Process, cpu_seconds, read_stat
 
@@ -310,6 +311,17 @@ def test_the_table_is_a_table():
     assert [cell.strip() for cell in lines[2].split("|")[1:10]] == [
         "a", "1,234", "0.2", "", "41", "8.0", "", "", "49",
     ]  # fmt: skip
+
+
+def test_two_jobs_at_once_have_an_outcome_each(serve):
+    servers = [serve(lambda number: answer("202 Accepted")) for _ in range(2)]
+    jobs = [job(servers[0], seconds=0.3), job(servers[1], seconds=0.3, rate=40)]
+    product = SimpleNamespace(cpu=lambda: {"web": 0.0})
+    wanted = settings.Settings()
+    measures = run_together(product, jobs, wanted)
+    assert [one.outcome.events for one in measures] == [len(one.bodies) for one in servers]
+    assert len(servers[1].bodies) <= 13 < len(servers[0].bodies)
+    assert wanted.acknowledged["AK-ABCDEFGH"] == sum(len(one.bodies) for one in servers)
 
 
 def test_options_that_mean_nothing_are_refused():

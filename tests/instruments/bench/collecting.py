@@ -44,9 +44,12 @@ def yardsticks(product: Product, settings: Settings) -> Iterator[Row]:
             seconds=settings.seconds,
         )
         measure = accepted(typical(product, job, settings))
-        product.stop_part("web")
         if settings.bare is None:
             settings.bare = measure.web_cpu
+            get = replace(job, messages="fetches", given=given(path="/track"))
+            least = accepted(typical(product, get, settings))
+            yield least.row(f"{name}, to a GET without headers", settings.bare, "answer")
+        product.stop_part("web")
         yield measure.row(f"{name}, {MANY} connections", settings.bare, "answer")
     yield accepted(typical(product, append_job(product, settings), settings)).row(
         f"XADD alone, {MANY} connections", unit="entry", note="appendfsync always"
