@@ -100,7 +100,7 @@ def _derive_sessions(cursor: Any, place: Property, day: Span, now: datetime) -> 
     cursor.execute(TAKE_SESSIONS, wanted)
     cursor.execute(REACH, wanted | {"gap": sessions.gap_of(place)})
     cursor.execute("ANALYZE reach")
-    changed = sessions.derive(cursor, place, append=False)
+    changed = sessions.derive(cursor, place)
     hours = sessions.hours_of(changed, clock_of(place.timezone))
     mark_dirty(cursor, place, hours, DirtyHour.Why.SESSIONS, now)
     mark_dirty(cursor, place, _hours_of(place, day), DirtyHour.Why.RAW, now)

@@ -90,7 +90,7 @@ def test_a_tick_leaves_a_property_to_the_worker_that_drains_it():
     try:
         name = f"drain {place.pk}"
         other.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
-        assert drain_batch(place, wait=False)[0].stored == 0
+        assert drain_batch([place], wait=False)[0].stored == 0
         assert waiting(place) == 1
     finally:
         other.close()
@@ -309,6 +309,106 @@ def test_a_lock_is_no_poison():
     assert drain_property(place).stored == 1
 
 
+# -- many properties together ----------------------------------------------------------------
+
+
+def test_properties_share_a_transaction_and_nothing_else():
+    from tracking.drain import Drained, drain_batch
+    from tracking.models import DirtyHour, Quarantined
+
+    places = [make_place(timezone=zone) for zone in ("UTC", "Asia/Kolkata", "UTC")]
+    event = make_event(NOON, 1)
+    for minute, place in enumerate(places):  # one id, and one visitor with another number in each
+        send(place, event, number=minute + 1)
+        send(place, make_event(NOON + minutes(minute + 1), 1), number=minute + 1)
+        send(place, make_event(NOON, 1, bot=True))
+    poison(places[1], swap("props", b"{"))
+    send_conflict(places[2], event)
+    drained, going_on = drain_batch(places, wait=False)
+    assert drained == Drained(stored=9, quarantined=1, conflicts=1)
+    assert going_on == []
+    for minute, place in enumerate(places):
+        place.refresh_from_db()
+        assert waiting(place) == 0
+        assert place.first_event_at == NOON
+        assert sum_of(place, "stored") == 3
+        assert {stored.account_id for stored in events_of(place)} == {place.account_id}
+        assert [stored.visitor for stored in events_of(place).filter(bot=False)] == [minute + 1] * 2
+        assert list(events_of(place).filter(bot=True).values_list("visitor")) == [(-1,)]
+        assert of(Quarantined, place).count() == (place is places[1])
+        hour = NOON - minutes(30) if minute == 1 else NOON
+        assert set(of(DirtyHour, place).values_list("hour", flat=True)) == {hour}
+
+
+def test_a_tick_takes_small_properties_together(monkeypatch):
+    from tracking import drain
+
+    monkeypatch.setattr(drain, "BATCH", 4)
+    monkeypatch.setattr(drain, "TOGETHER", 3)
+    small = [make_place() for _ in range(5)]
+    large = make_place()
+    assert list(drain._bundles([(small[0], 2), (small[1], 2), (large, 9), (small[2], 1)])) == [
+        small[:2],
+        [large],
+        [small[2]],
+    ]
+    assert list(drain._bundles([(place, 1) for place in small])) == [small[:3], small[3:]]
+    for place in small:
+        send(place, make_event(NOON))
+    for minute in range(9):
+        send(large, make_event(NOON + minutes(minute)))
+    drain.drain_due()
+    assert [events_of(place).count() for place in (*small, large)] == [1] * 5 + [9]
+    assert [waiting(place) for place in (*small, large)] == [0] * 6
+
+
+def test_a_property_that_fails_holds_up_no_other(monkeypatch):
+    from django.db import OperationalError
+
+    from tracking import drain
+
+    places = [make_place() for _ in range(3)]
+    for place in places:
+        send(place, make_event(NOON))
+    store = drain.store
+
+    def fail(cursor, arrivals):
+        if any(arrival.place.pk == places[1].pk for arrival in arrivals):
+            raise OperationalError("a lock was not to be had")
+        return store(cursor, arrivals)
+
+    monkeypatch.setattr(drain, "store", fail)
+    drain.drain_due()
+    assert [waiting(place) for place in places] == [0, 1, 0]
+    assert [sum_of(place, "stored") for place in places] == [1, 0, 1]
+    monkeypatch.undo()
+    drain.drain_due()
+    assert [events_of(place).count() for place in places] == [1, 1, 1]
+
+
+def test_a_batch_may_hold_events_of_several_months():
+    from tracking.drain import Drained, drain_property
+
+    place = make_place()
+    moments = [NOON, NOON.replace(year=2021), NOON.replace(month=1), NOON + minutes(1)]
+    events = [make_event(moment) for moment in moments]
+    for event in [*events, events[1]]:
+        send(place, event)
+    assert drain_property(place) == Drained(stored=4, duplicates=1)
+    assert [event.time for event in events_of(place)] == sorted(moments)
+
+
+def test_a_partition_that_the_owner_made_is_written_by_the_worker():
+    from tracking.drain import drain_property
+
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT ensure_events_partition('2019-07-01')")
+        cursor.execute("REVOKE ALL ON events_2019_07 FROM PUBLIC, aktivat_worker")
+    place = make_place()
+    send(place, make_event(NOON.replace(year=2019, month=7)))
+    assert drain_property(place).stored == 1
+
+
 # -- visitors --------------------------------------------------------------------------------
 
 
@@ -332,8 +432,8 @@ def test_visitors_keep_their_first_and_last_event():
 
 
 def test_bots_count_down_and_are_not_mixed_up_with_people():
-    from tracking.batch import bot_identity
     from tracking.drain import drain_property
+    from tracking.visitors import bot_identity
 
     place = make_place()
     person = visitor_of(1)

@@ -96,7 +96,7 @@ def test_events_in_the_stream_are_in_flight(monkeypatch):
     send_conflict(place, make_event(NOON))
     count_in_valkey(place, accepted=3)
     monkeypatch.setattr(ledger, "drain_property", lambda place: None)
-    monkeypatch.setattr(ledger, "BATCH", 2)
+    monkeypatch.setattr(ledger, "READ", 2)
     balance = reconciled(place)
     assert (balance.in_flight, balance.stored, balance.difference) == (3, 0, 0)
 

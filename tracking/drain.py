@@ -5,10 +5,12 @@ makes of them, all in one transaction; then exactly these entries are deleted. K
 COMMIT, nothing has happened; killed after it, the entries are read again and known by their ids.
 A row that Postgres cannot take goes to quarantine alone; when Postgres itself is away, the stream
 waits. Called by tracking/tasks.py every second and by `manage.py drain`.
+
+Properties with little to store share a transaction: a commit and some twenty statements cost as
+much as hundreds of rows.
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -19,23 +21,20 @@ from django.db import DatabaseError, connections, transaction
 
 from properties.models import Property
 from tracking import faults, keys
-from tracking.batch import (
-    Arrival,
-    Drained,
-    add_to_ledger,
-    hour_of_receipt,
-    keep_conflict,
-    store,
-)
+from tracking.arrivals import Arrival
+from tracking.batch import Drained, Outcome, keep_conflict, store
+from tracking.books import hour_of_receipt
 from tracking.event import COLUMNS, LAYOUT, read_row
 from tracking.models import DirtyHour
 from tracking.sessions import epoch_ms
 from tracking.store import events_client
-from tracking.working import WORKER, clock_of, lock, mark_dirty, transaction_of_worker
+from tracking.working import WORKER, clock_of, lock_each, transaction_of_worker
 
-BATCH = 5_000
+BATCH = 20_000  # entries of a transaction; the more, the fewer times a session is written
+TOGETHER = 200  # properties of a transaction, each with a lock
+READ = 1_000  # entries read or deleted by one command: collecting waits for it
 BUDGET = 10.0  # seconds of a tick; what is left is the next one's
-AT_ONCE = 1_000  # streams asked in one round trip, entries deleted by one command
+AT_ONCE = 1_000  # streams asked in one round trip
 REASON_LENGTH = 300
 
 # Faults of the data, and nothing that waiting would mend: bad values, broken rules, too large.
@@ -44,9 +43,17 @@ POISON = ("21", "22", "23", "54")
 log = structlog.get_logger(__name__)
 
 
+class Entries(NamedTuple):
+    """The first entries of a property's stream."""
+
+    place: Property
+    entries: list[tuple[bytes, dict[bytes, bytes]]]
+
+
 class Bad(NamedTuple):
     """An entry that cannot be stored, and why."""
 
+    place: Property
     entry: bytes
     payload: bytes
     reason: str
@@ -68,7 +75,7 @@ def drain_all(now: datetime | None = None) -> Drained:
     Waits for other drains. Raises the first error after every property has had its turn.
     """
     total, error = Drained(), None
-    for place in waiting():
+    for place, _ in waiting():
         try:
             total += drain_property(place)
         except (DatabaseError, psycopg.Error) as fault:
@@ -89,28 +96,55 @@ def drain_due(budget: float = BUDGET) -> Drained:
     due = list(waiting())
     while due and time.monotonic() < deadline:
         going_on = []
-        for place in due:
-            try:
-                drained, is_empty = drain_batch(place, wait=False)
-            except (DatabaseError, psycopg.Error) as fault:
-                _give_up(place, fault)
-                continue
+        for bundle in _bundles(due):
+            drained, left = _drain_bundle(bundle)
             total += drained
-            if not is_empty:
-                going_on.append(place)
+            going_on += left
             if time.monotonic() >= deadline:
                 break
-        due = going_on
+        due = [(place, length) for place, length in waiting(going_on)]
     return total
 
 
-def waiting() -> Iterator[Property]:
-    """Properties with entries in their streams."""
-    places = Property.objects.across_accounts().using(WORKER).order_by("pk")
+def _bundles(due: Iterable[tuple[Property, int]]) -> Iterator[list[Property]]:
+    """Properties that fit into one batch together; one with more than that stands alone."""
+    bundle: list[Property] = []
+    room = BATCH
+    for place, length in due:
+        if bundle and (length > room or len(bundle) >= TOGETHER):
+            yield bundle
+            bundle, room = [], BATCH
+        bundle.append(place)
+        room -= length
+    if bundle:
+        yield bundle
+
+
+def _drain_bundle(bundle: list[Property]) -> tuple[Drained, list[Property]]:
+    """A batch of each; if that fails, of each by itself, so that only the one at fault waits."""
+    try:
+        return drain_batch(bundle, wait=False)
+    except (DatabaseError, psycopg.Error) as fault:
+        if len(bundle) == 1:
+            _give_up(bundle[0], fault)
+            return Drained(), []
+        connections[WORKER].close_if_unusable_or_obsolete()
+    total, going_on = Drained(), []
+    for place in bundle:
+        drained, left = _drain_bundle([place])
+        total += drained
+        going_on += left
+    return total, going_on
+
+
+def waiting(places: Iterable[Property] | None = None) -> Iterator[tuple[Property, int]]:
+    """Properties (of these, or of all) with entries in their streams, and how many."""
+    if places is None:
+        places = Property.objects.across_accounts().using(WORKER).order_by("pk")
     for chunk in chunks(list(places), AT_ONCE):
         for place, length in zip(chunk, lengths(chunk), strict=True):
             if length:
-                yield place
+                yield place, length
 
 
 def lengths(places: Iterable[Property]) -> list[int]:
@@ -127,7 +161,7 @@ def _give_up(place: Property, fault: Exception) -> None:
     connections[WORKER].close_if_unusable_or_obsolete()
 
 
-# -- one property ----------------------------------------------------------------------------
+# -- some properties -------------------------------------------------------------------------
 
 
 def drain_property(place: Property) -> Drained:
@@ -135,29 +169,47 @@ def drain_property(place: Property) -> Drained:
     total = Drained()
     rounds = events_client().xlen(stream_of(place)) // BATCH + 1
     for _ in range(rounds):
-        drained, is_empty = drain_batch(place, wait=True)
+        drained, going_on = drain_batch([place], wait=True)
         total += drained
-        if is_empty:
+        if not going_on:
             break
     return total
 
 
-def drain_batch(place: Property, *, wait: bool) -> tuple[Drained, bool]:
-    """Store up to BATCH entries. Returns what became of them and whether none is left to read."""
-    client = events_client()
+def drain_batch(places: Sequence[Property], *, wait: bool) -> tuple[Drained, list[Property]]:
+    """Store up to BATCH entries of each. Returns what became of them and whose may have more."""
     with transaction_of_worker() as cursor:
-        if not lock(cursor, "drain", place, wait=wait):
-            return Drained(), True
-        entries = client.xrange(stream_of(place), count=BATCH)
-        if not entries:
-            return Drained(), True
-        drained = _keep(cursor, place, entries)
+        ours = lock_each(cursor, "drain", places, wait=wait)
+        read = [found for place in ours if (found := _read(place)).entries]
+        if not read:
+            return Drained(), []
+        outcome = _keep(cursor, read)
+        outcome.books.write(cursor)
         faults.point("before_commit")
     faults.point("after_commit")
-    # Exactly these: entries that came meanwhile may have any place in the stream.
-    for chunk in chunks([entry for entry, _ in entries], AT_ONCE):
-        client.xdel(stream_of(place), *chunk)
-    return drained, len(entries) < BATCH
+    for found in read:
+        _delete(found)
+    return outcome.drained, [place for place, entries in read if len(entries) >= BATCH]
+
+
+def _read(place: Property) -> Entries:
+    """Up to BATCH entries, by commands that keep nobody waiting for long."""
+    found: list[tuple[bytes, dict[bytes, bytes]]] = []
+    start = "-"
+    while len(found) < BATCH:
+        count = min(READ, BATCH - len(found))
+        entries = events_client().xrange(stream_of(place), min=start, count=count)
+        found += entries
+        if len(entries) < count:
+            break
+        start = "(" + entries[-1][0].decode()
+    return Entries(place, found)
+
+
+def _delete(found: Entries) -> None:
+    """Exactly these: entries that came meanwhile may have any place in the stream."""
+    for chunk in chunks([entry for entry, _ in found.entries], READ):
+        events_client().xdel(stream_of(found.place), *chunk)
 
 
 def stream_of(place: Property) -> str:
@@ -169,30 +221,31 @@ def chunks(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield things[start : start + size]
 
 
-def _keep(cursor: Any, place: Property, entries: Sequence[tuple[bytes, dict]]) -> Drained:
-    found = _sort(entries)
-    drained = _store_or_halve(cursor, place, found.arrivals)
+def _keep(cursor: Any, read: Iterable[Entries]) -> Outcome:
+    found = _sort(read)
+    outcome = _store_or_halve(cursor, found.arrivals)
     for arrival in found.conflicts:
-        drained += _keep_conflict(cursor, place, arrival)
+        outcome += _keep_conflict(cursor, arrival)
     for bad in found.bad:
-        drained += _quarantine(cursor, place, bad)
-    return drained
+        outcome += _quarantine(cursor, bad)
+    return outcome
 
 
-def _sort(entries: Sequence[tuple[bytes, dict]]) -> Sorted:
+def _sort(read: Iterable[Entries]) -> Sorted:
     """What can be seen of an entry without Postgres."""
     found = Sorted([], [], [])
-    for entry, fields in entries:
-        arrival = Arrival(entry, fields.get(b"n", b""), fields.get(b"d", b""))
-        is_conflict = fields.get(b"k") == b"conflict"
-        reason = _fault_of(fields, arrival, is_conflict)
-        if reason:
-            payload = b"\t".join((fields.get(b"v", b""), arrival.number, arrival.row))
-            found.bad.append(Bad(entry, payload, reason, not is_conflict))
-        elif is_conflict:
-            found.conflicts.append(arrival)
-        else:
-            found.arrivals.append(arrival)
+    for place, entries in read:
+        for entry, fields in entries:
+            arrival = Arrival(place, entry, fields.get(b"n", b""), fields.get(b"d", b""))
+            is_conflict = fields.get(b"k") == b"conflict"
+            reason = _fault_of(fields, arrival, is_conflict)
+            if reason:
+                payload = b"\t".join((fields.get(b"v", b""), arrival.number, arrival.row))
+                found.bad.append(Bad(place, entry, payload, reason, not is_conflict))
+            elif is_conflict:
+                found.conflicts.append(arrival)
+            else:
+                found.arrivals.append(arrival)
     return found
 
 
@@ -211,22 +264,22 @@ def _fault_of(fields: dict[bytes, bytes], arrival: Arrival, is_conflict: bool) -
 # -- what cannot be stored -------------------------------------------------------------------
 
 
-def _store_or_halve(cursor: Any, place: Property, arrivals: Sequence[Arrival]) -> Drained:
+def _store_or_halve(cursor: Any, arrivals: Sequence[Arrival]) -> Outcome:
     """Store the batch; if it is poisoned, its halves, until the bad row is alone."""
     if not arrivals:
-        return Drained()
+        return Outcome()
     try:
         with transaction.atomic(using=WORKER):
-            return store(cursor, place, arrivals)
+            return store(cursor, arrivals)
     except (DatabaseError, psycopg.Error) as error:
         if not is_poison(error):
             raise
         if len(arrivals) == 1:
-            return _quarantine(cursor, place, _as_bad(arrivals[0], error))
+            return _quarantine(cursor, _as_bad(arrivals[0], error))
     middle = len(arrivals) // 2
-    return _store_or_halve(cursor, place, arrivals[:middle]) + _store_or_halve(
-        cursor, place, arrivals[middle:]
-    )
+    outcome = _store_or_halve(cursor, arrivals[:middle])
+    outcome += _store_or_halve(cursor, arrivals[middle:])
+    return outcome
 
 
 def is_poison(error: BaseException) -> bool:
@@ -245,7 +298,9 @@ def _as_bad(arrival: Arrival, error: BaseException) -> Bad:
     diagnosis = getattr(cause, "diag", None)
     message = (diagnosis and diagnosis.message_primary) or type(cause).__name__
     payload = b"\t".join((LAYOUT, arrival.number, arrival.row))
-    return Bad(arrival.entry, payload, f"{message} ({getattr(cause, 'sqlstate', '')})")
+    return Bad(
+        arrival.place, arrival.entry, payload, f"{message} ({getattr(cause, 'sqlstate', '')})"
+    )
 
 
 QUARANTINE = """
@@ -254,35 +309,37 @@ VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 
 
-def _quarantine(cursor: Any, place: Property, bad: Bad) -> Drained:
-    row = bad.payload.split(b"\t", 2)[2]
+def _quarantine(cursor: Any, bad: Bad) -> Outcome:
+    place, row = bad.place, bad.payload.split(b"\t", 2)[2]
     received_at = _moment(row, "received_at") or _moment_of_entry(bad.entry)
     reason = bad.reason.replace("\0", "\N{REPLACEMENT CHARACTER}")[:REASON_LENGTH]
     values = [place.account_id, place.pk, bad.entry.decode(), received_at, reason, bad.payload]
     cursor.execute(QUARANTINE, values)
+    outcome = Outcome()
     if cursor.rowcount == 0 or not bad.is_accepted:
-        return Drained()
-    add_to_ledger(cursor, place, "quarantined", Counter([hour_of_receipt(received_at)]))
+        return outcome
+    outcome.drained += Drained(quarantined=1)
+    outcome.books.add(place, "quarantined", hour_of_receipt(received_at))
     happened = _moment(row, "time")
     if happened:  # Valkey has counted it there
         hour = clock_of(place.timezone).stamps(epoch_ms(happened))[1]
-        mark_dirty(cursor, place, [hour], DirtyHour.Why.RAW, received_at)
-    return Drained(quarantined=1)
+        outcome.books.mark(place, [hour], DirtyHour.Why.RAW, received_at)
+    return outcome
 
 
-def _keep_conflict(cursor: Any, place: Property, arrival: Arrival) -> Drained:
+def _keep_conflict(cursor: Any, arrival: Arrival) -> Outcome:
     """The payload that Valkey saw under an id it knew; counted as a duplicate there already."""
     received_at = _moment(arrival.row, "received_at")
     try:
         with transaction.atomic(using=WORKER):
             event_id = arrival.row.split(b"\t", 1)[0].decode()
             moment = received_at or _moment_of_entry(arrival.entry)
-            is_new = keep_conflict(cursor, place, event_id, moment, arrival.row)
+            is_new = keep_conflict(cursor, arrival.place, event_id, moment, arrival.row)
     except (DatabaseError, psycopg.Error, UnicodeDecodeError) as error:
         if isinstance(error, DatabaseError | psycopg.Error) and not is_poison(error):
             raise
-        return _quarantine(cursor, place, _as_bad(arrival, error)._replace(is_accepted=False))
-    return Drained(conflicts=int(is_new))
+        return _quarantine(cursor, _as_bad(arrival, error)._replace(is_accepted=False))
+    return Outcome(Drained(conflicts=int(is_new)))
 
 
 def _moment(row: bytes, column: str) -> datetime | None:

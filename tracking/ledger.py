@@ -16,7 +16,7 @@ import orjson
 
 from properties.models import Property
 from tracking import keys
-from tracking.drain import AT_ONCE, BATCH, chunks, drain_property, stream_of
+from tracking.drain import AT_ONCE, READ, chunks, drain_property, stream_of
 from tracking.store import events_client
 from tracking.working import WORKER, lock, transaction_of_worker
 
@@ -241,7 +241,7 @@ def _in_flight(place: Property, waiting: int) -> int:
     count, start = 0, "-"
     client = events_client()
     while waiting > 0:
-        entries = client.xrange(stream_of(place), min=start, count=min(BATCH, waiting))
+        entries = client.xrange(stream_of(place), min=start, count=min(READ, waiting))
         if not entries:
             break
         count += sum(b"k" not in fields for _, fields in entries)

@@ -4,11 +4,11 @@ Enters: a property. Leaves: a cursor inside a transaction of the worker's databa
 in `dirty_hours`. Called by the drain, by reconciling and by the rollups.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from django.db import connections, transaction
 
@@ -35,36 +35,57 @@ def lock(cursor: Any, job: Job, place: Property, *, wait: bool) -> bool:
 
     Returns False when another has it and `wait` is not set.
     """
-    name = f"{job} {place.pk}"
-    if wait:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
-        got = True
-    else:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
-        got = cursor.fetchone()[0]
+    return bool(lock_each(cursor, job, [place], wait=wait))
+
+
+WAIT = "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS name"
+TRY = "SELECT pg_try_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS name"
+
+
+def lock_each(cursor: Any, job: Job, places: Sequence[Property], *, wait: bool) -> list[Property]:
+    """Those that could be locked; all of them, in their order, when `wait` is set."""
+    names = [f"{job} {place.pk}" for place in places]
+    cursor.execute(WAIT if wait else TRY, [names])
+    got = [wait or is_ours for (is_ours,) in cursor.fetchall()]
     cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-    return got
+    return [place for place, is_ours in zip(places, got, strict=True) if is_ours]
+
+
+class Mark(NamedTuple):
+    """An hour (its start in epoch seconds) of a property, and why it is rolled up again."""
+
+    account_id: int
+    property_id: int
+    hour: int
+    why: str
 
 
 # The mark of an hour keeps its oldest moment, so that it tells since when the hour lags. The
 # rollup notices a mark that was renewed meanwhile by its xmin, which every update changes.
 MARK = """
 INSERT INTO dirty_hours (account_id, property_id, hour, why, marked_at)
-SELECT %(account)s, %(property)s, to_timestamp(hour), %(why)s, %(since)s
-FROM unnest(%(hours)s::bigint[]) AS hour ORDER BY hour
+SELECT account_id, property_id, to_timestamp(hour), why, since
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[])
+    AS mark(account_id, property_id, hour, why, since)
+ORDER BY property_id, hour, why
 ON CONFLICT (property_id, hour, why)
 DO UPDATE SET marked_at = least(dirty_hours.marked_at, excluded.marked_at)
 """
+
+
+def write_marks(cursor: Any, marks: Mapping[Mark, datetime]) -> None:
+    """Marks, and since when each hour's rollup lacks something."""
+    if marks:
+        columns = [list(column) for column in zip(*marks, strict=True)]
+        cursor.execute(MARK, [*columns, list(marks.values())])
 
 
 def mark_dirty(
     cursor: Any, place: Property, hours: Iterable[int], why: DirtyHour.Why, since: datetime
 ) -> None:
     """Hours (starts in epoch seconds) whose rollup lacks what came since that moment."""
-    wanted = sorted(set(hours))
-    if wanted:
-        values = {"account": place.account_id, "property": place.pk, "hours": wanted}
-        cursor.execute(MARK, values | {"why": why.value, "since": since})
+    marks = {Mark(place.account_id, place.pk, hour, why.value): since for hour in hours}
+    write_marks(cursor, marks)
 
 
 @lru_cache(maxsize=256)
