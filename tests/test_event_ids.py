@@ -231,3 +231,68 @@ def test_the_script_and_python_write_the_same_entry() -> None:
         assert read_entry(entry) == Known(highest + 1, START // DAY)
         client().delete(key)
     assert read_entry(b"7 20000") == Known(7, 20_000)
+
+
+def test_visitors_leave_after_thirteen_months_and_not_before() -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from tracking import keys
+    from tracking.forgetting import STEP, forget_step
+    from tracking.visitor_map import BUCKETS, KNOWN_DAYS, read_entry, visitor_entry
+
+    place = new_property()
+    today = START // DAY
+    ages = (0, KNOWN_DAYS, KNOWN_DAYS + 1, 2 * KNOWN_DAYS)
+    found = {}
+    for text in (False, True):
+        for bucket in ("0000", "7fff", "ffff"):
+            for age in ages:
+                number = len(found) + 16_777_210
+                entry = visitor_entry(number, today - age)
+                if text:  # as an earlier version wrote it
+                    entry = f"{number} {today - age}".encode()
+                key, field = keys.visitors(prefix(place), bucket), secrets.token_bytes(14)
+                client().hset(key, field, entry)
+                found[key, field] = number, age
+    # A tick a minute, and all buckets had their turn once.
+    start = datetime.fromtimestamp(START / 1000, UTC)
+    first = start - timedelta(minutes=START // 60_000 % (BUCKETS // STEP))
+    turns = {(START // 60_000 + turn) * STEP % BUCKETS for turn in range(BUCKETS // STEP)}
+    assert len(turns) == BUCKETS // STEP
+    for bucket in (0, 0x7FFF, 0xFFFF):
+        forget_step(first + timedelta(minutes=bucket // STEP + BUCKETS // STEP))
+    for (key, field), (number, age) in found.items():
+        entry = client().hget(key, field)
+        if age > KNOWN_DAYS + 1:
+            assert entry is None
+        elif age <= KNOWN_DAYS - 1:
+            assert len(entry) in (5, 6)
+            assert read_entry(entry) == (number, today - age)
+
+
+def test_a_restart_without_data_brings_back_who_is_still_known() -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from tracking.models import Visitor
+
+    place, who = new_property(), [uuid.uuid4() for _ in range(2)]
+    now = datetime.fromtimestamp(START / 1000, UTC)
+    for number, days in ((7, 10), (9, 500)):
+        Visitor.objects.using("worker").create(
+            account_id=place.account_id, property_id=place.pk, visitor=who[number > 8],
+            number=number, first_seen=now - timedelta(days=days),
+            last_seen=now - timedelta(days=days),
+        )  # fmt: skip
+    for one in who:
+        accept(place, START, uuid.uuid4(), visitor_uuid=one)
+    assert numbers(place) == [7, 10]
+
+
+def test_all_scripts_mean_the_same_months() -> None:
+    import re
+
+    from tracking import store
+    from tracking.visitor_map import KNOWN_DAYS
+
+    found = re.search(rb"local KNOWN_DAYS, \w+, \w+ = (\d+),", store.ACCEPT.text)
+    assert found is not None and int(found[1]) == KNOWN_DAYS

@@ -48,7 +48,8 @@ when the first id asks for one of those that take its place, so that no call eve
 number fits what servers pack by default (hash-max-listpack-entries is 128 or more).
 An entry of an id is its fingerprint (4 bytes) and the hour of its coming modulo 256: a bucket that
 grows by an eighth drops what is older than 24 hours. One field, "", is its own: how many fields
-before the next such look, hour in which its end was last put off. visitor_map.py says how
+before the next such look, hour in which its end was last put off. Visitors unseen for 13 months
+leave by forgetting.py. visitor_map.py says how
 an entry of a visitor looks.
 
 Days are not marked: a day's bits are the OR of its hours, made when it is rolled up.

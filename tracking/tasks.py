@@ -7,7 +7,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from tracking import drain as draining
-from tracking import sweeping
+from tracking import forgetting, sweeping
 
 
 @shared_task
@@ -18,3 +18,8 @@ def drain() -> None:
 @shared_task
 def sweep() -> None:
     sweeping.sweep(timezone.now())
+
+
+@shared_task
+def forget() -> None:
+    forgetting.forget_step(timezone.now())

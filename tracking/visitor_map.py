@@ -6,8 +6,11 @@ decimal digits, and such an entry stays readable. Called by store.restore and fo
 """
 
 import struct
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+KNOWN_DAYS = 396  # since the last event, as in lua/accept.lua
+BUCKETS = 65_536
 LONGEST = 6  # bytes; an entry in decimal digits has seven or more
 
 
@@ -23,6 +26,11 @@ def visitor_entry(number: int, day: int) -> bytes:
         if number >= 1 << 24
         else (struct.pack(">H", day) + number.to_bytes(3, "big"))
     )
+
+
+def since_when(now: int) -> datetime:
+    """Who was last seen before that is a stranger; `now` in epoch ms."""
+    return datetime.fromtimestamp(now / 1000, UTC) - timedelta(days=KNOWN_DAYS + 1)
 
 
 def read_entry(entry: bytes) -> Known:
