@@ -18,7 +18,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format bench clean FORCE
+.PHONY: run test lint format bench chaos clean FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -44,6 +44,10 @@ format: $(TEST_STAMP)
 # What an event and a question cost; ROWS=collect,... SECONDS= REPEAT= (docs/performance.md).
 bench: $(TEST_STAMP) $(DIST_STAMP)
 	@$(BIN)/python -m tests.instruments.bench
+
+# MINUTES=, SEED=, CASE=: see tests/instruments/chaos/__main__.py.
+chaos: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.chaos
 
 clean:
 	rm -rf $(VENV) frontend/node_modules frontend/dist .mypy_cache .ruff_cache .pytest_cache
