@@ -600,19 +600,18 @@ def run_case(say: Say, product: Product, name: str) -> bool:
     trial = Trial(
         product, name, lambda line: None, clients=2, threads=2, rate=400, largest=30
     )  # fmt: skip
-    wrong = []
+    wrong, measured = [], ""
     try:
         trial.wait_for_first(30)
-        measured = case.act(trial)
-    except Failed as reason:
-        measured, wrong = "", [str(reason)]
-    finally:
         try:
-            for proxy in product.proxies.values():
-                proxy.set("up")
-            verdict = trial.finish()
-        finally:
-            trial.stop()
+            measured = case.act(trial)
+        except Failed as reason:
+            wrong.append(str(reason))
+        for proxy in product.proxies.values():
+            proxy.set("up")
+        verdict = trial.finish()
+    finally:
+        trial.stop()
     wrong += verdict.faults
     wrong += [f"{what} {by}" for what, by in verdict.rows() if by != "0"
               and what in ("lost", "unexpected", "doubled")]  # fmt: skip
