@@ -83,7 +83,7 @@ def run_together(product: Product, jobs: Sequence[Job], settings: Settings) -> l
         outcomes = [Outcome(**json.loads(heard(one))) for one in generators]
         cpu = spent(before, product.cpu())
     for job, outcome in zip(jobs, outcomes, strict=True):
-        if job.answers in ("events", "pixels"):
+        if job.answers in ("events", "pixels") and "property" in job.given:
             settings.acknowledged[job.given["property"]] += outcome.events
     return [Measure(job, outcome, cpu) for job, outcome in zip(jobs, outcomes, strict=True)]
 
