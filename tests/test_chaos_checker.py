@@ -1,5 +1,6 @@
 """The parts of `make chaos` that decide: a checker that cannot fail proves nothing."""
 
+from collections import deque
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +13,7 @@ from tests.instruments.chaos.checker import (
     judge,
     session_starts,
 )
+from tests.instruments.chaos.clients import DAY_MS, Maker
 from tests.instruments.chaos.journal import Sent, Writer
 from tests.instruments.chaos.power_cut import order_of
 from tests.instruments.chaos.product import Place
@@ -121,3 +123,19 @@ def test_an_answer_after_the_sync_is_right():
 )
 def test_any_other_order_is_found_out(lines):
     assert not order_of(lines, {9}, {12}).holds
+
+
+def test_the_load_holds_what_it_promises():
+    """Repeated, late and overtaken events are there, and every payload has one id."""
+    maker = Maker("seed", places=3, largest=50, recent=deque(maxlen=2_000))
+    requests = [maker.next() for _ in range(600)]
+    sent = [event for events in requests for event in events]
+    payloads = {event.id: event.payload for event in sent}
+    assert all(event.payload == payloads[event.id] for event in sent)
+    assert all(len({(event.place, event.by_pixel) for event in events}) == 1 for events in requests)
+    again = len(sent) - len(payloads)
+    assert 0.05 < again / len(sent) < 0.15
+    now = max(event.sent.time for event in sent)
+    late = sum(event.sent.time < now - DAY_MS for event in sent)
+    assert 0.02 < late / len(sent) < 0.09
+    assert any(len(events) == 1 and events[0].by_pixel for events in requests)

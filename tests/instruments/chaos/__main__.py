@@ -40,7 +40,7 @@ def random_run(environ: Mapping[str, str]) -> bool:
     trial = None
     try:
         began = time.monotonic()
-        trial = Trial(product, seed, say, rate=rate, threads=4, largest=300)
+        trial = Trial(product, seed, say, rate=rate, threads=4, largest=600)
         trial.wait(3)
         trial.happen_at_random(minutes * 60, most)
         say(f"Load and faults took {time.monotonic() - began:.0f} s. Counting ...")

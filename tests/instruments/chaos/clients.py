@@ -66,10 +66,8 @@ class Maker:
         return [self.one(place, by_pixel=False) for _ in range(size)]
 
     def one(self, place: int, *, by_pixel: bool) -> Made:
-        if self.dice.random() < AGAIN:
-            for old in reversed(self.recent):
-                if (old.place, old.by_pixel) == (place, by_pixel) and self.dice.random() < 0.3:
-                    return old
+        if self.dice.random() < AGAIN and (old := self.earlier(place, by_pixel)):
+            return old
         for at, (due, held) in enumerate(self.held):
             if due <= self.made and (held.place, held.by_pixel) == (place, by_pixel):
                 del self.held[at]
@@ -80,6 +78,17 @@ class Maker:
             fresh = self.fresh(place, by_pixel)
         self.recent.append(fresh)
         return fresh
+
+    def earlier(self, place: int, by_pixel: bool) -> Made | None:
+        """One of the latest events of any thread, on its way or long acknowledged."""
+        for _ in range(12):
+            if not self.recent:
+                break
+            # An index, not an iteration: other threads append meanwhile.
+            old = self.recent[-1 - self.dice.randrange(min(300, len(self.recent)))]
+            if (old.place, old.by_pixel) == (place, by_pixel):
+                return old
+        return None
 
     def fresh(self, place: int, by_pixel: bool) -> Made:
         self.made += 1

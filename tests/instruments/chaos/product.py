@@ -210,7 +210,7 @@ class Product(Supervisor):
             env=self.environ | {"AKTIVAT_FAULT": ""},
             capture_output=True,
             text=True,
-            timeout=540,
+            timeout=1_800,
         )
         try:
             return json.loads(done.stdout)

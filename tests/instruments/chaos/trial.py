@@ -22,8 +22,8 @@ LONGEST = 90.0  # seconds after which nobody waits any longer
 SETTLING = 0.2  # a signal needs a moment to do its harm
 IN_THE_WAY = ("web", "the events Valkey")  # nothing is accepted before they run again
 VISITOR = 1
-ENOUGH = 15.0  # seconds: one that is still not over has failed, and the next begins
-OVERLAP = 0.3  # chance that the next fault does not wait until this one is over
+ENOUGH = 10.0  # seconds: one that is still not over is late, and the next begins
+OVERLAP = 0.4  # chance that the next fault does not wait until this one is over
 
 
 @dataclass
