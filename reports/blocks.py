@@ -16,6 +16,7 @@ events are ordered by their session. Columns are named by what they belong to:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,20 +32,17 @@ from psycopg import pq, sql
 from properties.models import Property
 from properties.periods import Span
 from reports import columns, metrics
-from reports.columns import Numbers, Texts, TextsMaker
+from reports.columns import Numbers, Texts, TextsMaker, Unfit
 from reports.filters import Bound, column
 from reports.tallies import LONGEST_GAP, measures_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 AT_ONCE = 20_000  # rows turned into columns at a time
 
 VISITOR, START, CROSSES = "session:visitor", "session:start", "session:crosses"
 TIME = "event:time"
 LENGTHS = "visit:events"  # how many events each session has in the block
-
-
-class Unfit(Exception):
-    """The stretch cannot be put into a block: count it in another way."""
 
 
 def microseconds(moment: datetime) -> int:
@@ -87,7 +85,7 @@ class Block:
             return self.data[name]
         except KeyError:
             if self.has_all_props and name.startswith(f"event:{metrics.PROPS}"):
-                return Texts([b""], np.zeros(len(self.owners), dtype=np.uint8))
+                return columns.make_texts([""], np.zeros(len(self.owners), dtype=np.uint8))
             raise Unfit(f"The block of {self.span.start} has no column {name}.") from None
 
     @cached_property
@@ -102,16 +100,16 @@ class Block:
 
 # -- packed ----------------------------------------------------------------------------------
 
-# Days of which something has changed since are not among them.
 DAYS = """
-SELECT starts_at, ends_at, props FROM packed_days AS d
+SELECT starts_at, ends_at, props FROM packed_days
 WHERE property_id = %(property)s AND state = 'd'
     AND starts_at < %(end)s AND ends_at > %(start)s
-    AND NOT EXISTS (
-        SELECT FROM dirty_hours AS h WHERE h.property_id = d.property_id
-            AND h.hour > d.starts_at - interval '1 hour' AND h.hour < d.ends_at
-    )
 ORDER BY starts_at
+"""
+
+DIRTY = """
+SELECT hour FROM dirty_hours
+WHERE property_id = %(property)s AND hour > %(start)s AND hour < %(end)s ORDER BY hour
 """
 
 COLUMNS = """
@@ -127,9 +125,23 @@ class Day(NamedTuple):
 
 
 def packed_days(cursor: psycopg.Cursor, place: Property, within: Span) -> list[Day]:
-    """The packed days that the span touches, and that are up to date, in order."""
-    cursor.execute(DAYS, {"property": place.pk, "start": within.start, "end": within.end})
-    return [Day(Span(start, end), props) for start, end, props in cursor.fetchall()]
+    """The packed days that the span touches, in order. Days of which something has changed since
+    are not among them: compared here, for the planner would compare every day with every mark."""
+    values = {"property": place.pk, "start": within.start, "end": within.end}
+    cursor.execute(DAYS, values)
+    days = [Day(Span(start, end), props) for start, end, props in cursor.fetchall()]
+    if not days:
+        return []
+    values |= {"start": days[0].span.start - HOUR, "end": days[-1].span.end}
+    cursor.execute(DIRTY, values)
+    dirty = [hour for (hour,) in cursor.fetchall()]
+    return [day for day in days if not _is_dirty(day.span, dirty)]
+
+
+def _is_dirty(day: Span, hours: Sequence[datetime]) -> bool:
+    """Whether one of these hours (in order) touches the day."""
+    place = bisect_right(hours, day.start - HOUR)
+    return place < len(hours) and hours[place] < day.end
 
 
 def packed(
@@ -205,9 +217,7 @@ def of_rows(
     order = np.argsort(owners, kind="stable")
     for name in events.named:
         found = events.named[name]
-        block.data[name] = (
-            Texts(found.values, found.codes[order]) if isinstance(found, Texts) else found[order]
-        )
+        block.data[name] = found.at(order) if isinstance(found, Texts) else found[order]
     block.data[TIME] = events.numbers[1][order]
     for measure in measures_of("event"):
         if f"visit:{measure.name}" in wanted - {LENGTHS}:

@@ -9,25 +9,24 @@ by their numbers, sessions that go on from one block to the next by their visito
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from properties.models import Property
 from properties.periods import Range, Span
 from reports import blocks, filters, metrics
-from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block, Unfit, microseconds
-from reports.columns import Numbers
+from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block, microseconds
+from reports.columns import Merged, Numbers, Texts, Unfit
 from reports.questions import Counted, Key, Question
 from reports.tallies import measures_of
 
 AT_ONCE = 32  # packed days that are read together: bounds the memory of long ranges
 MOST_ROWS = 200_000  # events read as rows; beyond, Postgres had better count them itself
-DENSE = 1 << 16  # combinations of values that are counted by place, not by sorting
 
 
 def can_answer(question: Question) -> bool:
@@ -51,8 +50,9 @@ def _count(place: Property, question: Question, within: Range) -> Counted:
     asked = [whole, plan] if question.dimensions else [whole]
     sums = [_Sums(each) for each in asked]
     for block in reader.blocks(set().union(*(each.columns for each in asked))):
+        view = _View(block, plan, done)
         for each in sums:
-            each.add(_View(block, each.plan, done))
+            each.add(view if view.serves(each.plan) else _View(block, each.plan, done))
     total, *groups = (each.done() for each in sums)
     return Counted(groups[0] if groups else {}, total[()])
 
@@ -100,11 +100,17 @@ class _Plan:
         span = self.within.span
         return microseconds(span.start), microseconds(span.end)
 
-    def needs(self, scope: metrics.Scope) -> list[str]:
-        """The measures of that scope that are asked for."""
-        return [m.name for m in measures_of(scope) if m.name in self.question.needs]
+    @cached_property
+    def event_needs(self) -> list[str]:
+        """The measures of events that are asked for."""
+        return [m.name for m in measures_of("event") if m.name in self.question.needs]
 
-    @property
+    @cached_property
+    def session_needs(self) -> list[str]:
+        """The measures of sessions that are asked for."""
+        return [m.name for m in measures_of("session") if m.name in self.question.needs]
+
+    @cached_property
     def asks_visitors(self) -> bool:
         return metrics.VISITORS in self.question.needs
 
@@ -117,10 +123,10 @@ class _Plan:
             dimension = metrics.find_dimension(name)
             assert dimension is not None
             found.add(f"{dimension.scope}:{name}")
-        found |= {f"session:{name}" for name in self.needs("session")}
+        found |= {f"session:{name}" for name in self.session_needs}
         kind = "event" if self.names_event else "visit"
-        found |= {f"{kind}:{name}" for name in self.needs("event")}
-        if self.needs("session") and (self.names_event or len(self.starts)):
+        found |= {f"{kind}:{name}" for name in self.event_needs}
+        if self.session_needs and (self.names_event or len(self.starts)):
             found.add(START)
         return found
 
@@ -136,7 +142,7 @@ class _Plan:
         """The columns that a block of that span must have besides."""
         if not self.splits(span):
             return names
-        events = {f"event:{name}" for name in self.needs("event")}
+        events = {f"event:{name}" for name in self.event_needs}
         return names | events | {TIME, START}
 
 
@@ -179,7 +185,7 @@ def _between(days: Sequence[Span], within: Span) -> Iterator[Span]:
         yield Span(at, within.end)
 
 
-Done = dict[filters.Leaf, Numbers]  # by visitor: whether they have done it
+Done = dict[filters.Leaf, Numbers]  # by the visitor's number: whether she has done it
 
 
 def _who_has_done(plan: _Plan, reader: _Reader) -> Done:
@@ -194,8 +200,19 @@ def _who_has_done(plan: _Plan, reader: _Reader) -> Done:
             rows = _texts_hold(block, f"event:{leaf.dimension}", leaf)
             if plan.splits(block.span):
                 rows &= _inside(block.numbers(TIME), block, plan)
-            found[leaf].append(block.numbers(VISITOR)[np.unique(block.owners[rows])])
-    return {leaf: np.unique(np.concatenate(parts)) for leaf, parts in found.items()}
+            sessions = np.zeros(len(block.lengths), dtype=bool)
+            sessions[block.owners[rows]] = True
+            found[leaf].append(block.numbers(VISITOR)[sessions])
+    return {leaf: _table(parts) for leaf, parts in found.items()}
+
+
+def _table(parts: Sequence[Numbers]) -> Numbers:
+    """Whose numbers are among these; the last place, beyond all of them, is False."""
+    highest = max((int(part.max()) for part in parts if len(part)), default=0)
+    table = np.zeros(highest + 2, dtype=bool)
+    for part in parts:
+        table[part] = True
+    return table
 
 
 def _inside(offsets: Numbers, block: Block, plan: _Plan) -> Numbers:
@@ -209,7 +226,7 @@ def _texts_hold(block: Block, name: str, leaf: filters.Leaf) -> Numbers:
     texts = block.texts(name)
     wanted = [value.encode() for value in leaf.values]
     if leaf.operator == "contains":
-        return texts.where(lambda value: any(part in value for part in wanted))
+        return texts.contains_any(wanted)
     found = texts.is_any(wanted)
     return ~found if leaf.operator == "is_not" else found
 
@@ -224,6 +241,18 @@ class _View:
         self.block, self.plan, self.done = block, plan, done
         self.is_cut = plan.splits(block.span)
         self.by_event = plan.names_event or self.is_cut
+        self._numbers: dict[str, Numbers] = {}
+
+    def numbers_of(self, name: str, texts: Texts, names: dict[str, Merged]) -> Numbers:
+        """The dictionary of a dimension in numbers that hold in every block."""
+        if name not in self._numbers:
+            self._numbers[name] = names[name].numbers(texts)
+        return self._numbers[name]
+
+    def serves(self, plan: _Plan) -> bool:
+        """Whether another plan, of the same question without its dimensions, sees the same."""
+        is_cut = plan.splits(self.block.span)
+        return plan.names_event == self.plan.names_event and is_cut == self.is_cut
 
     @cached_property
     def events(self) -> Numbers:
@@ -262,7 +291,8 @@ class _View:
             joined = np.logical_and if node.joint == "and" else np.logical_or
             return joined.reduce(parts)
         if node.operator == "has_done":
-            rows = np.isin(self.block.numbers(VISITOR), self.done[node])
+            table = self.done[node]
+            rows = table[np.minimum(self.block.numbers(VISITOR), len(table) - 1)]
         else:
             rows = _texts_hold(self.block, f"{node.scope}:{node.dimension}", node)
             if node.scope == "event":
@@ -278,23 +308,25 @@ class _Sums:
     """Base numbers by group, block after block."""
 
     plan: _Plan
-    index: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    size: int = 0  # groups so far
+    names: dict[str, Merged] = field(default_factory=lambda: defaultdict(Merged))
+    index: dict[tuple[int, ...], int] = field(default_factory=dict)
     numbers: dict[str, Numbers] = field(default_factory=dict)
     people: list[Numbers] = field(default_factory=list)
     crossing: list[Numbers] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.plan.question.dimensions:
-            self.index[()] = 0
+            self.size = 1
 
     def add(self, view: _View) -> None:
         self._add_events(view)
-        if self.plan.needs("session"):
+        if self.plan.session_needs:
             self._add_sessions(view)
 
     def _add_events(self, view: _View) -> None:
         """Event measures and visitors."""
-        block, needs = view.block, self.plan.needs("event")
+        block, needs = view.block, self.plan.event_needs
         if not needs and not self.plan.asks_visitors:
             return
         if view.by_event:
@@ -334,14 +366,14 @@ class _Sums:
             crosses = block.numbers(CROSSES)[owners] > 0
             self._keep_crossing(block, groups[crosses], owners[crosses])
             groups, owners = groups[~crosses], owners[~crosses]
-        for name in plan.needs("session"):
+        for name in plan.session_needs:
             self._sum(name, groups, block.numbers(f"session:{name}")[owners])
 
     def _keep_crossing(self, block: Block, groups: Numbers, owners: Numbers) -> None:
         """Sessions that other blocks may have, too: their numbers wait until all are seen."""
         columns = [groups, block.numbers(VISITOR)[owners]]
         columns.append(block.numbers(START)[owners].astype(np.int64) + block.start)
-        columns += [block.numbers(f"session:{n}")[owners] for n in self.plan.needs("session")]
+        columns += [block.numbers(f"session:{n}")[owners] for n in self.plan.session_needs]
         self.crossing.append(np.array([column.astype(np.int64) for column in columns]))
 
     # -- groups --
@@ -359,7 +391,7 @@ class _Sums:
         if not dimensions:
             return np.zeros(len(owners), dtype=np.int64), None
         kept: Numbers | None = None
-        parts: list[tuple[Numbers, Sequence[Any]]] = []
+        parts: list[Numbers] = []
         for name in dimensions:
             dimension = metrics.find_dimension(name)
             if dimension is None:
@@ -367,53 +399,60 @@ class _Sums:
                 continue
             texts = view.block.texts(f"{dimension.scope}:{name}")
             codes = texts.codes[rows if dimension.scope == "event" else owners]
-            if not dimension.blank and b"" in texts.values:
-                filled = codes != texts.values.index(b"")
+            blank = None if dimension.blank else texts.find(b"")
+            if blank is not None:
+                filled = codes != blank
                 kept = filled if kept is None else kept & filled
-            parts.append((codes, texts.values))
+            parts.append(view.numbers_of(name, texts, self.names)[codes])
         if kept is not None:
-            parts = [(codes[kept], values) for codes, values in parts]
+            parts = [numbers[kept] for numbers in parts]
         return self._numbered(parts), kept
 
-    def _periods(
-        self, block: Block, rows: int, moments: Numbers | None
-    ) -> tuple[Numbers, Sequence[int]]:
-        every = range(len(self.plan.starts) + 1)
+    def _periods(self, block: Block, rows: int, moments: Numbers | None) -> Numbers:
         if moments is None:
             first = max(block.start, self.plan.edges[0])
             period = np.searchsorted(self.plan.starts, first, "right")
-            return np.full(rows, period, dtype=np.int64), every
+            return np.full(rows, period, dtype=np.int64)
         at = moments.astype(np.int64) + block.start
-        return np.searchsorted(self.plan.starts, at, "right"), every
+        return np.searchsorted(self.plan.starts, at, "right")
 
-    def _numbered(self, parts: Sequence[tuple[Numbers, Sequence[Any]]]) -> Numbers:
-        """Combinations of codes to numbers of groups, the same in every block."""
-        combined = parts[0][0].astype(np.int64)
-        size = len(parts[0][1])
-        for codes, values in parts[1:]:
-            combined = combined * len(values) + codes
-            size *= len(values)
-        if size > DENSE:
-            present, places = np.unique(combined, return_inverse=True)
-            return self._known(present, parts)[places]
-        present = np.flatnonzero(np.bincount(combined, minlength=size))
-        numbers = np.zeros(size, dtype=np.int64)
-        numbers[present] = self._known(present, parts)
-        return numbers[combined]
-
-    def _known(self, present: Numbers, parts: Sequence[tuple[Numbers, Sequence[Any]]]) -> Numbers:
-        columns: list[list[Any]] = []
-        for _, values in reversed(parts):
-            columns.insert(0, [values[code] for code in (present % len(values)).tolist()])
-            present = present // len(values)
+    def _numbered(self, parts: Sequence[Numbers]) -> Numbers:
+        """Combinations of numbers to numbers of groups, the same in every block. A single
+        dimension's own number is that of its group."""
+        if len(parts) == 1:
+            self.size = max(self.size, int(parts[0].max(initial=-1)) + 1)
+            return parts[0]
+        table = np.stack(parts)
+        order = np.lexsort(table[::-1])
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (table[:, order[1:]] != table[:, order[:-1]]).any(axis=0)
         index = self.index
-        found = [index.setdefault(key, len(index)) for key in zip(*columns, strict=True)]
-        return np.array(found, dtype=np.int64)
+        keys = zip(*table[:, order[first]].tolist(), strict=True)
+        known = np.array([index.setdefault(key, len(index)) for key in keys], dtype=np.int64)
+        self.size = len(index)
+        found = np.empty(len(order), dtype=np.int64)
+        found[order] = known[np.cumsum(first) - 1] if len(order) else known
+        return found
+
+    def _key(self, group: int) -> Key:
+        """What the question's dimensions are in a group."""
+        if not self.plan.question.dimensions:
+            return ()
+        numbers = (group,) if len(self.plan.question.dimensions) == 1 else self.keys[group]
+        return tuple(
+            number if name.startswith(metrics.TIME) else self.names[name].values[number].decode()
+            for name, number in zip(self.plan.question.dimensions, numbers, strict=True)
+        )
+
+    @cached_property
+    def keys(self) -> list[tuple[int, ...]]:
+        """The combinations, by their numbers; asked for when all blocks are in."""
+        return list(self.index)
 
     def _sum(self, name: str, groups: Numbers, added: Numbers) -> None:
         sums = self.numbers.setdefault(name, np.zeros(0, dtype=np.int64))
-        if len(sums) < len(self.index):
-            longer = np.zeros(max(len(self.index), 2 * len(sums)), dtype=np.int64)
+        if len(sums) < self.size:
+            longer = np.zeros(max(self.size, 2 * len(sums)), dtype=np.int64)
             longer[: len(sums)] = sums
             sums = self.numbers[name] = longer
         # Sums in floating point are exact below 2^53; a block's are far below.
@@ -425,7 +464,7 @@ class _Sums:
     def done(self) -> dict[Key, dict[str, int]]:
         """Base numbers by group; those that the answer cannot show may lack."""
         self._add_crossing()
-        size = len(self.index)
+        size = self.size
         columns: dict[str, Numbers] = {}
         for name in self.plan.question.needs:
             if name == metrics.VISITORS:
@@ -433,14 +472,13 @@ class _Sums:
             else:
                 sums = self.numbers.get(name, np.zeros(0, dtype=np.int64))[:size]
                 columns[name] = np.concatenate([sums, np.zeros(size - len(sums), dtype=np.int64)])
-        keys = list(self.index)
         shown = self._shown(columns, size)
         lists = {name: numbers[shown].tolist() for name, numbers in columns.items()}
         rows = zip(*lists.values(), strict=True)
         return {
-            _texts(keys[place]): dict(zip(lists, row, strict=True))
-            for place, row in zip(shown.tolist(), rows, strict=True)
-            if any(row) or not keys[place]
+            self._key(group): dict(zip(lists, row, strict=True))
+            for group, row in zip(shown.tolist(), rows, strict=True)
+            if any(row) or not self.plan.question.dimensions
         }
 
     def _visitors(self, size: int) -> Numbers:
@@ -456,7 +494,7 @@ class _Sums:
         first = np.ones(len(order), dtype=bool)
         first[1:] = (columns[:3, 1:] != columns[:3, :-1]).any(axis=0)
         columns = columns[:, first]
-        for name, added in zip(self.plan.needs("session"), columns[3:], strict=True):
+        for name, added in zip(self.plan.session_needs, columns[3:], strict=True):
             self._sum(name, columns[0], added)
 
     def _shown(self, columns: dict[str, Numbers], size: int) -> Numbers:
@@ -489,7 +527,3 @@ def _distinct(numbers: Numbers) -> Numbers:
     first = np.ones(len(ordered), dtype=bool)
     first[1:] = ordered[1:] != ordered[:-1]
     return ordered[first]
-
-
-def _texts(key: tuple[Any, ...]) -> Key:
-    return tuple(part.decode() if isinstance(part, bytes) else part for part in key)

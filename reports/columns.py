@@ -1,7 +1,7 @@
 """One column of many rows as a few bytes, and back: numbers, or texts by a dictionary.
 
 Enters: whole numbers or texts. Leaves: bytes for `columns.bits` of as few bytes a row as the day
-needs (none at all where every row has the same value), compressed where that halves them.
+needs (none at all where every row has the same value), compressed where that saves most.
 Called by reports/packing.py, which writes them, and reports/blocks.py, which reads them.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -24,26 +26,89 @@ _BETWEEN = b"\0"  # no text of Postgres has it
 _WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
+class Unfit(Exception):
+    """This cannot be put into columns, or is not in them: count it in another way."""
+
+
+_MARKS = np.dtype([("first", "<u8"), ("second", "<u8")])
+
+
+def mark_of(value: bytes) -> bytes:
+    """128 bits that stand for a text: two texts with the same ones are not to be found."""
+    return blake2b(value, digest_size=16).digest()
+
+
 @dataclass(frozen=True)
 class Texts:
-    """A text a row: `values[codes[row]]`, in UTF-8. Every value stands once in `values`."""
+    """A text a row, in UTF-8: `codes` are places in a dictionary of texts that stand once each.
 
-    values: list[bytes]
+    The dictionary is one string, in the order of `marks`: so dictionaries of several blocks are
+    put together, and texts found in them, without taking them apart.
+    """
+
+    joined: bytes
+    marks: Numbers
     codes: Numbers
 
-    def where(self, holds: Callable[[bytes], bool]) -> Numbers:
-        """Which rows have a value for which that holds."""
-        return np.fromiter(map(holds, self.values), bool, len(self.values))[self.codes]
+    def __len__(self) -> int:
+        """How many different texts there are."""
+        return len(self.marks)
+
+    @cached_property
+    def _ends(self) -> Numbers:
+        found = np.flatnonzero(np.frombuffer(self.joined, np.uint8) == 0)
+        return np.append(found, len(self.joined))
+
+    def value(self, code: int) -> bytes:
+        start = int(self._ends[code - 1]) + 1 if code else 0
+        return self.joined[start : int(self._ends[code])]
+
+    @property
+    def values(self) -> list[bytes]:
+        return self.joined.split(_BETWEEN) if len(self) else []
+
+    def find(self, value: bytes) -> int | None:
+        """The code of a text; None if it is not there."""
+        mark = np.frombuffer(mark_of(value), _MARKS)[0]
+        place = int(np.searchsorted(self.marks["first"], mark["first"]))
+        if place < len(self) and self.marks[place] == mark:
+            return place
+        return None
 
     def is_any(self, wanted: Iterable[bytes]) -> Numbers:
         """Which rows have one of these values."""
-        known = np.zeros(len(self.values), dtype=bool)
-        for value in wanted:
-            try:
-                known[self.values.index(value)] = True
-            except ValueError:
-                continue
+        codes = [code for value in wanted if (code := self.find(value)) is not None]
+        if len(codes) == 1:
+            return self.codes == codes[0]
+        known = np.zeros(len(self), dtype=bool)
+        known[codes] = True
         return known[self.codes]
+
+    def contains_any(self, wanted: Sequence[bytes]) -> Numbers:
+        """Which rows have a value with one of these in it."""
+        values = self.values
+        known = np.zeros(len(values), dtype=bool)
+        for part in wanted:
+            known |= np.fromiter([part in value for value in values], bool, len(values))
+        return known[self.codes]
+
+    def at(self, rows: Numbers) -> Texts:
+        """The same for some of the rows, or for all in another order."""
+        return Texts(self.joined, self.marks, self.codes[rows])
+
+
+def make_texts(values: Iterable[str], codes: Numbers) -> Texts:
+    """`codes` are places in `values`, which are all different. Raises Unfit if two of them have
+    the same mark by half, which somebody may bring about."""
+    every = [value.encode() for value in values]
+    marks = np.frombuffer(b"".join(map(mark_of, every)), _MARKS)
+    order = np.argsort(marks["first"], kind="stable")
+    ordered = marks["first"][order]
+    if (ordered[1:] == ordered[:-1]).any():
+        raise Unfit("Two texts have the same mark.")
+    places = np.empty(len(order), dtype=np.uint32)
+    places[order] = np.arange(len(order), dtype=np.uint32)
+    return Texts(_BETWEEN.join(every[place] for place in order), marks[order], places[codes])
 
 
 class TextsMaker:
@@ -60,7 +125,41 @@ class TextsMaker:
 
     def done(self) -> Texts:
         codes = np.concatenate(self._parts) if self._parts else np.zeros(0, dtype=np.uint32)
-        return Texts([text.encode() for text in self._index], codes)
+        return make_texts(self._index, codes)
+
+
+class Merged:
+    """Dictionaries of many blocks as one: every text gets a number, the same in each of them."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+        self._marks = np.zeros(0, dtype=_MARKS)
+        self._numbers = np.zeros(0, dtype=np.int64)
+
+    def numbers(self, texts: Texts) -> Numbers:
+        """The number of each text of a dictionary. Raises Unfit as make_texts does."""
+        places, is_known = self._places(texts.marks)
+        if not is_known.all():
+            self._learn(texts, np.flatnonzero(~is_known))
+            places, is_known = self._places(texts.marks)
+        if not np.array_equal(self._marks["second"][places], texts.marks["second"]):
+            raise Unfit("Two texts have the same mark.")
+        return self._numbers[places]
+
+    def _places(self, marks: Numbers) -> tuple[Numbers, Numbers]:
+        places = np.searchsorted(self._marks["first"], marks["first"])
+        inside = np.minimum(places, max(len(self._marks) - 1, 0))
+        if not len(self._marks):
+            return inside, np.zeros(len(marks), dtype=bool)
+        return inside, self._marks["first"][inside] == marks["first"]
+
+    def _learn(self, texts: Texts, codes: Numbers) -> None:
+        many = len(self.values)
+        self.values += [texts.value(code) for code in codes.tolist()]
+        marks = np.concatenate([self._marks, texts.marks[codes]])
+        numbers = np.concatenate([self._numbers, np.arange(many, len(self.values))])
+        order = np.argsort(marks["first"], kind="stable")
+        self._marks, self._numbers = marks[order], numbers[order]
 
 
 # -- bytes -----------------------------------------------------------------------------------
@@ -71,9 +170,8 @@ def pack_numbers(numbers: Numbers) -> bytes:
 
 
 def pack_texts(texts: Texts) -> bytes:
-    values = _BETWEEN.join(texts.values)
-    head = _TEXTS.pack(len(values), len(texts.values))
-    return _squeezed(head + values + _number_bytes(texts.codes))
+    head = _TEXTS.pack(len(texts.joined), len(texts))
+    return _squeezed(head + texts.joined + texts.marks.tobytes() + _number_bytes(texts.codes))
 
 
 def unpack_numbers(data: bytes) -> Numbers:
@@ -84,15 +182,16 @@ def unpack_numbers(data: bytes) -> Numbers:
 def unpack_texts(data: bytes) -> Texts:
     opened = _opened(data)
     length, count = _TEXTS.unpack_from(opened)
-    end = _TEXTS.size + length
-    values = opened[_TEXTS.size : end].split(_BETWEEN) if count else []
-    return Texts(values, _numbers(opened, end))
+    start = _TEXTS.size + length
+    marks = np.frombuffer(opened, _MARKS, count, start)
+    joined = opened[_TEXTS.size : start]
+    return Texts(joined, marks, _numbers(opened, start + marks.nbytes))
 
 
 def _squeezed(plain: bytes) -> bytes:
-    """Unpacking costs more than reading: only where it saves half."""
+    """Unpacking costs more than reading: only where it saves most."""
     packed = zlib.compress(plain, 1)
-    if len(packed) * 2 < len(plain):
+    if len(packed) * 4 < len(plain):
         return _PACKED + packed
     return _PLAIN + plain
 

@@ -25,8 +25,8 @@ from django.db import DatabaseError, connections
 from properties.models import Property
 from properties.periods import Span
 from reports import columns, metrics
-from reports.blocks import Block, Unfit, binary_cursor, every_column, of_rows
-from reports.columns import Texts
+from reports.blocks import Block, binary_cursor, every_column, of_rows
+from reports.columns import Texts, Unfit
 from tracking.working import WORKER, lock, transaction_of_worker
 
 OVER = timedelta(hours=2)  # behind the end of a day: the longest gap of a session, and the drain

@@ -81,7 +81,37 @@ def test_texts_come_back_as_they_were(texts):
     maker.add(texts[3:])
     found = unpack_texts(pack_texts(maker.done()))
     assert [found.values[code].decode() for code in found.codes] == texts
+    assert [found.value(code).decode() for code in found.codes] == texts
+    assert all(found.value(found.find(text.encode())) == text.encode() for text in texts)
+    assert found.find(b"no such text") is None
     assert len(set(found.values)) == len(found.values)
+
+
+@given(st.lists(st.sets(st.sampled_from(["", "a", "b", "c", "ö", "\U0001f600"])), max_size=6))
+def test_dictionaries_are_merged_by_text(dictionaries):
+    from reports.columns import Merged, make_texts
+
+    merged, seen = Merged(), {}
+    for values in map(list, dictionaries):
+        texts = make_texts(values, np.arange(len(values)))
+        numbers = merged.numbers(texts)
+        for value, number in zip(texts.values, numbers.tolist(), strict=True):
+            assert seen.setdefault(value, number) == number
+            assert merged.values[number] == value
+    assert len(merged.values) == len(seen) == len(set(seen.values()))
+
+
+def test_texts_whose_marks_are_alike_are_not_taken_for_each_other(monkeypatch):
+    """Nobody finds two texts with the same 128 bits; with the same first 64, somebody may."""
+    from reports import columns
+
+    merged = columns.Merged()
+    monkeypatch.setattr(columns, "mark_of", lambda value: b"8 bytes " + value.ljust(8))
+    merged.numbers(columns.make_texts(["a"], np.array([0])))
+    with pytest.raises(columns.Unfit, match="same mark"):
+        merged.numbers(columns.make_texts(["b"], np.array([0])))
+    with pytest.raises(columns.Unfit, match="same mark"):
+        columns.make_texts(["a", "b"], np.array([0, 1]))
 
 
 @pytest.mark.parametrize("rows", [1, 300, 70_000])
