@@ -1,4 +1,4 @@
-"""The answers to 400, 403, 404, 500 and 503: a page for people, the API's JSON below /api/.
+"""The answers to 400, 403, 404, 422, 500 and 503: a page for people, the API's JSON below /api/.
 
 Wired in urls.py. Nothing here tells what the address named or whether it exists: the 404 of a
 stranger equals that of a thing that does not exist.
@@ -11,6 +11,8 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template import loader
+
+from reports.patience import TooSlow
 
 API = "/api/"
 # A server that we stand on is away, full or slow: no bug, and it passes.
@@ -46,7 +48,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """503 while a server that we stand on is away, else 500. Without context processors: the
     database may be what is broken."""
-    status = 503 if isinstance(sys.exc_info()[1], AWAY) else 500
+    error = sys.exc_info()[1]
+    if isinstance(error, TooSlow):
+        return _too_slow(request, error)
+    status = 503 if isinstance(error, AWAY) else 500
     if request.path.startswith(API):
         code, message = ("error", "Something broke on our side. Try again in a minute.")
         if status == 503:
@@ -57,6 +62,12 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if status == 503:
         response["Retry-After"] = "5"
     return response
+
+
+def _too_slow(request: HttpRequest, error: TooSlow) -> HttpResponse:
+    """What a page asks for; the API answers by itself. Its transaction is lost: no frame."""
+    page = loader.get_template("422.html").render({"reason": str(error)})
+    return HttpResponse(page, status=error.status_code)
 
 
 def _json(status: int, code: str, message: str) -> HttpResponse:

@@ -120,6 +120,7 @@ DATABASES["default"]["OPTIONS"]["pool"] = {
     "reconnect_timeout": 3,
 }
 DATABASES["worker"]["CONN_MAX_AGE"] = 600
+QUESTION_TIMEOUT = envint("QUESTION_TIMEOUT", 20)  # seconds of a report's statement
 DATABASE_ROUTERS: list[str] = []
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

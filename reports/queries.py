@@ -17,6 +17,7 @@ from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
 from reports import columnar, metrics, raw, rolled
+from reports.patience import patience
 from reports.questions import (
     BOTS,
     DEFAULT_LIMIT,
@@ -50,7 +51,7 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     """The answer to a question about a property; call it inside `tenancy.tenant(account)`.
 
     Raises RangeError when a series would have more than MOST_POINTS periods, and
-    properties.api.Invalid for a filter that cannot be understood.
+    properties.api.Invalid for a filter that cannot be understood, and TooSlow.
     """
     counted, route = count(place, question, question.range)
     rows = _rows(question, counted, question.range)
@@ -63,16 +64,17 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
 
 
 def count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
-    """Base numbers, and the name of the route that they came by."""
-    if rolled.can_answer(question, within):
-        counted = rolled.count(place, question, within)
-        if counted is not None:
-            return counted, "rolled"
-    if columnar.can_answer(question):
-        counted = columnar.count(place, question, within)
-        if counted is not None:
-            return counted, "columns"
-    return raw.count(place, question, within), "raw"
+    """Base numbers, and the name of the route that they came by. Raises TooSlow."""
+    with patience():
+        if rolled.can_answer(question, within):
+            counted = rolled.count(place, question, within)
+            if counted is not None:
+                return counted, "rolled"
+        if columnar.can_answer(question):
+            counted = columnar.count(place, question, within)
+            if counted is not None:
+                return counted, "columns"
+        return raw.count(place, question, within), "raw"
 
 
 def _compared(place: Property, question: Question) -> dict[str, Any] | None:
