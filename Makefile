@@ -18,7 +18,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format bench chaos clean FORCE
+.PHONY: run test lint format bench chaos questions clean FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -48,6 +48,10 @@ bench: $(TEST_STAMP) $(DIST_STAMP)
 # MINUTES=, SEED=, CASE=: see tests/instruments/chaos/__main__.py.
 chaos: $(TEST_STAMP) $(DIST_STAMP)
 	@$(BIN)/python -m tests.instruments.chaos
+
+# Makes histories of up to 10 M events at its first run, which takes long, and keeps them.
+questions: $(TEST_STAMP)
+	@$(BIN)/python -m tests.instruments.questions $(QUESTIONS)
 
 clean:
 	rm -rf $(VENV) frontend/node_modules frontend/dist .mypy_cache .ruff_cache .pytest_cache

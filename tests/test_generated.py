@@ -1,0 +1,124 @@
+"""Generated histories are what the pipeline would have stored; questions about them are fair."""
+
+import random
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from tests.instruments import generated, questions
+from tests.instruments.generated import History, draw
+
+SMALL = History(1_500, days=6, seed=7)
+
+
+def test_the_same_seed_gives_the_same_history():
+    first, second, other = draw(SMALL), draw(SMALL), draw(History(1_500, days=6, seed=8))
+    assert np.array_equal(first.time, second.time)
+    assert np.array_equal(first.page, second.page)
+    assert not np.array_equal(first.time, other.time)
+
+
+@pytest.mark.parametrize("history", [SMALL, History(20_000), History(20_000, days=30)])
+def test_a_history_has_what_was_asked_for(history):
+    drawn = draw(history)
+    assert len(drawn.time) == drawn.length.sum() == history.events
+    assert drawn.time.min() >= generated.FIRST_DAY.timestamp() * 1000
+    assert drawn.time.max() < history.end.timestamp() * 1000
+    numbers = np.unique(drawn.visitor)
+    people = numbers[numbers > 0]
+    assert people.tolist() == list(range(1, len(people) + 1))  # dense, as the collector gives out
+    assert len(people) >= 0.9 * history.visitors
+    assert (numbers < 0).any()
+    order = np.argsort(drawn.time[drawn.first], kind="stable")
+    firsts = drawn.visitor[order][np.sort(np.unique(drawn.visitor[order], return_index=True)[1])]
+    assert firsts[firsts > 0].tolist() == people.tolist()  # and in the order of coming
+
+
+def test_sessions_are_those_that_the_gap_makes():
+    drawn = draw(History(20_000, days=30))
+    order = np.lexsort((drawn.time, drawn.visitor[drawn.session]))
+    visitor, moment = drawn.visitor[drawn.session][order], drawn.time[order]
+    session = drawn.session[order]
+    apart = (moment[1:] - moment[:-1]) > 30 * 60_000
+    begins = apart | (visitor[1:] != visitor[:-1])
+    assert np.array_equal(begins, session[1:] != session[:-1])
+
+
+def test_what_is_stored_is_what_the_product_derives_from_the_events():
+    from django.db import connections
+
+    from reports.rebuilding import rebuild
+    from tests.test_rollups import everything
+    from tests.test_sessions import sessions_of
+
+    history = History(600, days=3, seed=3)
+    place = generated.made(history, say=lambda text: None)
+    with connections["worker"].cursor() as cursor:
+        cursor.execute("SELECT count(*), min(time) FROM events WHERE property_id = %s", [place.pk])
+        assert cursor.fetchone() == (600, place.first_event_at)
+    before = sessions_of(place), everything(place)
+    assert before[0] and before[1][0]
+    first = date(2024, 12, 31)
+    rebuild(place, first, first + timedelta(days=6), datetime.now(UTC))
+    assert (sessions_of(place), everything(place)) == before
+    assert generated.made(history, say=lambda text: None).pk == place.pk
+
+
+def test_a_history_that_was_cut_off_is_made_again():
+    from django.db import connections
+
+    history = History(200, days=2, seed=4)
+    place = generated.made(history, say=lambda text: None)
+    place.first_event_at = None
+    place.save(update_fields=["first_event_at"])
+    again = generated.made(history, say=lambda text: None)
+    with connections["worker"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM events WHERE property_id = %s", [place.pk])
+        assert (again.pk, cursor.fetchone()[0]) == (place.pk, 200)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "letters").write_text("dear")
+    with pytest.raises(SystemExit, match="something else"):
+        generated._forget_stale(tmp_path, print)
+    (tmp_path / "letters").unlink()
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "version").write_text("0\n")
+    generated._forget_stale(tmp_path, lambda text: None)
+    assert not tmp_path.exists()
+
+
+# -- questions -------------------------------------------------------------------------------
+
+
+def test_questions_are_drawn_by_seed_and_can_be_asked():
+    from reports.queries import parse_question
+
+    place = generated.made(SMALL, say=lambda text: None)
+    drawn = [questions.draw(random.Random(seed), History(1_000)) for seed in range(200)]
+    assert drawn == [questions.draw(random.Random(seed), History(1_000)) for seed in range(200)]
+    assert {body["dimensions"][0] for body in drawn} == set(questions.dimensions())
+    assert {body["filters"][0] for body in drawn} == {"is", "is_not", "contains", "has_done"}
+    for body in drawn:
+        question = parse_question(place, body, SMALL.now)
+        days = question.range.span.end - question.range.span.start
+        assert abs(days - timedelta(days=30)) <= timedelta(hours=1)
+        assert date(2025, 1, 1) <= date.fromisoformat(body["range"]["from"])
+        assert date.fromisoformat(body["range"]["to"]) <= date(2025, 12, 31)
+
+
+def test_every_question_is_measured_once():
+    place = generated.made(SMALL, say=lambda text: None)
+    for kind in questions.KINDS:
+        found = kind(place, SMALL, 3)
+        assert len(found.times) == len(found.cpu) == sum(found.routes.values()) == 3
+        assert all(python > 0 for python in found.python)
+        assert len(questions.row(found)) == len(questions.HEAD)
+
+
+@pytest.mark.parametrize(("part", "wanted"), [(0.5, 50), (0.95, 95), (1, 100), (0.001, 1)])
+def test_quantiles_are_ranks(part, wanted):
+    seconds = [number / 1000 for number in range(1, 101)]
+    random.Random(1).shuffle(seconds)
+    assert questions.quantile(seconds, part) == pytest.approx(wanted)
