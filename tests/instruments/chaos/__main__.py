@@ -71,7 +71,7 @@ def random_run(environ: Mapping[str, str]) -> bool:
 def start_with_what_is_here() -> Product:
     """With a small disk and a clock that can jump, where the machine allows it."""
     settings = {"AKTIVAT_FAULT": "before_commit:kill:0.002,after_commit:kill:0.002"}
-    for wanted in ({"disk_mb": 3_000, "with_clock": True}, {"with_clock": True}, {}):
+    for wanted in ({"disk_mb": 1_200, "with_clock": True}, {"with_clock": True}, {}):
         try:
             return Product(settings=settings, **wanted).start()  # type: ignore[arg-type]
         except NotHere as missing:

@@ -324,11 +324,12 @@ class Product(Supervisor):
         """Every byte that is left; what is being written meanwhile finds none."""
         filler = self.home / name / "filler"
         with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"\0" * 65_536)
-        with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"\0")
+            room = os.statvfs(filler)
+            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
+        for size in (65_536, 1):
+            with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+                while file.write(b"\0" * size):
+                    pass
 
     def free_disk(self, name: str = "events") -> None:
         (self.home / name / "filler").unlink(missing_ok=True)
