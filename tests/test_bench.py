@@ -6,6 +6,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+from collections import Counter
 from dataclasses import asdict
 from math import ceil
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.instruments.bench import answers, messages, settings, table
 from tests.instruments.bench.histogram import Histogram, bucket, highest
 from tests.instruments.bench.load import Job, Load
 from tests.instruments.bench.measuring import Failed, Measure, accepted, run_together
+from tests.instruments.bench.storing import balance
 from tests.instruments.bench.table import Row
 from tests.instruments.processes import Process, cpu_seconds, read_stat
 
@@ -322,6 +324,17 @@ def test_two_jobs_at_once_have_an_outcome_each(serve):
     assert [one.outcome.events for one in measures] == [len(one.bodies) for one in servers]
     assert len(servers[1].bodies) <= 13 < len(servers[0].bodies)
     assert wanted.acknowledged["AK-ABCDEFGH"] == sum(len(one.bodies) for one in servers)
+
+
+def test_an_acknowledged_event_that_is_not_stored_is_told():
+    found = {"properties": [{"property": "AK-A", "stored": 99}, {"property": "AK-B", "stored": 7}]}
+    product = SimpleNamespace(manage=lambda *words: found)
+    wanted = settings.Settings()
+    wanted.acknowledged["AK-A"] = 99
+    balance(product, wanted)
+    for key, count, said in (("AK-B", 8, "8 events were acknowledged, 7"), ("AK-C", 1, "1 .* 0")):
+        with pytest.raises(Failed, match=f"{key}: {said} are stored"):
+            balance(product, settings.Settings(acknowledged=Counter({key: count})))
 
 
 def test_options_that_mean_nothing_are_refused():

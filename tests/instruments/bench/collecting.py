@@ -23,6 +23,7 @@ from tests.instruments.product import Product
 APPLICATION = "tests.instruments.bench.yardsticks"
 THREADS = ("--worker-class", "gthread", "--threads", "8")
 MANY = 128
+NOBODY = "AK-YARDSTICK"  # the property of the yardsticks' requests
 SMALL_RATE = 20  # events a second of a small property
 
 
@@ -38,7 +39,7 @@ def yardsticks(product: Product, settings: Settings) -> Iterator[Row]:
         job = Job(
             address=["127.0.0.1", port],
             messages="single_events",
-            given=given(property="AK-YARDSTICK"),
+            given=given(property=NOBODY),
             answers="events",
             connections=MANY,
             seconds=settings.seconds,
@@ -49,8 +50,12 @@ def yardsticks(product: Product, settings: Settings) -> Iterator[Row]:
             get = replace(job, messages="fetches", given=given(path="/track"))
             least = accepted(typical(product, get, settings))
             yield least.row(f"{name}, to a GET without headers", settings.bare, "answer")
+            new = replace(job, given=given(property=NOBODY, keep_alive=False), keep_alive=False)
+            fresh = accepted(typical(product, new, settings))
+            yield fresh.row(f"{name}, without keep-alive", settings.bare, "answer")
         product.stop_part("web")
         yield measure.row(f"{name}, {MANY} connections", settings.bare, "answer")
+    del settings.acknowledged[NOBODY]  # by nothing that stores
     yield accepted(typical(product, append_job(product, settings), settings)).row(
         f"XADD alone, {MANY} connections", unit="entry", note="appendfsync always"
     )

@@ -59,9 +59,7 @@ def storing(product: Product, settings: Settings) -> Iterator[Row]:
 
 def balance(product: Product, settings: Settings) -> None:
     """Drain everything and find again all that was acknowledged. Raises Failed."""
-    found = {one["property"]: one for one in product.manage("reconcile")["properties"]}
+    found = {p["property"]: p["stored"] for p in product.manage("reconcile")["properties"]}
     for key, wanted in settings.acknowledged.items():
-        if key in found and found[key]["stored"] != wanted:
-            raise Failed(
-                f"{key}: {wanted:,} events were acknowledged, {found[key]['stored']:,} are stored."
-            )
+        if (stored := found.get(key, 0)) != wanted:
+            raise Failed(f"{key}: {wanted:,} events were acknowledged, {stored:,} are stored.")
