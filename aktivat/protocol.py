@@ -7,6 +7,7 @@ wholly ours or wholly gunicorn's, so there is one parser for whatever is unusual
 """
 
 import asyncio
+import http
 from functools import lru_cache
 from typing import Any
 
@@ -70,9 +71,9 @@ class CollectorProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no 
             self._request = b""
         return taken
 
-    def _tell(self, body: bytes, error: Exception | None) -> None:
+    def _tell(self, status: int, body: bytes, error: Exception | None) -> None:
         if error is None:
-            self._answer(202, body)
+            self._answer(status, body)
         elif isinstance(error, Busy):
             # Who is turned away and comes back at once costs more than who is served.
             self.worker.loop.call_later(BUSY_FOR, self._answer, 503, unsure().body)
@@ -126,8 +127,8 @@ class CollectorProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no 
 @lru_cache(maxsize=1_000)
 def _head_of(status: int, length: int, closing: bool) -> bytes:
     """The lines of an answer but for its date, as gunicorn writes them."""
-    reply = json_reply(202, None) if status == 202 else unsure()
-    words = {202: b"Accepted", 503: b"Service Unavailable"}[status]
+    reply = unsure() if status == 503 else json_reply(status, None)
+    words = http.HTTPStatus(status).phrase.encode()
     headers = [
         *OPEN,
         *reply.headers,

@@ -228,6 +228,18 @@ def test_a_changed_property_is_judged_anew_on_the_short_way_too(
     assert [refusal["reason"] for refusal in body["rejected"]] == ["hostname"]
 
 
+def test_a_visitor_beyond_the_limit_is_refused_on_both_ways_alike(connection: Connection) -> None:
+    place = new_property(visitor_limit=1)
+    connection.send(request(place))
+    assert connection.answer()[0] == 202
+    answers = []
+    for more in ((), (UNUSUAL,)):
+        connection.send(request(place, *more))
+        status, _, body = connection.answer()
+        answers.append((status, [refusal["reason"] for refusal in body["rejected"]]))
+    assert answers == [(422, ["visitor_limit"])] * 2
+
+
 def test_a_sender_that_goes_away_harms_nobody(web_server: str, place: Any) -> None:
     from tests.test_store import ledger
 
@@ -309,11 +321,11 @@ def test_the_usual_request_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) 
         protocol.data_received(bytes_with(b"[]"))  # ahead of the answer: waits for its turn
         ((peer, body, tell),) = taken
         assert (peer, body) == ("203.0.113.9", b"{}")
-        tell(b'{"yes": 1}', None)
+        tell(202, b'{"yes": 1}', None)
         assert protocol.transport.written.startswith(b"HTTP/1.1 202 Accepted\r\n")
         assert protocol.transport.written.endswith(b'\r\n\r\n{"yes": 1}')
         assert [body for _, body, _ in taken] == [b"{}", b"[]"]
-        taken[1][2](b"{}", None)
+        taken[1][2](202, b"{}", None)
         assert protocol.transport.written.count(b"HTTP/1.1 202") == 2
         # Half a request: from there on it is gunicorn's, until it is answered.
         protocol.data_received(bytes_with(b"leave")[:-1])
@@ -338,7 +350,7 @@ def test_who_finds_no_room_hears_503_and_not_at_once(monkeypatch: pytest.MonkeyP
         for error in (Busy(), Unavailable()):
             protocol.transport.written = b""
             protocol.data_received(bytes_with(b"{}"))
-            taken[-1][2](b"", error)
+            taken[-1][2](503, b"", error)
             assert isinstance(error, Busy) == (protocol.transport.written == b"")
             while not protocol.transport.written:
                 await asyncio.sleep(0.01)
@@ -358,7 +370,7 @@ def test_a_worker_that_is_told_to_stop_closes_after_its_answer(
         protocol, taken = await opened(monkeypatch)
         protocol.data_received(bytes_with(b"{}"))
         protocol.worker.alive = False
-        taken[0][2](b"{}", None)
+        taken[0][2](202, b"{}", None)
         assert b"\r\nConnection: close\r\n" in protocol.transport.written
         assert protocol.transport.closed
         protocol.connection_lost(None)

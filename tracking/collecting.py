@@ -19,7 +19,7 @@ from tracking.refusals import Reason, Refusal
 
 ATTEMPTS = 3  # a property that changes under every one of them is not ours to wait for
 
-__all__ = ["Answer", "Hearing", "Origin", "collect", "hear", "now_ms"]
+__all__ = ["Answer", "Hearing", "Origin", "collect", "hear", "now_ms", "status_of"]
 
 
 def now_ms() -> int:
@@ -45,6 +45,11 @@ class Answer:
         if self.made_ids:
             body["event_ids"] = self.event_ids
         return body
+
+
+def status_of(answer: Answer, is_batch: bool) -> int:
+    """A single event that is refused is told so by the status, too."""
+    return 422 if answer.rejected and not is_batch else 202
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from tracking import directory, envelope, store
 from tracking.agents import PREFETCH_HEADERS, is_prefetch
-from tracking.collecting import Answer, Hearing, hear, now_ms
+from tracking.collecting import Answer, Hearing, hear, now_ms, status_of
 from tracking.gather import gatherer
 from tracking.intake import Origin
 from tracking.items import chunks
@@ -92,14 +92,15 @@ def head_of(lines: bytes) -> Head | None:
 
 
 def take(
-    head: Head, peer: str, body: bytes, tell: Callable[[bytes, Exception | None], None]
+    head: Head, peer: str, body: bytes, tell: Callable[[int, bytes, Exception | None], None]
 ) -> bool:
-    """Keep the events of a usual request; `tell` gets the answer's body, or why there is none."""
+    """Keep the events of a usual request; `tell` gets status and body of the answer, or why there
+    is none."""
     now = now_ms()
     if len(body) > envelope.MAX_BODY or not store.knows_salt(now):
         return False
     if gatherer().turns_away(body):
-        tell(b"", store.Busy())
+        tell(503, b"", store.Busy())
         return True
     try:
         sent = envelope.shape(orjson.loads(body))
@@ -114,12 +115,15 @@ def take(
         return False
 
     def conclude(verdicts: str, error: Exception | None) -> None:
-        tell(b"" if error else _body_of(hearing, verdicts), error)
+        if error:
+            tell(503, b"", error)
+        else:
+            tell(*_reply_of(hearing, verdicts, sent.is_batch), None)
 
     try:
         gatherer().offer(Ticket(record, Counter(), hearing.items, now, conclude))
     except store.Busy as busy:
-        tell(b"", busy)
+        tell(503, b"", busy)
     return True
 
 
@@ -134,9 +138,12 @@ _ALONE = {
 }
 
 
-def _body_of(hearing: Hearing, verdicts: str) -> bytes:
+def _reply_of(hearing: Hearing, verdicts: str, is_batch: bool) -> tuple[int, bytes]:
     alone = None if hearing.answer.made_ids else _ALONE.get(verdicts)
-    return alone or orjson.dumps(hearing.conclude(verdicts).as_json())
+    if alone:
+        return 202, alone
+    answer = hearing.conclude(verdicts)
+    return status_of(answer, is_batch), orjson.dumps(answer.as_json())
 
 
 def _origin(peer: str, forwarded_for: str, agent: str, prefetch: bool, now: int) -> Origin:

@@ -21,7 +21,7 @@ from properties.authentication import key_of
 from properties.models import Property
 from tracking import collecting, directory, envelope, pixel, script, store
 from tracking.agents import PREFETCH_HEADERS, is_prefetch
-from tracking.collecting import Answer, now_ms
+from tracking.collecting import Answer, now_ms, status_of
 from tracking.directory import Record
 from tracking.gather import gatherer
 from tracking.intake import Origin
@@ -192,8 +192,7 @@ async def track(request: Request) -> Reply:
     privileged = await is_privileged(request, record)
     origin = await origin_of(request, now, privileged)
     answer = await keep(record, sent.payloads, origin, now, sent.sent_at)
-    refused_alone = not sent.is_batch and bool(answer.rejected)
-    return json_reply(422 if refused_alone else 202, answer.as_json())
+    return json_reply(status_of(answer, sent.is_batch), answer.as_json())
 
 
 async def origin_of(request: Request, now: int, privileged: bool = False) -> Origin:
