@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.instruments import processes
 from tests.instruments.bench import answers, messages, settings, table
+from tests.instruments.bench.asking import sizes
 from tests.instruments.bench.histogram import Histogram, bucket, highest
 from tests.instruments.bench.load import Job, Load
 from tests.instruments.bench.measuring import Failed, Measure, accepted, run_together
@@ -313,6 +314,14 @@ def test_the_table_is_a_table():
     assert [cell.strip() for cell in lines[2].split("|")[1:10]] == [
         "a", "1,234", "0.2", "", "41", "8.0", "", "", "49",
     ]  # fmt: skip
+
+
+def test_sizes_of_histories_are_read_or_refused():
+    assert sizes("") == [1_000_000]
+    assert sizes("100_000, 10000000") == [100_000, 10_000_000]
+    for wrong in ("many", "1", "1000,-5"):
+        with pytest.raises(SystemExit, match="EVENTS"):
+            sizes(wrong)
 
 
 def test_two_jobs_at_once_have_an_outcome_each(serve):

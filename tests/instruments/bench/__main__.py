@@ -1,7 +1,8 @@
 """`python -m tests.instruments.bench`, or `make bench`: runs the parts, prints the table.
 
-Environment: ROWS=yardsticks,collect,... (all), SECONDS= for a row (3), REPEAT= of which the median
-is shown (3). Exit code 1 when a request was answered otherwise than it must be.
+Environment: ROWS=yardsticks,collect,overload,drain,realtime,query (all), SECONDS= for a row (3),
+REPEAT= of which the median is shown (3), EVENTS= sizes of the histories that are asked (1000000).
+Exit code 1 when a request was answered otherwise than it must be.
 """
 
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aktivat.servers.children import ServerError
-from tests.instruments.bench import collecting, reading, settings, storing, table
+from tests.instruments.bench import asking, collecting, reading, settings, storing, table
 from tests.instruments.bench.measuring import Failed
 from tests.instruments.bench.settings import Settings
 from tests.instruments.bench.table import Row
@@ -25,6 +26,7 @@ PARTS: dict[str, Part] = {
     "overload": collecting.overload,
     "drain": storing.storing,
     "realtime": reading.realtime,
+    "query": asking.query,
 }
 
 
@@ -42,6 +44,9 @@ def machine() -> str:
 
 
 def main() -> int:
+    if len(sys.argv) > 1:  # --help, or a part named where it does nothing
+        print(__doc__)
+        return 0 if sys.argv[1:] == ["--help"] else 2
     wanted = settings.from_environment(tuple(PARTS))
     rows: list[Row] = []
     began, failed = time.monotonic(), ""
