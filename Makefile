@@ -18,7 +18,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format bench chaos questions clean FORCE
+.PHONY: run test lint format bench chaos questions draining outage clean FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -36,6 +36,14 @@ lint: $(TEST_STAMP) $(DIST_STAMP)
 	@cd frontend && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent lint
 	@echo "[5/6] Checking types ..."
 	@$(BIN)/mypy .
+
+# EVENTS=, CASES=: see tests/instruments/draining.py.
+draining: $(TEST_STAMP)
+	@$(BIN)/python -m tests.instruments.draining
+
+# RATE=, SECONDS=: see tests/instruments/outage.py.
+outage: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.outage
 
 format: $(TEST_STAMP)
 	@$(BIN)/ruff check --fix .
