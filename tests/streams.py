@@ -64,6 +64,11 @@ def make_event(time: datetime, visitor: int | UUID = 1, **fields: Any) -> Event:
     return Event(**event)
 
 
+def as_judged(event: Event) -> Event:
+    """The same with ids as text, as the judge gives them to what speaks to Valkey."""
+    return event._replace(event_id=str(event.event_id), visitor_uuid=str(event.visitor_uuid))
+
+
 def stream_of(place: Property) -> str:
     return keys.stream(keys.prefix(place.account_id, place.pk))
 

@@ -32,7 +32,7 @@ def accept(place: Any, now: int, *ids: uuid.UUID, **fields: Any) -> str:
     """Verdicts of page views with these ids, a letter each."""
     from datetime import UTC, datetime
 
-    from tests.streams import make_event
+    from tests.streams import as_judged, make_event
     from tracking import store
     from tracking.directory import Record
     from tracking.items import item_of
@@ -40,7 +40,7 @@ def accept(place: Any, now: int, *ids: uuid.UUID, **fields: Any) -> str:
     record = Record.of(place)
     at = datetime.fromtimestamp(now / 1000, UTC)
     events = [make_event(at, **({"event_id": one} | fields)) for one in ids]
-    items = [item_of(event, record, now) for event in events]
+    items = [item_of(as_judged(event), record, now) for event in events]
     return store.accept(record, Counter(), items, now)
 
 
