@@ -18,7 +18,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format bench chaos questions draining outage clean FORCE
+.PHONY: run test lint format bench chaos questions draining outage memory clean FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -60,6 +60,10 @@ chaos: $(TEST_STAMP) $(DIST_STAMP)
 # Makes histories of up to 10 M events at its first run, which takes long, and keeps them.
 questions: $(TEST_STAMP)
 	@$(BIN)/python -m tests.instruments.questions $(QUESTIONS)
+
+# Bytes in Valkey and Postgres; DAYS= SCALE= PARTS= ... for less (docs/memory.md).
+memory: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.memory
 
 clean:
 	rm -rf $(VENV) frontend/node_modules frontend/dist .mypy_cache .ruff_cache .pytest_cache

@@ -40,7 +40,7 @@ with the highest number, and reading tells the kind by the key's type. Bitmaps a
 SETBIT's order: bit 0 is the highest of the first byte.
 
 Buckets. A hash of few and short fields is packed by the server: 24 bytes for an event id, where a
-hash table takes four times that. So ids are spread over 2 ^ bits hashes: the bucket is the low
+hash table takes 57. So ids are spread over 2 ^ bits hashes: the bucket is the low
 bits of the id's four words, xored; the field is the id without its last byte, which follows from
 the two. 1,024 buckets to begin with; when a bucket holds 96 ids of the last day, and the ledger
 says that it is not alone, their number is quadrupled (`d` in `:m`): what lies in a bucket moves
