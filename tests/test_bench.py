@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socketserver
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from tests.instruments.bench.measuring import Failed, Measure, accepted, run_tog
 from tests.instruments.bench.storing import balance
 from tests.instruments.bench.table import Row
 from tests.instruments.processes import Process, cpu_seconds, read_stat
+from tests.instruments.product import undisturbed
 
 GIF = b"GIF89a"
 NOT_ACCEPTED = "202 not accepted"
@@ -356,3 +358,12 @@ def test_options_that_mean_nothing_are_refused():
 def test_a_job_survives_json():
     made = Job("/s", "appends", {"key": "k"}, "appends", 1, 1.0)
     assert Job(**json.loads(json.dumps(asdict(made)))) == made
+
+
+def test_a_second_signal_does_not_cut_off_the_cleaning_up():
+    """Each of these would end this process, or raise KeyboardInterrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    with undisturbed():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(signal.SIGINT) is before

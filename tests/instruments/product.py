@@ -194,8 +194,21 @@ def running_product(
             product.manage("create_account", ACCOUNT, "--owner", "bench@example.com")
             yield product
     finally:
-        (product or supervisor).stop()
-        shutil.rmtree(home, ignore_errors=True)
+        with undisturbed():
+            (product or supervisor).stop()
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A second Ctrl-C does not cut off the cleaning up."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in signals}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @contextmanager
