@@ -102,7 +102,7 @@ def drain_due(budget: float = BUDGET) -> Drained:
             going_on += left
             if time.monotonic() >= deadline:
                 break
-        due = [(place, length) for place, length in waiting(going_on)]
+        due = list(zip(going_on, lengths(going_on), strict=True)) if going_on else []
     return total
 
 
@@ -137,21 +137,26 @@ def _drain_bundle(bundle: list[Property]) -> tuple[Drained, list[Property]]:
     return total, going_on
 
 
-def waiting(places: Iterable[Property] | None = None) -> Iterator[tuple[Property, int]]:
-    """Properties (of these, or of all) with entries in their streams, and how many."""
-    if places is None:
-        places = Property.objects.across_accounts().using(WORKER).order_by("pk")
-    for chunk in chunks(list(places), AT_ONCE):
-        for place, length in zip(chunk, lengths(chunk), strict=True):
-            if length:
-                yield place, length
+def waiting() -> Iterator[tuple[Property, int]]:
+    """Properties with entries in their streams, and how many; the others are not even read."""
+    places = Property.objects.across_accounts().using(WORKER)
+    names = list(places.order_by("pk").values_list("account_id", "pk"))
+    for chunk in chunks(names, AT_ONCE):
+        found = _lengths(keys.stream(keys.prefix(*name)) for name in chunk)
+        due = {pk: length for (_, pk), length in zip(chunk, found, strict=True) if length}
+        read = places.in_bulk(due)
+        yield from ((read[pk], length) for pk, length in due.items() if pk in read)
 
 
 def lengths(places: Iterable[Property]) -> list[int]:
     """Entries in the stream of each property, in one round trip."""
+    return _lengths(map(stream_of, places))
+
+
+def _lengths(streams: Iterable[str]) -> list[int]:
     pipe = events_client().pipeline(transaction=False)
-    for place in places:
-        pipe.xlen(stream_of(place))
+    for stream in streams:
+        pipe.xlen(stream)
     return pipe.execute()
 
 
