@@ -48,7 +48,7 @@ local first_refusal, refusals, first_moment, moments, first_page, pages, first_i
 local function is_whole(at)
   local head = ARGV[at]
   if not head or #head < HEAD_SIZE then return false end
-  local kind, _, moment, page = struct.unpack(HEAD, head)
+  local kind, _, moment, page = struct.unpack('>c1BHH', head)
   return (#head == HEAD_SIZE or #head >= HEAD_SIZE + LIVE_SIZE)
     and (kind == 'p' or kind == 'b' or kind == 'o'
       or kind == 'e' and moment < moments and (page < pages or page == NONE))
