@@ -10,7 +10,7 @@ by their numbers, sessions that go on from one block to the next by their visito
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -21,7 +21,7 @@ from properties.models import Property
 from properties.periods import Range, Span
 from reports import blocks, filters, metrics
 from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block, microseconds
-from reports.columns import Merged, Numbers, Texts, Unfit
+from reports.columns import Containing, Merged, Numbers, Texts, Unfit
 from reports.questions import Counted, Key, Question
 from reports.tallies import measures_of
 
@@ -45,11 +45,11 @@ def count(place: Property, question: Question, within: Range) -> Counted | None:
 def _count(place: Property, question: Question, within: Range) -> Counted:
     plan = _Plan(question, within)
     whole = _Plan(replace(question, dimensions=()), within)
-    reader = _Reader(place, plan)
-    done = _who_has_done(plan, reader)
     asked = [whole, plan] if question.dimensions else [whole]
+    reader = _Reader(place, plan, set().union(*(each.columns for each in asked)))
+    done = _who_has_done(plan, reader)
     sums = [_Sums(each) for each in asked]
-    for block in reader.blocks(set().union(*(each.columns for each in asked))):
+    for block in reader.blocks():
         view = _View(block, plan, done)
         for each in sums:
             each.add(view if view.serves(each.plan) else _View(block, each.plan, done))
@@ -74,6 +74,15 @@ class _Plan:
     @cached_property
     def leaves(self) -> list[filters.Leaf]:
         return list(filters.leaves(self.tree)) if self.tree is not None else []
+
+    @cached_property
+    def containing(self) -> dict[filters.Leaf, Containing]:
+        """What is known of texts so far, block after block."""
+        return {
+            leaf: Containing([value.encode() for value in leaf.values])
+            for leaf in self.leaves
+            if leaf.operator == "contains"
+        }
 
     @cached_property
     def split(self) -> list[metrics.Dimension]:
@@ -149,15 +158,23 @@ class _Plan:
 class _Reader:
     """Gives the blocks of the range: packed days, and what lies between them from rows."""
 
-    def __init__(self, place: Property, plan: _Plan) -> None:
-        self.place, self.plan = place, plan
+    def __init__(self, place: Property, plan: _Plan, names: set[str]) -> None:
+        self.place, self.plan, self.names = place, plan, names
+        self.kept: list[Block] | None = None
         with blocks.binary_cursor() as cursor:
             self.days = blocks.packed_days(cursor, place, plan.within.span)
         if not self.days:
             raise Unfit("No day of the range is packed.")
         self.rows = list(_between([day.span for day in self.days], plan.within.span))
 
-    def blocks(self, names: set[str]) -> Iterator[Block]:
+    def blocks(self, names: Set[str] = frozenset(), *, again: bool = False) -> Iterator[Block]:
+        """Blocks with the question's columns and these; `again`: they will be asked for once more,
+        and so are kept if they are not too many."""
+        if self.kept is None and again and len(self.days) <= AT_ONCE:
+            self.kept = list(self._read(self.names | names))
+        yield from self.kept or self._read(self.names | names)
+
+    def _read(self, names: set[str]) -> Iterator[Block]:
         plan, place = self.plan, self.place
         cut = [day for day in self.days if plan.splits(day.span)]
         whole = [day for day in self.days if not plan.splits(day.span)]
@@ -195,9 +212,9 @@ def _who_has_done(plan: _Plan, reader: _Reader) -> Done:
         return {}
     found: dict[filters.Leaf, list[Numbers]] = {leaf: [] for leaf in asked}
     names = {VISITOR, LENGTHS} | {f"event:{leaf.dimension}" for leaf in asked}
-    for block in reader.blocks(names):
+    for block in reader.blocks(names, again=True):
         for leaf in asked:
-            rows = _texts_hold(block, f"event:{leaf.dimension}", leaf)
+            rows = _texts_hold(block, f"event:{leaf.dimension}", leaf, plan)
             if plan.splits(block.span):
                 rows &= _inside(block.numbers(TIME), block, plan)
             sessions = np.zeros(len(block.lengths), dtype=bool)
@@ -222,12 +239,11 @@ def _inside(offsets: Numbers, block: Block, plan: _Plan) -> Numbers:
     return (moments >= first) & (moments < last)
 
 
-def _texts_hold(block: Block, name: str, leaf: filters.Leaf) -> Numbers:
+def _texts_hold(block: Block, name: str, leaf: filters.Leaf, plan: _Plan) -> Numbers:
     texts = block.texts(name)
-    wanted = [value.encode() for value in leaf.values]
     if leaf.operator == "contains":
-        return texts.contains_any(wanted)
-    found = texts.is_any(wanted)
+        return plan.containing[leaf].rows(texts)
+    found = texts.is_any([value.encode() for value in leaf.values])
     return ~found if leaf.operator == "is_not" else found
 
 
@@ -294,7 +310,7 @@ class _View:
             table = self.done[node]
             rows = table[np.minimum(self.block.numbers(VISITOR), len(table) - 1)]
         else:
-            rows = _texts_hold(self.block, f"{node.scope}:{node.dimension}", node)
+            rows = _texts_hold(self.block, f"{node.scope}:{node.dimension}", node, self.plan)
             if node.scope == "event":
                 return rows
         return rows[self.block.owners] if of_events else rows
@@ -320,9 +336,27 @@ class _Sums:
             self.size = 1
 
     def add(self, view: _View) -> None:
+        if self.plan.names_event and not len(self.plan.starts):
+            self._add_both(view)
+            return
         self._add_events(view)
         if self.plan.session_needs:
             self._add_sessions(view)
+
+    def _add_both(self, view: _View) -> None:
+        """Events and their sessions together: without periods, both are in the same groups."""
+        block, owners = view.block, view.block.owners[view.events]
+        rows = view.events
+        groups, kept = self._groups(view, owners, rows, None)
+        if kept is not None:
+            rows, owners = rows[kept], owners[kept]
+        for name in self.plan.event_needs:
+            self._sum(name, groups, block.numbers(f"event:{name}")[rows])
+        groups, owners = self._pairs(groups, owners)
+        self._add_people(block, groups, owners)
+        if self.plan.session_needs:
+            begins = view.begins[owners]
+            self._sum_sessions(block, groups[begins], owners[begins])
 
     def _add_events(self, view: _View) -> None:
         """Event measures and visitors."""
@@ -340,9 +374,9 @@ class _Sums:
             rows, owners = rows[kept], owners[kept]
         for name in needs:
             self._sum(name, groups, block.numbers(f"{kind}:{name}")[rows])
-        if self.plan.asks_visitors:
-            pairs = groups << 32 | block.numbers(VISITOR)[owners].astype(np.int64)
-            self.people.append(_distinct(pairs) if view.by_event else pairs)
+        if view.by_event:
+            groups, owners = self._pairs(groups, owners)
+        self._add_people(block, groups, owners)
 
     def _add_sessions(self, view: _View) -> None:
         block, plan = view.block, self.plan
@@ -361,12 +395,34 @@ class _Sums:
         if kept is not None:
             owners = owners[kept]
         if plan.names_event:  # a session counts once however many of its events match
-            pairs = _distinct(groups << 32 | owners)
-            groups, owners = pairs >> 32, pairs & 0xFFFFFFFF
-            crosses = block.numbers(CROSSES)[owners] > 0
-            self._keep_crossing(block, groups[crosses], owners[crosses])
-            groups, owners = groups[~crosses], owners[~crosses]
+            self._sum_sessions(block, *self._pairs(groups, owners))
+            return
         for name in plan.session_needs:
+            self._sum(name, groups, block.numbers(f"session:{name}")[owners])
+
+    def _pairs(self, groups: Numbers, owners: Numbers) -> tuple[Numbers, Numbers]:
+        """Each session once in each group. `owners` are in order, as events are."""
+        if not self.plan.question.dimensions:
+            first = np.ones(len(owners), dtype=bool)
+            first[1:] = owners[1:] != owners[:-1]
+            return groups[first], owners[first]
+        many = int(owners[-1]) + 1 if len(owners) else 1
+        pairs = groups * many + owners
+        if self.size * many < 1 << 32:
+            pairs = pairs.astype(np.uint32)  # sorted twice as fast
+        pairs = _distinct(pairs).astype(np.int64)
+        return pairs // many, pairs % many
+
+    def _add_people(self, block: Block, groups: Numbers, owners: Numbers) -> None:
+        if self.plan.asks_visitors:
+            self.people.append(groups << 32 | block.numbers(VISITOR)[owners].astype(np.int64))
+
+    def _sum_sessions(self, block: Block, groups: Numbers, owners: Numbers) -> None:
+        """Session measures of pairs that an event has brought about."""
+        crosses = block.numbers(CROSSES)[owners] > 0
+        self._keep_crossing(block, groups[crosses], owners[crosses])
+        groups, owners = groups[~crosses], owners[~crosses]
+        for name in self.plan.session_needs:
             self._sum(name, groups, block.numbers(f"session:{name}")[owners])
 
     def _keep_crossing(self, block: Block, groups: Numbers, owners: Numbers) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
-_PLAIN, _PACKED = b"p", b"z"
+_PLAIN, _PACKED = b"P", b"Z"  # first byte: the layout; another one needs other letters
 _NUMBERS = struct.Struct("<BqqI")  # bytes a row, lowest, unit, rows
 _TEXTS = struct.Struct("<II")  # bytes of the dictionary, values in it
 _BETWEEN = b"\0"  # no text of Postgres has it
@@ -82,14 +82,6 @@ class Texts:
             return self.codes == codes[0]
         known = np.zeros(len(self), dtype=bool)
         known[codes] = True
-        return known[self.codes]
-
-    def contains_any(self, wanted: Sequence[bytes]) -> Numbers:
-        """Which rows have a value with one of these in it."""
-        values = self.values
-        known = np.zeros(len(values), dtype=bool)
-        for part in wanted:
-            known |= np.fromiter([part in value for value in values], bool, len(values))
         return known[self.codes]
 
     def at(self, rows: Numbers) -> Texts:
@@ -162,6 +154,23 @@ class Merged:
         self._marks, self._numbers = marks[order], numbers[order]
 
 
+class Containing:
+    """Which texts have one of these in them: every text is looked at once, however many blocks
+    have it."""
+
+    def __init__(self, wanted: Sequence[bytes]) -> None:
+        self._wanted = wanted
+        self._merged = Merged()
+        self._holds = np.zeros(0, dtype=bool)
+
+    def rows(self, texts: Texts) -> Numbers:
+        numbers = self._merged.numbers(texts)
+        new = self._merged.values[len(self._holds) :]
+        found = [any(part in value for part in self._wanted) for value in new]
+        self._holds = np.concatenate([self._holds, np.array(found, dtype=bool)])
+        return self._holds[numbers][texts.codes]
+
+
 # -- bytes -----------------------------------------------------------------------------------
 
 
@@ -198,6 +207,8 @@ def _squeezed(plain: bytes) -> bytes:
 
 def _opened(data: bytes) -> bytes:
     kind, rest = data[:1], data[1:]
+    if kind not in (_PLAIN, _PACKED):
+        raise Unfit("The column was packed by another version.")
     return zlib.decompress(rest) if kind == _PACKED else rest
 
 

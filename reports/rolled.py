@@ -21,6 +21,7 @@ from properties import periods
 from properties.models import Property
 from properties.periods import Range
 from reports import filters, metrics
+from reports.blocks import binary_cursor
 from reports.models import Grain
 from reports.questions import Counted, Key, Question, best
 
@@ -58,7 +59,8 @@ def count(place: Property, question: Question, within: Range) -> Counted | None:
     if question.is_series:
         return reader.series()
     whole = replace(question, dimensions=())
-    total = _Reader(place, whole, within, _Named("")).totals()
+    everything = named if named.values else _Named("")
+    total = _Reader(place, whole, within, everything).totals()
     return Counted(reader.groups(), total)
 
 
@@ -78,7 +80,9 @@ def _named(question: Question) -> _Named | None:
         is_rolled = not name or (name in metrics.DIMENSIONS and metrics.DIMENSIONS[name].rolled)
         return _Named(name) if len(split) <= 1 and is_rolled else None
     leaf = filters.parse(question.filters)
-    if split or not isinstance(leaf, filters.Leaf) or leaf.operator != "is" or "" in leaf.values:
+    if not isinstance(leaf, filters.Leaf) or leaf.operator != "is" or "" in leaf.values:
+        return None
+    if split not in ([], [leaf.dimension]):
         return None
     found = metrics.find_dimension(leaf.dimension)
     return _Named(leaf.dimension, leaf.values) if found is not None and found.rolled else None
@@ -269,10 +273,10 @@ class _Reader:
             values=self._values(bound, values or self.named.values),
         )
         slots: dict[Slot, list[BitMap]] = defaultdict(list)
-        with connection.cursor() as cursor:
+        with binary_cursor() as cursor:
             cursor.execute(text, bound.values)
             for period, value, bits in cursor.fetchall():
-                slots[period, value].append(BitMap.deserialize(bytes(bits)))
+                slots[period, value].append(BitMap.deserialize(bits))
         return {slot: _union(several) for slot, several in slots.items()}
 
     def _period(self) -> sql.SQL:

@@ -122,6 +122,14 @@ def test_a_column_of_one_value_costs_no_bytes_a_row(rows):
     assert len(pack_numbers(np.arange(rows) % 200)) < 40 + rows
 
 
+def test_columns_of_another_version_are_not_read():
+    from reports.columns import Unfit, pack_numbers, unpack_numbers
+
+    data = pack_numbers(np.arange(3))
+    with pytest.raises(Unfit, match="another version"):
+        unpack_numbers(b"?" + data[1:])
+
+
 # -- when columns are read -------------------------------------------------------------------
 
 

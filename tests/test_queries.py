@@ -361,6 +361,22 @@ def ask(place, now=NOW, **body):
         ({"metrics": ["visitors", "sessions"], "dimensions": ["source", "time:day"]}, "rolled"),
         ({"metrics": ["visitors"], "dimensions": ["time:hour"], "range": "24h"}, "rolled"),
         ({"metrics": ["events"], "filters": ["is", "event", ["signup"]]}, "rolled"),
+        (
+            {
+                "metrics": ["visitors", "bounce_rate"],
+                "dimensions": ["source", "time:day"],
+                "filters": ["is", "source", ["news"]],
+            },
+            "rolled",
+        ),
+        (
+            {
+                "metrics": ["sessions"],
+                "dimensions": ["source"],
+                "filters": ["is", "country", ["DE"]],
+            },
+            "raw",
+        ),
         ({"metrics": ["sessions"], "dimensions": ["page"]}, "raw"),
         ({"metrics": ["pageviews"], "dimensions": ["source"]}, "raw"),
         ({"metrics": ["visitors"], "dimensions": ["page", "source"]}, "raw"),

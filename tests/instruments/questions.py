@@ -27,6 +27,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.instruments import generated
 from tests.instruments.generated import History
 
@@ -194,6 +196,20 @@ KINDS: tuple[Callable[..., Measured], ...] = (
 
 # -- the table -------------------------------------------------------------------------------
 
+
+def yardstick(many: int = 15) -> Measured:
+    """Sorting a million random numbers: how fast this machine is at such work, now."""
+    numbers = np.random.default_rng(1).integers(0, 2**40, 1_000_000)
+    found = Measured("yardstick: a million numbers sorted", 0)
+    for _ in range(many):
+        clock, cpu = time.perf_counter(), time.process_time()
+        np.sort(numbers)
+        found.times.append(time.perf_counter() - clock)
+        found.python.append(time.process_time() - cpu)
+        found.postgres.append(0.0)
+    return found
+
+
 HEAD = (
     "events", "question", "p50 ms", "p95 ms", "CPU p50 ms", "CPU p95 ms", "CPU max ms",
     "of it Postgres", "route",
@@ -205,7 +221,13 @@ def row(found: Measured) -> tuple[str, ...]:
     numbers = [quantile(found.times, part) for part in (0.5, 0.95)]
     numbers += [quantile(found.cpu, part) for part in (0.5, 0.95, 1)]
     part = f"{100 * sum(found.postgres) / sum(found.cpu):.0f} %"
-    return (f"{found.events:,}", found.what, *(f"{n:,.1f}" for n in numbers), part, routes)
+    return (
+        f"{found.events:,}" if found.events else "",
+        found.what,
+        *(f"{n:,.1f}" for n in numbers),
+        part,
+        routes,
+    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -233,10 +255,12 @@ def main() -> int:
         with generated.servers(asked.home) as kept:  # a fresh start: nothing is in its buffers
             history = History(events, asked.days)
             place = kept.place(history)
+            rows.append(row(yardstick()))
             for kind in KINDS:
                 found = kind(place, history, asked.questions, asked.seed)
                 rows.append(row(found))
                 print(f"most CPU of {found.what}: {found.most_cpu}", file=sys.stderr)
+    rows.append(row(yardstick()))
     print(table(rows))
     return 0
 
