@@ -8,7 +8,7 @@ Called by reports/tasks.py after the rollup, by `manage.py roll_up` and by rebui
 
 Why columns: over 30 days of a property with 10 M events a year, joining 800,000 events with their
 sessions takes Postgres seconds (docs/performance.md); as columns they are a few megabytes, and
-numpy counts them in tens of milliseconds. Covering indexes still visit every event.
+numpy counts them in tens of milliseconds.
 """
 
 from __future__ import annotations
