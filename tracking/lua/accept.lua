@@ -162,13 +162,13 @@ local function ask_for_more_buckets()
     local hour = prefix .. ':l:' .. (this_hour - back) * HOUR
     ids = ids + tonumber(redis.call('HGET', hour, 'accepted') or 0)
   end
-  if id_bits < MOST_BITS and ids > 2 ^ id_bits * FULL / 4 then
+  if id_bits < MOST_BITS and ids > 2 ^ id_bits * FULL * 3 / 4 then
     redis.call('HSET', meta, 'd', id_bits + 2 .. ' ' .. this_hour)
   end
 end
 
 local function remember_id(id, fingerprint, bucket, header, looks)
-  local full, renewed = FULL / 2, 0
+  local full, renewed = 16, 0
   if header ~= '' then full, renewed = struct.unpack('>I3I3', header) end
   local is_due, is_full = math.abs(this_hour - renewed) >= RENEW_HOURS, false
   if looks and redis.call('HLEN', bucket) > full then
