@@ -55,3 +55,18 @@ def test_models_have_their_migrations() -> None:
     from django.core.management import call_command
 
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_the_failure_matrix_is_that_of_make_chaos() -> None:
+    from tests.instruments.chaos.controls import CONTROLS
+    from tests.instruments.chaos.matrix import CASES
+
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    table = text.split("| case | fault | expected | measured |", 1)[1].split("\n\n", 1)[0]
+    rows = [line.split("|") for line in table.splitlines()[2:]]
+    assert [row[1].strip(" `") for row in rows] == list(CASES)
+    for row, case in zip(rows, CASES.values(), strict=True):
+        assert (row[2].strip(), row[3].strip()) == (case.fault, case.expected)
+        assert row[4].strip()
+    for control in CONTROLS:
+        assert f"`{control.name}`" in text

@@ -1,4 +1,5 @@
-"""`make chaos`: MINUTES= (5), SEED= (1), CASE= (all), FAULTS= (at most so many), RATE= (events/s).
+"""`make chaos`: MINUTES= (5), SEED= (1), CASE= (all), FAULTS= (at most so many), RATE= (2,000
+events a second), BATCH= (300: the largest; a machine that is busy wants smaller ones).
 
 CASE: `random`, `controls`, `matrix`, `power-cut`, or names of cases of matrix.py or controls.py;
 several with spaces between. Without: all of them. Exit 0 when everything holds, else 1.
@@ -35,12 +36,13 @@ def random_run(environ: Mapping[str, str]) -> bool:
     """Load and faults for MINUTES; the table of both, and the verdict."""
     minutes, seed = float(environ.get("MINUTES") or 5), environ.get("SEED") or "1"
     most, rate = int(environ.get("FAULTS") or 10_000), int(environ.get("RATE") or 2_000)
+    largest = int(environ.get("BATCH") or 300)
     say(f"== random faults: {minutes:g} minutes, seed {seed}, {rate:,} events a second ==")
     product = start_with_what_is_here()
     trial = None
     try:
         began = time.monotonic()
-        trial = Trial(product, seed, say, rate=rate, threads=4, largest=600)
+        trial = Trial(product, seed, say, rate=rate, threads=4, largest=largest)
         trial.wait(3)
         trial.happen_at_random(minutes * 60, most)
         say(f"Load and faults took {time.monotonic() - began:.0f} s. Counting ...")

@@ -25,7 +25,7 @@ from urllib.parse import urlencode
 from tests.instruments.chaos.journal import Sent, Writer
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-TIMEOUT = 3.0  # seconds for an answer; after it nobody knows, and the event goes out again
+TIMEOUT = 6.0  # seconds for an answer; after it nobody knows, and the event goes out again
 PATIENCE = 90.0  # seconds after the end of the load
 DAY_MS = 86_400_000
 VISITORS = 20_000

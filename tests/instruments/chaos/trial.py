@@ -78,7 +78,6 @@ class Trial:
         self.probe = Probe(product, self.folder, f"{seed}-probe")
         self.probe.start()
         self.own = journal.Writer(self.folder / f"{seed}-own.journal")
-        self.no_5xx = False  # a case may forbid them
         self.late = False  # a single fault was not over WITHIN
 
     # --- time goes by ----------------------------------------------------------------------
