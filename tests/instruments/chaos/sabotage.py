@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from aktivat.asgi import application
 from aktivat.celery import app
-from tracking import batch, collecting, drain, store
+from tracking import batch, collecting, drain
 
 __all__ = ["app", "application"]
 
@@ -23,11 +23,11 @@ def acknowledge_before_commit() -> None:
     """The drain takes entries out of the stream before Postgres has them for good."""
     keep = drain._keep
 
-    def keep_and_forget(cursor: Any, place: Any, entries: Sequence[Any]) -> Any:
-        drained = keep(cursor, place, entries)
-        for chunk in drain.chunks([entry[0] for entry in entries], drain.AT_ONCE):
-            store.events_client().xdel(drain.stream_of(place), *chunk)
-        return drained
+    def keep_and_forget(cursor: Any, read: Sequence[Any]) -> Any:
+        outcome = keep(cursor, read)
+        for found in read:
+            drain._delete(found)
+        return outcome
 
     drain._keep = keep_and_forget
 
@@ -43,7 +43,7 @@ def no_duplicate_check() -> None:
         return tuple(item)
 
     collecting.item_of = item_with_another_id  # type: ignore[assignment]
-    batch.KEEP_IDS = "UPDATE arrivals SET fresh = true"
+    batch._keep_ids = lambda cursor, count: set()
 
 
 WRONGS = {
