@@ -256,6 +256,17 @@ def test_a_poisonous_row_goes_to_quarantine_alone(name):
     assert sum_of(place, "quarantined") == 1
 
 
+def test_an_unreadable_time_makes_every_hour_that_valkey_counts_be_counted_anew():
+    from tracking.drain import drain_property
+    from tracking.models import DirtyHour
+
+    place = make_place()
+    poison(place, swap("time", b"no time"))
+    drain_property(place)
+    hours = set(of(DirtyHour, place).filter(why=DirtyHour.Why.RAW).values_list("hour", flat=True))
+    assert {NOON - minutes(60 * back) for back in range(25)} <= hours
+
+
 def test_quarantine_knows_an_entry_that_is_read_again():
     from tracking.drain import drain_property
     from tracking.models import Quarantined

@@ -12,7 +12,7 @@ much as hundreds of rows.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
@@ -36,6 +36,7 @@ READ = 1_000  # entries read or deleted by one command: collecting waits for it
 BUDGET = 10.0  # seconds of a tick; what is left is the next one's
 AT_ONCE = 1_000  # streams asked in one round trip
 REASON_LENGTH = 300
+ONE_HOUR = timedelta(hours=1)
 
 # Faults of the data, and nothing that waiting would mend: bad values, broken rules, too large.
 POISON = ("21", "22", "23", "54")
@@ -325,10 +326,12 @@ def _quarantine(cursor: Any, bad: Bad) -> Outcome:
         return outcome
     outcome.drained += Drained(quarantined=1)
     outcome.books.add(place, "quarantined", hour_of_receipt(received_at))
+    # Valkey has counted it in its hour; when that cannot be read, in any hour that it counts.
     happened = _moment(row, "time")
-    if happened:  # Valkey has counted it there
-        hour = clock_of(place.timezone).stamps(epoch_ms(happened))[1]
-        outcome.books.mark(place, [hour], DirtyHour.Why.RAW, received_at)
+    could_be = [happened] if happened else [received_at - hour * ONE_HOUR for hour in range(-1, 26)]
+    clock = clock_of(place.timezone)
+    hours = {clock.stamps(epoch_ms(moment))[1] for moment in could_be}
+    outcome.books.mark(place, hours, DirtyHour.Why.RAW, received_at)
     return outcome
 
 

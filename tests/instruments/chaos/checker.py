@@ -6,6 +6,8 @@ counted three times: from the journal, from the raw table and by the API.
 """
 
 import json
+import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -206,6 +208,18 @@ def ask(product: Product, place: Place, days: list[str]) -> dict[str, Numbers]:
         json.dumps(body).encode(),
         {"Authorization": f"Bearer {product.api_key}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        rows: list[dict[str, Any]] = json.load(response)["rows"]
+    rows: list[dict[str, Any]] = json.loads(answer_of(request))["rows"]
     return {row["time:day"][:10]: {name: row[name] for name in METRICS} for row in rows}
+
+
+def answer_of(request: urllib.request.Request, seconds: float = 60) -> bytes:
+    """The body; a 503 right after the faults is asked again, as Retry-After says."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.read()
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > until:
+                raise
+            time.sleep(1)
