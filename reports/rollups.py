@@ -117,11 +117,15 @@ def _give_up(place: Property, error: Exception) -> None:
 
 # -- what is due -----------------------------------------------------------------------------
 
-# Marked; or crashed; or ready to be ranked.
+# Marked; or crashed; or ready to be ranked. Who has waited longest comes first: when a tick has
+# less time than there is to do, nobody is left out for ever.
 PLACES = """
-SELECT property_id FROM dirty_hours
-UNION SELECT property_id FROM rolled_hours WHERE state = 's'
-UNION SELECT property_id FROM rolled_hours WHERE left(origin, 1) = '~' AND hour < %(closed)s
+SELECT property_id FROM (
+    SELECT property_id, marked_at AS since FROM dirty_hours
+    UNION ALL SELECT property_id, hour FROM rolled_hours WHERE state = 's'
+    UNION ALL SELECT property_id, hour + %(open)s FROM rolled_hours
+        WHERE left(origin, 1) = '~' AND hour < %(closed)s
+) AS due GROUP BY property_id ORDER BY min(since), property_id
 """
 
 HOURS = """
@@ -136,11 +140,12 @@ CLOSED = timedelta(hours=25) + timedelta(hours=24)
 
 
 def places_due(now: datetime) -> list[Property]:
+    """Properties with something to roll up, in the order of their turns."""
     with transaction_of_worker() as cursor:
-        cursor.execute(PLACES, {"closed": now - CLOSED})
+        cursor.execute(PLACES, {"closed": now - CLOSED, "open": CLOSED})
         numbers = [number for (number,) in cursor.fetchall()]
-    places = Property.objects.across_accounts().using(WORKER)
-    return list(places.filter(pk__in=numbers).order_by("pk"))
+    places = Property.objects.across_accounts().using(WORKER).in_bulk(numbers)
+    return [places[number] for number in numbers if number in places]
 
 
 class Due(NamedTuple):

@@ -10,6 +10,7 @@ Properties with little to store share a transaction: a commit and some twenty st
 much as hundreds of rows.
 """
 
+import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -90,11 +91,13 @@ def drain_all(now: datetime | None = None) -> Drained:
 def drain_due(budget: float = BUDGET) -> Drained:
     """One tick: a batch of every property in turn, until nothing is left or time is up.
 
+    Another order with every tick, so that when time is short it is not always the same who wait.
     Properties that another worker is draining are left to it; one that fails holds up no other.
     """
     deadline = time.monotonic() + budget
     total = Drained()
     due = list(waiting())
+    random.shuffle(due)
     while due and time.monotonic() < deadline:
         going_on = []
         for bundle in _bundles(due):
