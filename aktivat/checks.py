@@ -140,7 +140,7 @@ def faults_of_events(server: redis.Redis) -> Iterator[CheckMessage]:
     if found.get("maxmemory") == "0":
         yield Error(
             "The events Valkey has no maxmemory: it would grow until the system ends it.",
-            hint=f"Set `maxmemory` (for example 1gb) in {EVENTS_FILE} and restart it.",
+            hint=f"Set `maxmemory` (for example 2gb) in {EVENTS_FILE} and restart it.",
             id="aktivat.E002",
         )
 

@@ -61,7 +61,7 @@ def test_a_valkey_has_the_settings_that_the_checks_demand(role):
     for name in ("daemonize", "always-show-logo"):  # of no meaning in a container
         del wanted[name]
     if role == "events":
-        assert flags["maxmemory"] == "${EVENTS_MAXMEMORY:-1gb}"
+        assert flags["maxmemory"] == "${EVENTS_MAXMEMORY:-2gb}"
         flags["maxmemory"] = wanted["maxmemory"]
         assert all(flags[name] == rule[0] for name, rule in checks.EVENTS_RULES.items())
     assert flags == wanted

@@ -40,8 +40,9 @@ COMMON = {
     "always-show-logo": "no",
 }
 SETTINGS: dict[Role, dict[str, str]] = {
-    # A 202 means "on disk": every answer waits for the disk, and nothing is ever evicted.
-    "events": COMMON | {"appendfsync": "always", "maxmemory": "1gb"},
+    # A 202 means "on disk": every answer waits for the disk, and nothing is ever evicted. A limit,
+    # not a need: an hour without Postgres at 1,000 events a second fills half of it.
+    "events": COMMON | {"appendfsync": "always", "maxmemory": "2gb"},
     # Cache, sessions and ticks: a second of them may be lost with the machine.
     "broker": COMMON | {"appendfsync": "everysec", "maxmemory": "256mb"},
 }

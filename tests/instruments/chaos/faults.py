@@ -126,7 +126,7 @@ def fill_memory(product: Product, dice: random.Random) -> None:
 def give_memory(product: Product) -> None:
     try:
         with product.valkey() as client:
-            client.config_set("maxmemory", product.events_settings.get("maxmemory", "1gb"))
+            client.config_set("maxmemory", product.events_settings.get("maxmemory", "2gb"))
     except redis.RedisError:
         pass  # it is starting again, with its own settings
 
