@@ -18,7 +18,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format bench chaos questions draining outage memory clean FORCE
+.PHONY: run test lint format clean bench draining questions memory chaos outage FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -37,25 +37,19 @@ lint: $(TEST_STAMP) $(DIST_STAMP)
 	@echo "[5/6] Checking types ..."
 	@$(BIN)/mypy .
 
-# EVENTS=, CASES=: see tests/instruments/draining.py.
-draining: $(TEST_STAMP)
-	@$(BIN)/python -m tests.instruments.draining
-
-# RATE=, SECONDS=: see tests/instruments/outage.py.
-outage: $(TEST_STAMP) $(DIST_STAMP)
-	@$(BIN)/python -m tests.instruments.outage
-
 format: $(TEST_STAMP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# -- instruments: each starts its own servers, prints a table and ends ----------------------------
 
 # What an event and a question cost; ROWS=collect,... SECONDS= REPEAT= (docs/performance.md).
 bench: $(TEST_STAMP) $(DIST_STAMP)
 	@$(BIN)/python -m tests.instruments.bench
 
-# MINUTES=, SEED=, CASE=: see tests/instruments/chaos/__main__.py.
-chaos: $(TEST_STAMP) $(DIST_STAMP)
-	@$(BIN)/python -m tests.instruments.chaos
+# EVENTS=, CASES=: see tests/instruments/draining.py.
+draining: $(TEST_STAMP)
+	@$(BIN)/python -m tests.instruments.draining
 
 # Makes histories of up to 10 M events at its first run, which takes long, and keeps them.
 questions: $(TEST_STAMP)
@@ -64,6 +58,14 @@ questions: $(TEST_STAMP)
 # Bytes in Valkey and Postgres; DAYS= SCALE= PARTS= ... for less (docs/memory.md).
 memory: $(TEST_STAMP) $(DIST_STAMP)
 	@$(BIN)/python -m tests.instruments.memory
+
+# MINUTES=, SEED=, CASE=: see tests/instruments/chaos/__main__.py (docs/reliability.md).
+chaos: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.chaos
+
+# RATE=, SECONDS=: see tests/instruments/outage.py.
+outage: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.outage
 
 clean:
 	rm -rf $(VENV) frontend/node_modules frontend/dist .mypy_cache .ruff_cache .pytest_cache
