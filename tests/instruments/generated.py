@@ -180,8 +180,8 @@ def _close_connections() -> None:
 
     for connection in connections.all():
         connection.close()
-        if pool := getattr(connection, "pool", None):
-            pool.close()
+        if hasattr(connection, "close_pool"):
+            connection.close_pool()  # and forgets it: the next size has servers of its own
 
 
 # -- one history -----------------------------------------------------------------------------
