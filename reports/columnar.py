@@ -1,7 +1,7 @@
 """The route over packed days: questions that rollups cannot answer, without reading rows.
 
-Enters: a Question without bots and a range of which at least one day is packed. Leaves: the same
-base numbers as reports/raw.py, or None where that has to be asked. Days that are not packed (the
+Enters: a Question without bots. Leaves: the same base numbers as reports/raw.py, or None where
+that has to be asked: where much of the range is not packed. Days that are not packed (the
 current one, and those in which something has just changed) are made into blocks from their rows;
 then block after block is filtered and counted by numpy, and the parts are put together: visitors
 by their numbers, sessions that go on from one block to the next by their visitor and start.
@@ -27,6 +27,9 @@ from reports.tallies import measures_of
 
 AT_ONCE = 32  # packed days that are read together: bounds the memory of long ranges
 MOST_ROWS = 200_000  # events read as rows; beyond, Postgres had better count them itself
+FEW_ROWS = (
+    50_000  # the same where no day is packed: what small properties have in a month or a year
+)
 
 
 def can_answer(question: Question) -> bool:
@@ -35,7 +38,7 @@ def can_answer(question: Question) -> bool:
 
 
 def count(place: Property, question: Question, within: Range) -> Counted | None:
-    """Base numbers over the range; None where no day of it is packed, or too little."""
+    """Base numbers over the range; None where too much of it is not packed."""
     try:
         return _count(place, question, within)
     except Unfit:
@@ -54,7 +57,7 @@ def _count(place: Property, question: Question, within: Range) -> Counted:
         for each in sums:
             each.add(view if view.serves(each.plan) else _View(block, each.plan, done))
     total, *groups = (each.done() for each in sums)
-    return Counted(groups[0] if groups else {}, total[()])
+    return Counted(groups[0] if groups else {}, total[()], from_columns=bool(reader.days))
 
 
 # -- what is read ----------------------------------------------------------------------------
@@ -163,8 +166,7 @@ class _Reader:
         self.kept: list[Block] | None = None
         with blocks.binary_cursor() as cursor:
             self.days = blocks.packed_days(cursor, place, plan.within.span)
-        if not self.days:
-            raise Unfit("No day of the range is packed.")
+        self.most = MOST_ROWS if self.days else FEW_ROWS
         self.rows = list(_between([day.span for day in self.days], plan.within.span))
 
     def blocks(self, names: Set[str] = frozenset(), *, again: bool = False) -> Iterator[Block]:
@@ -181,7 +183,7 @@ class _Reader:
         with blocks.binary_cursor() as cursor:
             for span in self.rows:
                 needed = plan.columns_of(names, span)
-                yield blocks.of_rows(cursor, place, span, needed, most=MOST_ROWS)
+                yield blocks.of_rows(cursor, place, span, needed, most=self.most)
             for some in (cut, whole):
                 for start in range(0, len(some), AT_ONCE):
                     part = some[start : start + AT_ONCE]

@@ -73,7 +73,7 @@ def count(place: Property, question: Question, within: Range) -> tuple[Counted, 
         if columnar.can_answer(question):
             counted = columnar.count(place, question, within)
             if counted is not None:
-                return counted, "columns"
+                return counted, "columns" if counted.from_columns else "raw"
         return raw.count(place, question, within), "raw"
 
 

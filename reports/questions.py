@@ -119,6 +119,7 @@ class Counted:
 
     groups: dict[Key, dict[str, int]]
     total: dict[str, int]
+    from_columns: bool = False  # whether a packed day was read for it
 
 
 # -- reading -----------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ ANSWER: Final[dict[str, Any]] = {
                 "complete_until": {"type": "string", "format": "date-time", "nullable": True},
                 "exact": {"type": "boolean"},
                 "definitions": {"type": "object", "additionalProperties": {"type": "string"}},
-                "route": {"type": "string", "enum": ["rolled", "raw"]},
+                "route": {"type": "string", "enum": ["rolled", "columns", "raw"]},
                 "interval": {"type": "string", "enum": list(KINDS)},
                 "starts": {"type": "array", "items": {"type": "string", "format": "date-time"}},
                 "open_from": {"type": "string", "nullable": True},
