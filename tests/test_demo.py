@@ -73,8 +73,8 @@ def test_a_month_has_the_size_and_the_variety_of_a_small_shop() -> None:
     assert 0.05 < sum(count > 1 for count in visitors.values()) / len(visitors) < 0.4
     bots = [visit for day in range(10) for visit in visits(day) if visit.visitor.bot]
     assert 0 < len(bots) < 200
-    assert {step.payload["revenue"]["currency"] for step in named("purchase")} == {shop.CURRENCY}
-    orders = [step.payload["props"]["order_id"] for step in named("purchase")]
+    assert {step.payload["props"]["currency"] for step in named("purchase")} == {shop.CURRENCY}
+    orders = [step.payload["props"]["transaction_id"] for step in named("purchase")]
     assert len(set(orders)) == len(orders)
 
 

@@ -24,7 +24,7 @@ MAX_DEPTH = 20
 NIL = str(UUID(int=0))
 LARGEST = 2**63
 # Decimal() alone would read 1_000, other scripts' digits and NaN. Floats bring their exponents.
-_AMOUNT = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
+AMOUNT = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _CANONICAL = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _NAMESPACE = UUID("b1a1cf6b-7a55-5c0c-9a7e-3a4f0f6f6a11")  # ours; never to be changed
 
@@ -144,28 +144,29 @@ def revenue(payload: Mapping[str, Any], currency: str) -> tuple[str | None, str]
             "revenue.currency must be an ISO 4217 code like EUR.",
             "revenue.currency",
         )
-    return _amount(value.get("amount")), code.upper()
+    return amount(value.get("amount")), code.upper()
 
 
-def _amount(value: Any) -> str:
+def amount(value: Any) -> str:
+    """An amount of money as plain decimal text."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise Refusal(
             Reason.INVALID, 'revenue.amount must be a number as a string, like "12.50".',
             "revenue.amount",
         )  # fmt: skip
-    if not _AMOUNT.fullmatch(str(value)):
+    if not AMOUNT.fullmatch(str(value)):
         raise Refusal(
             Reason.INVALID, 'revenue.amount must look like "12.50", with a point.', "revenue.amount"
         )
-    amount = Decimal(str(value))
-    exponent = amount.as_tuple().exponent
-    if abs(amount) >= 10**12 or (isinstance(exponent, int) and exponent < -6):
+    exact = Decimal(str(value))
+    exponent = exact.as_tuple().exponent
+    if abs(exact) >= 10**12 or (isinstance(exponent, int) and exponent < -6):
         raise Refusal(
             Reason.NUMBER_RANGE,
             "revenue.amount must be under 1,000,000,000,000 with at most 6 decimals.",
             "revenue.amount",
         )
-    return f"{amount + 0:f}"
+    return f"{exact + 0:f}"
 
 
 def props(payload: Mapping[str, Any]) -> tuple[bytes | None, bool]:
@@ -175,15 +176,20 @@ def props(payload: Mapping[str, Any]) -> tuple[bytes | None, bool]:
         return None, False
     if not isinstance(value, dict):
         raise Refusal(Reason.INVALID, "props must be an object.", "props")
-    changed: list[bool] = []
-    seen = [0]
-    clean = _cleaned(value, "props", 1, seen, changed)
+    clean, changed = clean_props(value)
     line = orjson.dumps(clean)
     if len(line) > MAX_PROPS_BYTES:
         raise Refusal(
             Reason.TOO_LARGE, f"props hold at most {MAX_PROPS_BYTES:,} bytes as JSON.", "props"
         )
-    return line, bool(changed)
+    return line, changed
+
+
+def clean_props(value: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Properties within their limits, and whether a text in them had to be changed."""
+    changed: list[bool] = []
+    clean: dict[str, Any] = _cleaned(value, "props", 1, [0], changed)
+    return clean, bool(changed)
 
 
 def _cleaned(value: Any, path: str, depth: int, seen: list[int], changed: list[bool]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tracking import agents, fields, places, sources
+from tracking import agents, commerce, fields, places, sources
 from tracking.addresses import Page, host_allowed, split
 from tracking.directory import Record
 from tracking.event import Event
@@ -92,8 +92,14 @@ def judge(
     title, title_changed = fields.text(payload, "title", 512)
     language, language_changed = fields.text(payload, "language", 35)
     user, user_changed = fields.user(payload)
-    revenue, currency = fields.revenue(payload, record.currency)
-    props, props_changed = fields.props(payload)
+    props: bytes | None
+    if commerce.speaks(name, payload):
+        order = commerce.read(name, payload)
+        props, props_changed = order.props, order.changed
+        revenue, currency = fields.revenue({"revenue": order.revenue}, record.currency)
+    else:
+        revenue, currency = fields.revenue(payload, record.currency)
+        props, props_changed = fields.props(payload)
     came = way.came
     return Event(
         event_id,

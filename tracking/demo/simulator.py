@@ -9,6 +9,7 @@ with the heartbeats of a real tracker between them.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -311,7 +312,7 @@ class _Walk:
         if buy:
             self.at += round(self.rng.uniform(6, 40) * 1000)
             self.basket.append(product)
-            self.event("add_to_cart", {"product": product.title, "price": product.price})
+            self.trade("add_to_cart", [product])
         self.leave()
 
     def check_out(self, certainly: bool) -> None:
@@ -321,16 +322,13 @@ class _Walk:
         if not certainly and self.rng.random() < 0.6:
             return
         self.view("/checkout", "Checkout")
-        total = sum(product.price for product in self.basket)
-        self.event("begin_checkout", {"items": len(self.basket), "value": total})
+        self.trade("begin_checkout", self.basket)
         self.leave(self.rng.uniform(40, 160))
         if not certainly and self.rng.random() < 0.7:
             return
         self.view("/thanks", "Thank you")
         order = f"D-{self.rng.getrandbits(40):010x}"
-        products = [product.title for product in self.basket]
-        self.event("purchase", {"order_id": order, "items": len(products), "products": products})
-        self.steps[-1][1]["revenue"] = {"amount": f"{total}.00", "currency": shop.CURRENCY}
+        self.trade("purchase", self.basket, transaction_id=order)
         self.leave(self.rng.uniform(5, 30))
 
     def view(self, path: str, title: str, query: str = "") -> None:
@@ -348,6 +346,20 @@ class _Walk:
         self.at += round(self.rng.uniform(0.5, 3) * 1000)
         payload = _payload(self.visitor, self.tab, self.at, name, self.page, self.title)
         self.steps.append((self.at, payload | {"props": props}))
+
+    def trade(self, name: str, products: list[shop.Product], **more: str) -> None:
+        """An event of e-commerce; what is in the basket twice is one line of two pieces."""
+        items = [
+            {
+                "item_id": product.path.rpartition("/")[2],
+                "item_name": product.title,
+                "price": product.price,
+                "quantity": quantity,
+            }
+            for product, quantity in Counter(products).items()
+        ]
+        value = sum(product.price for product in products)
+        self.event(name, {"currency": shop.CURRENCY, "value": value, "items": items, **more})
 
     def leave(self, seconds: float | None = None) -> None:
         """Stay for a while (most stay shortly, a few for long), then say how long it was."""
