@@ -1,12 +1,13 @@
-"""What may be measured and by whom: Property, Grant, ApiKey.
+"""What may be measured and by whom: Property, RetiredKey, Goal, Grant, ApiKey.
 
 These tables are what THE DOOR reads to decide, so they stand outside row-level security; their
-managers make every query name its account, or say `across_accounts()`.
+managers make every query name its account, or say `across_accounts()`. What a property is told
+beside its settings stands here too: its RetiredKeys and its Goals.
 """
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -15,7 +16,7 @@ from django.db import models, transaction
 
 from accounts import modules
 from accounts.models import Account, Membership
-from properties import periods
+from properties import capture, periods
 
 KEY_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # none of 0 O 1 I: keys are read aloud
 
@@ -47,15 +48,31 @@ class Property(models.Model):
     class Privacy(models.TextChoices):
         COOKIES = "cookies", "Visitors are known by a first-party cookie"
         COOKIELESS = "cookieless", "No cookie: a visitor is new every day"
+        REQUIRED = "required", "Nothing before the visitor agrees"
+
+    class Signals(models.TextChoices):
+        """What Do Not Track and Global Privacy Control do."""
+
+        IGNORE = "ignore", "Nothing: count the visitor like any other"
+        COOKIELESS = "cookieless", "Count without cookie and without identity"
+        DROP = "drop", "Do not count; only the number of refused events is kept"
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="properties")
     key = models.CharField(max_length=11, unique=True, default=new_property_key, editable=False)
+    # The key it was made with: ids made from names go on when the key is replaced.
+    first_key = models.CharField(max_length=11, default="", editable=False)
     name = models.CharField(max_length=120)
     timezone = models.CharField(max_length=60, default="UTC", validators=[validate_timezone])
     currency = models.CharField(max_length=3, default="EUR")
     hostnames = models.JSONField(default=list, help_text="Hosts whose events count; * allows all.")
     excluded_addresses = models.JSONField(default=list, blank=True)
     privacy = models.CharField(max_length=12, choices=Privacy, default=Privacy.COOKIES)
+    signals = models.CharField(max_length=12, choices=Signals, default=Signals.COOKIELESS)
+    capture = models.JSONField(default=capture.default, blank=True)
+    strict_origin = models.BooleanField(default=False)
+    rate_limit = models.PositiveIntegerField(
+        default=0, help_text="Events a second; 0: as the installation has it."
+    )
     session_gap_minutes = models.PositiveSmallIntegerField(
         default=30,
         # Above an hour a session could skip a whole hour, and hourly visitors by source would lie.
@@ -80,12 +97,90 @@ class Property(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Every change raises the version; tracking/signals.py tells the collectors."""
+        self.first_key = self.first_key or self.key
         fields = kwargs.get("update_fields")
         if self.pk and (fields is None or set(fields) - {"first_event_at"}):
             self.version += 1
             if fields is not None:
                 kwargs["update_fields"] = {*fields, "version"}
         super().save(*args, **kwargs)
+
+    def replace_key(self, days: int, now: datetime) -> "RetiredKey":
+        """Give the property a new public key; the old one goes on for so many days."""
+        with transaction.atomic():
+            old, self.key = self.key, new_property_key()
+            retired = RetiredKey.objects.create(
+                account_id=self.account_id,
+                property=self,
+                key=old,
+                until=now + timedelta(days=days),
+            )
+            self.save(update_fields=["key"])
+        return retired
+
+    def end_key(self, retired: "RetiredKey", now: datetime) -> None:
+        """Let a replaced key end now; saving the property tells the collectors."""
+        with transaction.atomic():
+            if retired.is_accepted(now):
+                retired.until = now
+                retired.save(update_fields=["until"])
+                self.save(update_fields=["key"])
+
+
+class RetiredKey(models.Model):
+    """A public key that was replaced: events with it are taken until it ends.
+
+    The row stays afterwards: the list tells what there was, and no property gets the key again.
+    """
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
+    property = models.ForeignKey(Property, models.CASCADE, related_name="retired_keys")
+    key = models.CharField(max_length=11, unique=True)
+    until = models.DateTimeField()
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created", "-pk"]
+
+    def __str__(self) -> str:
+        return self.key
+
+    def is_accepted(self, now: datetime) -> bool:
+        return now < self.until
+
+
+class Goal(models.Model):
+    """What a property wants its visitors to do: an event, a page, or an event of some worth.
+
+    goals.py says which events reach it. Reports count conversions by it.
+    """
+
+    class Kind(models.TextChoices):
+        EVENT = "event", "An event with a name"
+        PAGE = "page", "A page is viewed"
+        VALUE = "value", "An event brings at least an amount"
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
+    property = models.ForeignKey(Property, models.CASCADE, related_name="goals")
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=5, choices=Kind, default=Kind.EVENT)
+    event = models.CharField(max_length=200, blank=True)
+    page = models.CharField(max_length=1000, blank=True)
+    minimum = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["property", "name"], name="goal_name_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Grant(models.Model):

@@ -22,11 +22,18 @@ def record(**changes: Any) -> Any:
         "account_id": 1,
         "property_id": 2,
         "key": "AK-TESTTEST",
+        "first_key": "AK-TESTTEST",
+        "keys": ("AK-TESTTEST",),
+        "called": ("AK-TESTTEST", ""),
         "prefix": "{1:2}",
         "version": 1,
         "hostnames": ("shop.example",),
         "excluded": (),
-        "cookieless": False,
+        "mode": "granted",
+        "signals": "cookieless",
+        "capture": (),
+        "strict_origin": False,
+        "rate_limit": 0,
         "currency": "EUR",
         "visitor_limit": 1_000,
         "clock": Clock("Europe/Stockholm"),
@@ -206,7 +213,7 @@ def test_text_that_cannot_be_stored_is_replaced_and_said_so() -> None:
 
 def test_an_id_that_is_no_uuid_is_the_same_event_again_but_of_this_property_only() -> None:
     first, again = judged(pageview(event_id="order-1")), judged(pageview(event_id="order-1"))
-    other = judged(pageview(event_id="order-1"), key="AK-OTHEROTH")
+    other = judged(pageview(event_id="order-1"), first_key="AK-OTHEROTH")
     assert first.event_id == again.event_id != other.event_id
 
 
@@ -221,7 +228,7 @@ def test_without_an_id_the_visitor_is_one_of_the_day() -> None:
 
 def test_a_cookieless_property_ignores_the_visitor_that_a_browser_sends() -> None:
     sent = str(uuid.uuid4())
-    assert str(judged(pageview(visitor=sent), cookieless=True).visitor_uuid) != sent
+    assert str(judged(pageview(visitor=sent), mode="cookieless").visitor_uuid) != sent
 
 
 @pytest.mark.parametrize("user", ["null", "undefined", "0", "[object Object]", " NaN ", "", 0])

@@ -135,8 +135,11 @@ def collect(
 
 
 def renew(record: Record, version: int) -> Record | None:
-    """The record as Postgres has it now; tells Valkey when that is where the old version is."""
-    fresh = directory.load(record.key)
+    """The record of the same name as Postgres has it now, None when that has ended.
+
+    Tells Valkey the version when that is where the old one is.
+    """
+    fresh = directory.load(*record.called)
     if fresh is not None and fresh.version != version:
         store.publish_version(fresh.account_id, fresh.property_id, fresh.version)
     return fresh

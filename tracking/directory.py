@@ -1,15 +1,18 @@
 """What the collector knows of a property, in process memory: no SQL when warm.
 
-In: a key, or an account slug with a hostname (the seed's pixel). Out: a `Record`, or None.
-A record is as new as its version: the Lua call refuses an older one, whatever its age here.
+In: a key, a replaced key that still goes on, or an account slug with a hostname. Out: a `Record`,
+or None. A record is as new as its version: the Lua call refuses an older one, whatever its age
+here, and a newer one under any name makes the others be asked for again.
 """
 
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from properties.models import Property
+from properties.models import Property, RetiredKey
 from properties.periods import Clock
 from tracking import keys
 from tracking.addresses import host_allowed
@@ -19,6 +22,12 @@ KEEP_UNKNOWN = 2.0
 MOST = 50_000  # names remembered; strangers can invent as many as they like
 
 
+# The word of the tracker's consent mode for each privacy mode.
+MODES: dict[str, str] = {
+    Property.Privacy.COOKIES: "granted",
+    Property.Privacy.COOKIELESS: "cookieless",
+    Property.Privacy.REQUIRED: "required",
+}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of keys and slugs
 
 
@@ -29,30 +38,53 @@ class Record:
     account_id: int
     property_id: int
     key: str
+    first_key: str  # stable when the key is replaced: what ids made from names start with
+    keys: tuple[str, ...]  # what its events may name: key, replaced keys, the name called by
+    called: tuple[str, str]  # the name and hostname that it was found by
     prefix: str
     version: int
     hostnames: tuple[str, ...]
     excluded: tuple[IPv4Network | IPv6Network, ...]
-    cookieless: bool
+    mode: str  # "granted", "cookieless" or "required"
+    signals: str  # what DNT and Sec-GPC do: "ignore", "cookieless" or "drop"
+    capture: tuple[str, ...]
+    strict_origin: bool
+    rate_limit: int  # events a second; 0: the installation's
     currency: str
     visitor_limit: int
     clock: Clock
 
     @classmethod
-    def of(cls, place: Property) -> "Record":
+    def of(
+        cls,
+        place: Property,
+        called: tuple[str, str] | None = None,
+        other_names: Iterable[str] = (),
+    ) -> "Record":
         return cls(
             account_id=place.account_id,
             property_id=place.pk,
             key=place.key,
+            first_key=place.first_key,
+            keys=(place.key, *other_names),
+            called=called or (place.key, ""),
             prefix=keys.prefix(place.account_id, place.pk),
             version=place.version,
             hostnames=tuple(place.hostnames),
             excluded=tuple(ip_network(net, strict=False) for net in place.excluded_addresses),
-            cookieless=place.privacy == Property.Privacy.COOKIELESS,
+            mode=MODES[place.privacy],
+            signals=place.signals,
+            capture=tuple(place.capture),
+            strict_origin=place.strict_origin,
+            rate_limit=place.rate_limit,
             currency=place.currency,
             visitor_limit=place.visitor_limit,
             clock=Clock(place.timezone),
         )
+
+    @property
+    def cookieless(self) -> bool:
+        return self.mode == "cookieless"
 
 
 class Unknown(Exception):
@@ -60,6 +92,7 @@ class Unknown(Exception):
 
 
 _known: dict[tuple[str, str], tuple[float, Record | None]] = {}
+_newest: dict[int, int] = {}  # the version of a property that was loaded last, by its id
 
 
 def recall(name: str, hostname: str = "") -> Record | None:
@@ -69,26 +102,51 @@ def recall(name: str, hostname: str = "") -> Record | None:
     entry = _known.get((name, hostname))
     if entry is None or entry[0] < time.monotonic():
         raise Unknown
-    return entry[1]
+    record = entry[1]
+    if record is not None and _newest.get(record.property_id) != record.version:
+        raise Unknown  # changed under another of its names: this one may have ended
+    return record
 
 
 def load(name: str, hostname: str = "") -> Record | None:
     """Ask Postgres, and remember. `hostname` given: `name` is an account's slug."""
-    place = _by_slug(name, hostname) if hostname else _by_key(name)
-    record = Record.of(place) if place else None
+    place, lifetime = _by_slug(name, hostname) if hostname else _by_key(name)
+    record = None
+    if place:
+        record = Record.of(place, (name, hostname), {name, *_retired_keys(place)} - {place.key})
     if len(_known) >= MOST:
         _known.clear()
-    lifetime = KEEP if record else KEEP_UNKNOWN
+        _newest.clear()
+    if record is not None:
+        _newest[record.property_id] = record.version
     _known[name, hostname] = (time.monotonic() + lifetime, record)
     return record
 
 
-def _by_key(key: str) -> Property | None:
-    return Property.objects.across_accounts().filter(key=key).first()
+Found = tuple[Property | None, float]  # and how many seconds that may be remembered
 
 
-def _by_slug(slug: str, hostname: str) -> Property | None:
+def _by_key(key: str) -> Found:
+    place = Property.objects.across_accounts().filter(key=key).first()
+    return (place, KEEP) if place else _by_retired_key(key)
+
+
+def _by_retired_key(key: str) -> Found:
+    now = datetime.now(UTC)
+    old = RetiredKey.objects.across_accounts().filter(key=key, until__gt=now)
+    retired = old.select_related("property").first()
+    if retired is None:
+        return None, KEEP_UNKNOWN
+    return retired.property, min(KEEP, (retired.until - now).total_seconds())
+
+
+def _retired_keys(place: Property) -> Iterable[str]:
+    retired = RetiredKey.objects.across_accounts().filter(property=place)
+    return retired.filter(until__gt=datetime.now(UTC)).values_list("key", flat=True)
+
+
+def _by_slug(slug: str, hostname: str) -> Found:
     """The one property of the account that allows the hostname; none when several do."""
     places = Property.objects.across_accounts().filter(account__slug=slug)
     fitting = [place for place in places if host_allowed(hostname, place.hostnames)]
-    return fitting[0] if len(fitting) == 1 else None
+    return (fitting[0], KEEP) if len(fitting) == 1 else (None, KEEP_UNKNOWN)

@@ -65,7 +65,8 @@ def judge(
     """The event that this payload is. Times in epoch ms; raises Refusal."""
     if not isinstance(payload, dict):
         raise Refusal(Reason.SHAPE, "An event must be a JSON object.")
-    if payload.get("property") not in (None, record.key):
+    named = payload.get("property")
+    if named is not None and named not in record.keys:
         raise Refusal(
             Reason.MIXED_PROPERTY, "One request, one property: send this one apart.", "property"
         )
@@ -80,12 +81,12 @@ def judge(
     referrer, _ = ("", False) if name == "ping" else fields.text(payload, "referrer", 2_048)
     way = way_to(url, referrer, record.hostnames)
     visitor = _visitor(payload, record, origin, now)
-    tab = fields.identifier(payload, "tab", record.key)
+    tab = fields.identifier(payload, "tab", record.first_key)
     bot = agent.bot or origin.prefetch
     if name == "ping":
         return _ping(payload, visitor, tab, way.page, origin, agent, bot, now)
 
-    event_id = fields.identifier(payload, "event_id", record.key) or str(uuid.uuid4())
+    event_id = fields.identifier(payload, "event_id", record.first_key) or str(uuid.uuid4())
     time = _time(payload, origin, now, sent_at)
     if way.is_spam:
         raise Refusal(Reason.REFERRER_SPAM, "The referrer is on the list of spammers.", "referrer")
@@ -134,7 +135,7 @@ def judge(
         language=language,
         screen=_screen(payload),
         tab=tab,
-        session=fields.identifier(payload, "session", record.key),
+        session=fields.identifier(payload, "session", record.first_key),
         user=user,
         engaged_ms=fields.number(payload, "engaged_ms", DAY_MS),
         scroll=fields.number(payload, "scroll", 100),
@@ -235,12 +236,12 @@ def _page(url: str, hostnames: tuple[str, ...]) -> Page:
 def _visitor(payload: Mapping[str, Any], record: Record, origin: Origin, now: int) -> str:
     """The visitor as sent; without one, or in a cookieless property, of the day of receipt."""
     if not record.cookieless:
-        visitor = fields.identifier(payload, "visitor", record.key)
+        visitor = fields.identifier(payload, "visitor", record.first_key)
         if visitor is not None:
             return visitor
     day = str(now // DAY_MS)
     who = f"{origin.visitor_salt.hex()}\n{day}\n{origin.address}\n{origin.agent}"
-    return fields.named_uuid(record.key, who)
+    return fields.named_uuid(record.first_key, who)
 
 
 def _time(payload: Mapping[str, Any], origin: Origin, now: int, sent_at: int | None) -> int:

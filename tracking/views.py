@@ -156,6 +156,7 @@ async def keep(
         except store.Stale as stale:
             fresh = await store.in_thread(collecting.renew, record, stale.version)
             if fresh is None:
+                await count_nameless(Reason.UNKNOWN_PROPERTY, len(payloads))
                 raise unknown_property() from None
             record = fresh
     raise store.Unavailable("The property is changing all the time.")
