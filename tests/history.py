@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 GAP = timedelta(minutes=30)
+AUTOMATIC = ("pageview", "engagement", "web_vitals", "events_lost", "exposure", "not_found")
 SESSION_TEXTS = (
     "hostname", "referrer", "source", "medium", "campaign", "term", "content", "channel",
     "country", "device", "browser", "os", "language", "screen",
@@ -79,7 +80,7 @@ class Visit:
 
     @property
     def interactions(self) -> int:
-        return sum(event.name not in ("pageview", "engagement") for event in self.events)
+        return sum(event.name not in AUTOMATIC for event in self.events)
 
     @property
     def engaged_ms(self) -> int:

@@ -25,7 +25,7 @@ def test_every_reason_has_a_sentence() -> None:
 def test_every_field_is_described() -> None:
     source = "".join(
         (Path(__file__).parent.parent / "tracking" / name).read_text()
-        for name in ("intake.py", "fields.py", "envelope.py")
+        for name in ("intake.py", "consent.py", "fields.py", "envelope.py")
     )
     fields = {name for name in rows("field") if re.fullmatch(r"[a-z_]+", name)} - {
         "pageview", "engagement", "event_ids",

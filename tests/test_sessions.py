@@ -3,6 +3,9 @@
 import random
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from tests.history import AUTOMATIC
 from tests.streams import NOON, make_event, make_place, minutes, send
 
 GAP = minutes(30)
@@ -36,6 +39,16 @@ def dirty(place, why):
 
     rows = DirtyHour.objects.using("worker").filter(property_id=place.pk, why=why)
     return sorted(rows.values_list("hour", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "does"), [*((name, False) for name in AUTOMATIC), ("element", True), ("buy", True)]
+)
+def test_what_a_tracker_sends_by_itself_is_no_interaction(name, does):
+    place = make_place()
+    drain(place, make_event(NOON, page="/"), make_event(NOON + minutes(1), name=name, page="/"))
+    (session,) = sessions_of(place)
+    assert (session["events"], session["interactions"]) == (2, int(does))
 
 
 def test_a_session_is_what_its_events_say():
@@ -218,7 +231,7 @@ def _session(group):
         "bot": False,
         "pageviews": sum(event.name == "pageview" for event in group),
         "events": len(group),
-        "interactions": sum(event.name not in ("pageview", "engagement") for event in group),
+        "interactions": sum(event.name not in AUTOMATIC for event in group),
         "engaged_ms": sum(event.engaged_ms or 0 for event in group),
         "entry_page": pages[0] if pages else "",
         "exit_page": pages[-1] if pages else "",

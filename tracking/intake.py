@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tracking import agents, commerce, fields, places, sources
+from tracking import agents, commerce, consent, fields, places, sources
 from tracking.addresses import Page, host_allowed, split
 from tracking.directory import Record
 from tracking.event import Event
@@ -41,6 +41,8 @@ class Origin:
     address: str = ""
     agent: str = ""
     prefetch: bool = False
+    signal: Reason | None = None  # GPC or DNT, when the request's headers say so
+    site: str = ""  # the host in its Origin header; "" for none and for null
     privileged: bool = False  # an API key that may manage events: any past time, own addresses
     visitor_salt: bytes = b""  # of the day, for visitors without an id
 
@@ -70,8 +72,13 @@ def judge(
         raise Refusal(
             Reason.MIXED_PROPERTY, "One request, one property: send this one apart.", "property"
         )
+    nameless = consent.is_nameless(payload, record, origin.signal)
     if origin.privileged:
         origin = _own_origin(payload, origin)
+    else:
+        consent.check_agreed(payload, record)
+        _check_site(record, origin)
+    unknown = nameless or record.cookieless  # no id that could tell of a second day
     name, changed = _name(payload)
     agent = agents.identify(origin.agent)
     _check_address(record, origin)
@@ -80,7 +87,9 @@ def judge(
         raise Refusal(Reason.MISSING, "A pageview needs the url of its page.", "url")
     referrer, _ = ("", False) if name == "ping" else fields.text(payload, "referrer", 2_048)
     way = way_to(url, referrer, record.hostnames)
-    visitor = _visitor(payload, record, origin, now)
+    visitor = None if unknown else fields.identifier(payload, "visitor", record.first_key)
+    cookieless = visitor is None
+    visitor = visitor or _visitor_of_day(record, origin, now)
     tab = fields.identifier(payload, "tab", record.first_key)
     bot = agent.bot or origin.prefetch
     if name == "ping":
@@ -92,7 +101,7 @@ def judge(
         raise Refusal(Reason.REFERRER_SPAM, "The referrer is on the list of spammers.", "referrer")
     title, title_changed = fields.text(payload, "title", 512)
     language, language_changed = fields.text(payload, "language", 35)
-    user, user_changed = fields.user(payload)
+    user, user_changed = ("", False) if nameless else fields.user(payload)
     props: bytes | None
     if commerce.speaks(name, payload):
         order = commerce.read(name, payload)
@@ -135,7 +144,7 @@ def judge(
         language=language,
         screen=_screen(payload),
         tab=tab,
-        session=fields.identifier(payload, "session", record.first_key),
+        session=None if unknown else fields.identifier(payload, "session", record.first_key),
         user=user,
         engaged_ms=fields.number(payload, "engaged_ms", DAY_MS),
         scroll=fields.number(payload, "scroll", 100),
@@ -144,7 +153,7 @@ def judge(
         currency=currency,
         props=props,
         live=tab is not None and name == "pageview" and abs(now - time) < MINUTE_MS,
-        cookieless=record.cookieless or payload.get("visitor") in (None, ""),
+        cookieless=cookieless,
     )
 
 
@@ -165,6 +174,21 @@ def _name(payload: Mapping[str, Any]) -> tuple[str, bool]:
     if not name:
         raise Refusal(Reason.MISSING, 'Every event needs a name, like "pageview".', "name")
     return name, changed
+
+
+def _check_site(record: Record, origin: Origin) -> None:
+    if record.strict_origin and not (origin.site and host_allowed(origin.site, record.hostnames)):
+        raise Refusal(
+            Reason.ORIGIN,
+            f"The property takes no events from {origin.site[:100] or 'requests without Origin'}; "
+            "add the site in the settings, or send an API key.",
+        )
+
+
+def site_of(origin: str) -> str:
+    """The host of an Origin header; "" when there is none, or the browser hides it (null)."""
+    page = split(origin) if origin else None
+    return page.hostname if page else ""
 
 
 def _check_address(record: Record, origin: Origin) -> None:
@@ -233,12 +257,8 @@ def _page(url: str, hostnames: tuple[str, ...]) -> Page:
     return page
 
 
-def _visitor(payload: Mapping[str, Any], record: Record, origin: Origin, now: int) -> str:
-    """The visitor as sent; without one, or in a cookieless property, of the day of receipt."""
-    if not record.cookieless:
-        visitor = fields.identifier(payload, "visitor", record.first_key)
-        if visitor is not None:
-            return visitor
+def _visitor_of_day(record: Record, origin: Origin, now: int) -> str:
+    """Who has no id, or must not be known by it, is a visitor of the day of receipt."""
     day = str(now // DAY_MS)
     who = f"{origin.visitor_salt.hex()}\n{day}\n{origin.address}\n{origin.agent}"
     return fields.named_uuid(record.first_key, who)

@@ -72,7 +72,9 @@ class Session(TenantRow, WhereFrom):
     bot = models.BooleanField()
     pageviews = models.IntegerField()
     events = models.IntegerField()
-    interactions = models.IntegerField(help_text="events but pageviews and engagement")
+    interactions = models.IntegerField(
+        help_text="events but those that trackers send by themselves"
+    )
     engaged_ms = models.BigIntegerField()
     entry_page = models.TextField()
     exit_page = models.TextField()

@@ -25,9 +25,17 @@ class Reason(StrEnum):
     HOSTNAME = "hostname"
     EXCLUDED_ADDRESS = "excluded_address"
     REFERRER_SPAM = "referrer_spam"
+    ORIGIN = "origin"
+    CONSENT_DENIED = "consent_denied"
+    GPC = "gpc"
+    DNT = "dnt"
     MIXED_PROPERTY = "mixed_property"
     UNKNOWN_PROPERTY = "unknown_property"
     VISITOR_LIMIT = "visitor_limit"
+
+
+# The visitor does not want to be known: of these nothing is kept but their number.
+UNSEEN = frozenset((Reason.CONSENT_DENIED, Reason.GPC, Reason.DNT))
 
 
 class Refusal(Exception):

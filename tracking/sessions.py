@@ -22,6 +22,9 @@ HOUR_MS = 3_600_000
 
 # -- from a batch: sessions that begin or grow -----------------------------------------------
 
+# What trackers send by themselves: none of it says that the visitor did anything.
+AUTOMATIC = ("pageview", "engagement", "web_vitals", "events_lost", "exposure", "not_found")
+
 # One row for each visit: new events of a visitor with no gap between them. `n`, `entry` and `exit`
 # are the rows of `arrivals` with its first event, its first page and its last. `started_at` is
 # that of the session it touches, `spot` where that is stored (nobody else writes sessions while
@@ -61,7 +64,7 @@ FROM (
         max(time) AS last,
         count(*) FILTER (WHERE name = 'pageview') AS pageviews,
         count(*) AS events,
-        count(*) FILTER (WHERE name NOT IN ('pageview', 'engagement')) AS interactions,
+        count(*) FILTER (WHERE name <> ALL (%(automatic)s)) AS interactions,
         coalesce(sum(engaged_ms), 0) AS engaged_ms,
         min(place) & 4294967295 AS n,
         min(place) FILTER (WHERE has_page) & 4294967295 AS entry,
@@ -151,7 +154,7 @@ def keep(cursor: Any, places: Mapping[int, Property]) -> Iterator[tuple[Property
     """Bring sessions up to date with the batch; yields the local hours in which they changed."""
     cursor.execute(MAKE_VISITS)
     cursor.execute("DELETE FROM visits")
-    cursor.execute(FIND_VISITS)
+    cursor.execute(FIND_VISITS, {"automatic": list(AUTOMATIC)})
     cursor.execute(KEEP_VISITS)
     cursor.execute(GROW)
     cursor.execute(CHANGED)
@@ -238,7 +241,7 @@ WITH windows AS (
         bool_or(bot) FILTER (WHERE opens),
         count(*) FILTER (WHERE name = 'pageview'),
         count(*),
-        count(*) FILTER (WHERE name NOT IN ('pageview', 'engagement')),
+        count(*) FILTER (WHERE name <> ALL (%(automatic)s)),
         coalesce(sum(engaged_ms), 0),
         coalesce((array_agg(page ORDER BY time, event_id) FILTER (WHERE page <> ''))[1], ''),
         coalesce(
@@ -290,7 +293,12 @@ def derive(cursor: Any, place: Property) -> list[Span]:
     Returns the spans (both ends inclusive) in which sessions of people were or are different;
     bots have sessions, but nothing that is rolled up.
     """
-    wanted = {"account": place.account_id, "property": place.pk, "gap": gap_of(place)}
+    wanted = {
+        "account": place.account_id,
+        "property": place.pk,
+        "gap": gap_of(place),
+        "automatic": list(AUTOMATIC),
+    }
     cursor.execute(TAKE_TOUCHED, wanted)
     cursor.execute(BOUNDS)
     first, last = cursor.fetchone()

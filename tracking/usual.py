@@ -18,11 +18,12 @@ from django.conf import settings
 from tracking import directory, envelope, store
 from tracking.agents import PREFETCH_HEADERS, is_prefetch
 from tracking.collecting import Answer, Hearing, hear, now_ms, status_of
+from tracking.consent import signal_of
 from tracking.gather import gatherer
-from tracking.intake import Origin
+from tracking.intake import Origin, site_of
 from tracking.items import chunks
 from tracking.places import visitor_address
-from tracking.refusals import Fault
+from tracking.refusals import Fault, Reason
 from tracking.waiting import Ticket
 
 REQUEST_LINE = b"POST /track HTTP/1.1"
@@ -54,6 +55,8 @@ class Head(NamedTuple):
     agent: str
     forwarded_for: str
     is_prefetch: bool
+    signal: Reason | None
+    site: str
 
 
 @lru_cache(maxsize=4_096)
@@ -88,6 +91,8 @@ def head_of(lines: bytes) -> Head | None:
         headers.get("user-agent", ""),
         headers.get("x-forwarded-for", ""),
         any(name in headers for name in PREFETCH_HEADERS) and is_prefetch(headers),
+        signal_of(headers),
+        site_of(headers.get("origin", "")),
     )
 
 
@@ -109,7 +114,7 @@ def take(
         return False
     if record is None:
         return False
-    origin = _origin(peer, head.forwarded_for, head.agent, head.is_prefetch, now)
+    origin = _origin(peer, head, now)
     hearing = hear(sent.payloads, record, origin, now, sent.sent_at)
     if hearing.answer.rejected or len(chunks(hearing.items)) != 1:
         return False
@@ -146,13 +151,17 @@ def _reply_of(hearing: Hearing, verdicts: str, is_batch: bool) -> tuple[int, byt
     return status_of(answer, is_batch), orjson.dumps(answer.as_json())
 
 
-def _origin(peer: str, forwarded_for: str, agent: str, prefetch: bool, now: int) -> Origin:
-    address = _address(peer, forwarded_for)
-    return _origin_again(address, agent, prefetch, store.visitor_salt(now))
+def _origin(peer: str, head: Head, now: int) -> Origin:
+    address = _address(peer, head.forwarded_for)
+    return _origin_again(
+        address, head.agent, head.is_prefetch, head.signal, head.site, store.visitor_salt(now)
+    )
 
 
 _origin_again = lru_cache(maxsize=4_096)(
-    lambda address, agent, prefetch, salt: Origin(address, agent, prefetch, visitor_salt=salt)
+    lambda address, agent, prefetch, signal, site, salt: Origin(
+        address, agent, prefetch, signal, site, visitor_salt=salt
+    )
 )
 
 

@@ -22,9 +22,10 @@ from properties.models import Property
 from tracking import collecting, directory, envelope, pixel, script, store
 from tracking.agents import PREFETCH_HEADERS, is_prefetch
 from tracking.collecting import Answer, now_ms, status_of
+from tracking.consent import signal_of
 from tracking.directory import Record
 from tracking.gather import gatherer
-from tracking.intake import Origin
+from tracking.intake import Origin, site_of
 from tracking.places import visitor_address
 from tracking.refusals import Fault, Reason
 
@@ -98,6 +99,8 @@ class Request:
             agent=self.header("user-agent"),
             prefetch=any(name in self.headers for name in PREFETCH_HEADERS)
             and is_prefetch(self.headers),
+            signal=None if privileged else signal_of(self.headers),
+            site=site_of(self.header("origin")),
             privileged=privileged,
             visitor_salt=store.visitor_salt(now),
         )

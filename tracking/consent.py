@@ -1,0 +1,53 @@
+"""Does the visitor agree to be counted, and as whom? Asked before anything else of an event.
+
+In: the event's `consent`, the signals of the request's headers (Global Privacy Control, Do Not
+Track), and what the property says about both. Out: whether the event must be kept without
+identity, or a Refusal of which nothing but its reason is kept. Called by intake.py, whatever the
+tracker in the page has decided by itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tracking.directory import Record
+from tracking.refusals import Reason, Refusal
+
+ANSWERS = ("granted", "cookieless", "denied")
+
+
+def signal_of(headers: Mapping[str, str]) -> Reason | None:
+    """What the browser says for its user; the one with a law behind it first."""
+    if headers.get("sec-gpc", "").strip() == "1":
+        return Reason.GPC
+    if headers.get("dnt", "").strip() == "1":
+        return Reason.DNT
+    return None
+
+
+def is_nameless(payload: Mapping[str, Any], record: Record, signal: Reason | None) -> bool:
+    """Whether the visitor is counted but must not be known again. Raises Refusal."""
+    if signal and record.signals == "drop":
+        raise Refusal(signal, "The visitor asks not to be counted, and the property agrees.")
+    consent = payload.get("consent")
+    if consent is not None:
+        _check(consent)
+    return consent == "cookieless" or (signal is not None and record.signals == "cookieless")
+
+
+def check_agreed(payload: Mapping[str, Any], record: Record) -> None:
+    """In a property that asks first, nothing counts without an answer. Raises Refusal."""
+    if record.mode == "required" and payload.get("consent") is None:
+        raise Refusal(
+            Reason.CONSENT_DENIED,
+            "The property counts only who has agreed: send consent with the visitor's answer.",
+            "consent",
+        )
+
+
+def _check(consent: object) -> None:
+    if consent == "denied":
+        raise Refusal(Reason.CONSENT_DENIED, "The visitor does not agree.", "consent")
+    if consent not in ANSWERS:
+        raise Refusal(
+            Reason.CONSENT_DENIED, f"consent must be one of {', '.join(ANSWERS)}.", "consent"
+        )
