@@ -14,14 +14,14 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aktivat.settings")
 django.setup()
 
 from aktivat.protocol import CollectorProtocol  # noqa: E402  after set-up
-from tracking.views import ROUTES, Receive, Scope, Send, collector  # noqa: E402  after set-up
+from tracking.views import Receive, Scope, Send, collector, route  # noqa: E402  after set-up
 
 django_application = get_asgi_application()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
-        if scope["path"] in ROUTES:
+        if route(scope["path"]):
             await collector(scope, receive, send)
         else:
             await django_application(scope, receive, send)

@@ -1,24 +1,58 @@
-"""The tracker as it is served: the built file, or its source where nothing was built."""
+"""The tracker's files as they are served: the built ones, or their source where nothing was built.
+
+In: a file's name (`trackr.js`) or the hash in its address (`/js/<hash>.js`). Out: a `File`. Called
+by views.py, which serves them, and by configuration.py, which tells the core their addresses.
+"""
 
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 
 from django.conf import settings
 
+CORE = "trackr.js"
 
-@dataclass(frozen=True)
-class Script:
+
+@dataclass(frozen=True, slots=True)
+class File:
     text: bytes
-    etag: str
+    digest: str  # what the address of the immutable copy is made of
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.digest}"'
+
+    @property
+    def address(self) -> str:
+        return f"/js/{self.digest}.js"
 
 
 @cache
-def built() -> Script:
-    """Read once a process: a new tracker comes with a new release."""
-    folder = settings.BASE_DIR / "frontend"
-    for path in (folder / "dist" / "js" / "trackr.js", folder / "tracker" / "trackr.js"):
-        if path.is_file():
-            text = path.read_bytes()
-            return Script(text, f'"{sha256(text).hexdigest()[:32]}"')
-    raise FileNotFoundError("frontend/tracker/trackr.js is missing from this installation.")
+def files() -> dict[str, File]:
+    """By name. Read once a process: a new tracker comes with a new release."""
+    front = settings.BASE_DIR / "frontend"
+    built = front / "dist" / "js"
+    folder = built if (built / CORE).is_file() else front / "tracker"
+    if not (folder / CORE).is_file():
+        raise FileNotFoundError(f"frontend/tracker/{CORE} is missing from this installation.")
+    return {path.name: _read(path) for path in sorted(folder.glob("*.js"))}
+
+
+def _read(path: Path) -> File:
+    text = path.read_bytes()
+    return File(text, sha256(text).hexdigest()[:32])
+
+
+def named(name: str) -> File | None:
+    return files().get(name)
+
+
+@cache
+def _by_address() -> dict[str, File]:
+    return {file.address: file for file in files().values()}
+
+
+def at(address: str) -> File | None:
+    """The file of a hashed address."""
+    return _by_address().get(address)

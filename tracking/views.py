@@ -1,7 +1,7 @@
 """The collector's HTTP: an ASGI application in front of Django's handler.
 
-In: POST and OPTIONS /track, GET /track/it, GET /js/trackr.js. Out: answers as docs/collecting.md
-has them. Body, headers and the clock are read here, once; everything after works on plain values.
+In: POST and OPTIONS /track, GET /track/it, GET /js/... Out: answers as docs/collecting.md has
+them. Body, headers and the clock are read here, once; everything after works on plain values.
 A 2xx leaves only after Valkey has answered; when that is not sure, it is 503.
 """
 
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 import structlog
@@ -22,6 +23,7 @@ from properties.models import Property
 from tracking import collecting, directory, envelope, pixel, script, store
 from tracking.agents import PREFETCH_HEADERS, is_prefetch
 from tracking.collecting import Answer, now_ms, status_of
+from tracking.configuration import configuration
 from tracking.consent import signal_of
 from tracking.directory import Record
 from tracking.gather import gatherer
@@ -80,6 +82,7 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
+        self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
         self.headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
@@ -147,6 +150,12 @@ async def find(name: str, hostname: str = "") -> Record | None:
             raise store.Unavailable(str(error)) from error
 
 
+async def find_named(account: str, hostname: str) -> Record | None:
+    """By a property's key, or by an account's slug and the hostname of the page."""
+    by_key = account.startswith("AK-")
+    return await find(account, "" if by_key else hostname[:253].lower() or "-")
+
+
 async def keep(
     record: Record, payloads: list[Any], origin: Origin, now: int, sent_at: Any = None
 ) -> Answer:
@@ -189,7 +198,9 @@ async def track(request: Request) -> Reply:
         if sent.is_batch and not sent.payloads:
             return json_reply(202, Answer().as_json())
         raise Fault(400, "property", 'Name the property: "property": "AK-...".', "property")
-    record = await find(sent.property) if isinstance(sent.property, str) else None
+    record = None
+    if isinstance(sent.property, str):
+        record = await find_named(sent.property, hostname_of(sent.payloads))
     if record is None:
         await count_nameless(Reason.UNKNOWN_PROPERTY, len(sent.payloads))
         raise unknown_property()
@@ -197,6 +208,12 @@ async def track(request: Request) -> Reply:
     origin = await origin_of(request, now, privileged)
     answer = await keep(record, sent.payloads, origin, now, sent.sent_at)
     return json_reply(status_of(answer, sent.is_batch), answer.as_json())
+
+
+def hostname_of(payloads: list[Any]) -> str:
+    """Where the first event happened: with an account's slug it says which property is meant."""
+    url = payloads[0].get("url") if payloads and isinstance(payloads[0], dict) else None
+    return site_of(url) if isinstance(url, str) else ""
 
 
 async def origin_of(request: Request, now: int, privileged: bool = False) -> Origin:
@@ -235,9 +252,7 @@ async def track_pixel(request: Request) -> Reply:
         raise Fault(405, "method", "The pixel is fetched with GET.")
     now = now_ms()
     hit = pixel.read(request.query)
-    by_key = hit.account.startswith("AK-")
-    hostname = "" if by_key else (hit.hostname or "-")[:253].lower()
-    record = await find(hit.account, hostname) if hit.account else None
+    record = await find_named(hit.account, hit.hostname or "") if hit.account else None
     if record is None:
         await count_nameless(Reason.UNKNOWN_PROPERTY, 1)
         return gif_reply(Reason.UNKNOWN_PROPERTY)
@@ -250,32 +265,72 @@ async def count_nameless(code: str, count: int) -> None:
     await gatherer().submit(None, Counter({str(code): count}), [], now_ms())
 
 
+JAVASCRIPT = b"text/javascript; charset=utf-8"
+BY_NAME = b"public, max-age=3600, stale-while-revalidate=86400"
+BY_HASH = b"public, max-age=31536000, immutable"
+CONFIGURED = b"public, max-age=60, stale-while-revalidate=600"
+
+
 async def tracker(request: Request) -> Reply:
-    """GET /js/trackr.js: revalidated by name; immutable under its hashed name."""
+    """GET /js/...: the tracker's files and the configurations of properties.
+
+    Nothing here depends on who asks, so every cache between may keep it.
+    """
     if request.method not in ("GET", "HEAD"):
         raise Fault(405, "method", "The tracker is fetched with GET.")
-    built = script.built()
-    headers = (
-        (b"etag", built.etag.encode()),
-        (b"cache-control", b"public, max-age=3600, stale-while-revalidate=86400"),
-    )
-    if request.header("if-none-match") == built.etag:
-        return Reply(304, b"", headers, b"text/javascript; charset=utf-8")
-    return Reply(200, built.text, headers, b"text/javascript; charset=utf-8")
+    name = request.path.removeprefix("/js/")
+    if name == script.CORE:
+        core = script.files()[name]
+        return _cached(request, core.text, core.etag, BY_NAME, JAVASCRIPT)
+    if name.endswith(".json"):
+        return await _configuration(request, name.removesuffix(".json"))
+    file = script.at(request.path)
+    if file is None:
+        return _missing("not_found", "There is no such script; ask for /js/trackr.js.")
+    return _cached(request, file.text, file.etag, BY_HASH, JAVASCRIPT)
+
+
+async def _configuration(request: Request, account: str) -> Reply:
+    """`account` is a property's key, or an account's slug: then `host` says which property."""
+    host = dict(parse_qsl(request.query.decode("latin-1"))).get("host", "")
+    record = await find_named(account, host)
+    if record is None:
+        fault = unknown_property()
+        return _missing(fault.code, fault.message)
+    made = configuration(record)
+    return _cached(request, made.text, made.etag, CONFIGURED, b"application/json")
+
+
+def _cached(request: Request, text: bytes, etag: str, caching: bytes, kind: bytes) -> Reply:
+    headers = ((b"etag", etag.encode()), (b"cache-control", caching))
+    if request.header("if-none-match") == etag:
+        return Reply(304, b"", headers, kind)
+    return Reply(200, text, headers, kind)
+
+
+def _missing(code: str, message: str) -> Reply:
+    """404, and not in the ledger: nothing was collected."""
+    return json_reply(404, Fault(404, code, message).as_json())
 
 
 ROUTES: dict[str, Callable[[Request], Awaitable[Reply]]] = {
     "/track": track,
     "/track/it": track_pixel,
-    "/js/trackr.js": tracker,
 }
 
 
+def route(path: str) -> Callable[[Request], Awaitable[Reply]] | None:
+    """Who answers a path; None: it is not the collector's."""
+    return ROUTES.get(path) or (tracker if path.startswith("/js/") else None)
+
+
 async def collector(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application of ROUTES; every way out is one of these answers."""
+    """The ASGI application of these routes; every way out is one of these answers."""
     request = Request(scope, receive)
+    answering = route(request.path)
+    assert answering is not None, "asgi.py sends here what route() knows"
     try:
-        reply = await ROUTES[scope["path"]](request)
+        reply = await answering(request)
     except Fault as fault:
         reply = await _faulty(fault, scope["path"])
     except store.Busy:

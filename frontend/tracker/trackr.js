@@ -1,10 +1,16 @@
 /**
- * trackr.js: turns what happens in a page into events and brings them to the collector.
+ * trackr.js, the core: turns what happens in a page into events and brings them to the collector.
  *
- * In: the page (load, routes, visibility, interaction) and calls of its author (`trackr(...)`).
- * Out: POST {serverUrl}/track with batches and pings, or GET {serverUrl}/track/it for an account
- * slug. An event waits in localStorage until the collector has answered for it; a ping never
- * waits. Nothing here may throw into the page. One classic script, so it also works unbuilt.
+ * In: the property's configuration (GET {serverUrl}/js/{account}.json), the page (load, routes,
+ * visibility, interaction) and calls of its author (`trackr(...)`).
+ * Out: POST {serverUrl}{trackPath} with batches and pings. An event waits in localStorage until
+ * the collector has answered for it; a ping never waits. Nothing is stored and nothing leaves
+ * before the configuration has said how much may be. Nothing here may throw into the page.
+ *
+ * Every page of every customer pays for this file: at most 3,072 bytes gzipped (build.mjs). What
+ * is not needed to count pages and visitors lives in more.js and vitals.js, which the core loads
+ * where the configuration names them and which plug in by `Trackr.use` (see `plug` below).
+ * One classic script, so it also works unbuilt.
  */
 ((window, document) => {
   const SECOND = 1000;
@@ -29,12 +35,22 @@
   const ORPHAN_AFTER = 30 * SECOND; // by then the tab that made an event has its answer or is gone
   const LONGEST_WAIT = 5 * MINUTE;
 
+  // The modes. Undefined: nobody has said yet, events wait in memory.
+  const GRANTED = "granted"; // cookies and storage
+  const COOKIELESS = "cookieless"; // neither
+  const DENIED = "denied"; // nothing is recorded
+  const DROP = "drop"; // nothing is recorded, but page views are counted as refused
+
+  const OFF = "trackr_off"; // in localStorage: one's own visits are not recorded
+
   const script = document.currentScript;
-  const instances = { __proto__: null }; // account -> API: the same snippet twice on a page counts once
+  const home = script?.src ? new URL("..", script.src).href : location.origin;
+  const instances = {}; // account -> API: the same snippet twice on a page counts once
 
   const DEFAULTS = {
     account: "",
-    serverUrl: "",
+    serverUrl: home,
+    trackPath: "/track",
     trackrClass: "track-it",
     sessionCookieName: "trackit_session",
     v_visitorCookieName: "trackit_v_visitor",
@@ -45,12 +61,16 @@
     allowAutomation: false,
   };
 
-  const safely = (fn) =>
-    function (...args) {
+  const safely =
+    (fn) =>
+    (...args) => {
       try {
-        return fn.apply(this, args);
+        return fn(...args);
       } catch {} // the page matters more than its statistics
     };
+
+  // Storage may be forbidden, full or absent: every access is an attempt.
+  const attempt = (fn) => safely(fn)();
 
   const on = (target, types, fn) => {
     for (const type of types.split(" ")) {
@@ -58,30 +78,21 @@
     }
   };
 
-  // Storage may be forbidden, full or absent: every access is an attempt.
-  const attempt = (fn) => {
-    try {
-      return fn();
-    } catch {}
-  };
+  const later = (fn, ms) => setTimeout(safely(fn), ms);
 
   /** A version 4 UUID; crypto.randomUUID is missing on plain http pages. */
-  const uuid = () => {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    bytes[6] = (bytes[6] & 15) | 64;
-    bytes[8] = (bytes[8] & 63) | 128;
-    const hex = Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join("");
-    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-  };
+  const uuid = () =>
+    "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
+      (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16),
+    );
 
-  // Without the fragment: it may carry tokens, and the collector has no use for it.
-  const here = () => location.origin + location.pathname + location.search;
+  const now = () => performance.now(); // durations: the time of day may be set in between
+
+  /** Whole milliseconds; undefined for what no page load can have taken. */
+  const duration = (ms) => (ms >= 0 && ms < HOUR ? Math.round(ms) : undefined);
 
   const readCookie = (name) =>
-    attempt(() => {
-      const found = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
-      return decodeURIComponent(found.slice(name.length + 1));
-    });
+    attempt(() => decodeURIComponent(`; ${document.cookie}`.split(`; ${name}=`)[1].split(";")[0]));
 
   const writeCookie = (name, value, seconds) =>
     attempt(() => {
@@ -89,338 +100,295 @@
       document.cookie = `${name}=${encodeURIComponent(value)};path=/;max-age=${seconds};SameSite=Lax${secure}`;
     });
 
-  const kept = {}; // ids of pages that may not set cookies: as long as the page
+  /** Visits of a browser in which this was set are not recorded; also by #trackr-off and -on. */
+  const optOut = (off) =>
+    attempt(() => (off ? localStorage.setItem(OFF, 1) : localStorage.removeItem(OFF)));
 
-  /** The id in a cookie, made or renewed for `seconds`; undefined when the option is false. */
-  const cookieId = (name, seconds) => {
-    if (!name) return;
-    const found = readCookie(name) || kept[name];
-    const id = /^[\w-]{8,64}$/.test(found || "") ? found : uuid(); // the collector refuses long ones
-    writeCookie(name, id, seconds);
-    kept[name] = readCookie(name) ? undefined : id;
-    return id;
-  };
+  const plugged = {}; // address of a file -> promise of what it gave to Trackr.use
+  let given;
 
-  const tabId = (prefix, inWindowName) => {
-    // A name that the page gave its window is left alone: links may aim at it.
-    if (inWindowName && (!window.name || window.name.startsWith(prefix))) {
-      window.name = window.name || prefix + uuid();
-      return window.name.slice(prefix.length);
-    }
-    const key = `${prefix}id`;
-    kept[key] = attempt(() => sessionStorage.getItem(key)) || kept[key] || uuid();
-    attempt(() => sessionStorage.setItem(key, kept[key]));
-    return kept[key];
-  };
-
-  /** What the author of the page wrote, over the defaults; own keys only, nothing inherited. */
-  const optionsFrom = (given) => {
-    const options = { __proto__: null, ...DEFAULTS };
-    for (const key of Object.keys(given || {})) {
-      if (given[key] !== undefined) options[key] = given[key];
-    }
-    options.account = `${options.account}`;
-    options.tabIdPrefix = options.tabIdPrefix || "";
-    const origin = script?.src ? new URL(script.src).origin : location.origin;
-    options.serverUrl = `${options.serverUrl || origin}`.replace(/\/+$/, "");
-    return options;
-  };
-
-  /** data-track-tabs="false" and so on; data-property and data-host are the usual short names. */
-  const optionsOfScript = ({ dataset }) => {
-    const given = { account: dataset.property, serverUrl: dataset.host };
-    for (const key of Object.keys(DEFAULTS)) {
-      const value = dataset[key];
-      if (value !== undefined) given[key] = value === "" || (value === "false" ? false : value);
-    }
-    return given;
-  };
-
-  /** The wire of a property key: one JSON envelope as text/plain, which needs no preflight. */
-  const jsonWire = ({ account, serverUrl }) => ({
-    batch: BATCH_EVENTS,
-    accepted: 202,
-    ping: (event) => [`${serverUrl}/track`, JSON.stringify({ property: account, ...event })],
-    request: (events) => [
-      `${serverUrl}/track`,
-      JSON.stringify({ property: account, events, sent_at: Date.now() }),
-    ],
-  });
-
-  /** The wire of an account slug: one GET per event, with the names of the first trackr.js. */
-  const pixelWire = ({ account, serverUrl }) => {
-    const ping = (event) => {
-      const { name, url, visitor, session, tab, user, screen, props, ...rest } = event;
-      const type = { pageview: "pageloaded", engagement: "visitDuration" }[name] || name;
-      const [width, height] = screen.split("x");
-      const page = new URL(url);
-      const fields = {
-        trackr_event_type: `trackr_${type}_event`,
-        trackr_page_loadtime: rest.load_ms,
-        trackr_visit_time: rest.engaged_ms,
-        config_account: account,
-        config_screen_width: width,
-        config_screen_height: height,
-        config_cookies_session: session,
-        config_cookies_v_visitor: visitor,
-        config_cookies_visitor: user || "undefined",
-        config_tab: tab,
-        hostname: page.hostname,
-        path: page.pathname,
-        hash: "",
-        ...rest,
-      };
-      for (const [key, value] of page.searchParams) fields[`args_${key}`] = value;
-      for (const key of Object.keys(props || {})) fields[`props_${key}`] = props[key];
-      for (const key of Object.keys(fields)) if (fields[key] === undefined) delete fields[key];
-      return [`${serverUrl}/track/it?${new URLSearchParams(fields)}`];
-    };
-    return { batch: 1, accepted: 200, ping, request: ([event]) => ping(event) };
-  };
-
-  /** Sends one request that outlives the page if it can; resolves to the answer. */
-  const send = ([url, body], leaving) => {
-    if (leaving && body && !("keepalive" in Request.prototype)) {
-      navigator.sendBeacon(url, body);
-      return Promise.reject(); // a beacon has no answer: the events stay in the queue
-    }
-    const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(), ANSWER_WITHIN);
-    return fetch(url, {
-      method: body ? "POST" : "GET",
-      body,
-      keepalive: !body || body.length <= BATCH_CHARS + 500,
-      credentials: "omit",
-      cache: "no-store",
-      signal: abort.signal,
-    }).finally(() => clearTimeout(timer));
-  };
-
-  /**
-   * Events that the collector has not answered for. Each is a storage entry of its own, named by
-   * time and id, so that two tabs never overwrite each other's list.
-   */
-  const makeQueue = (account) => {
-    const prefix = `trackr_${account}_`;
-    const memory = {}; // what storage would not take
-
-    const read = (key) => attempt(() => JSON.parse(memory[key] || localStorage.getItem(key)));
-
-    const drop = (key) => {
-      delete memory[key];
-      attempt(() => localStorage.removeItem(key));
-    };
-
-    const keys = () =>
-      (attempt(() => Object.keys(localStorage)) || [])
-        .filter((key) => key.startsWith(prefix))
-        .concat(Object.keys(memory))
-        .sort();
-
-    const add = (event) => {
-      const key = `${prefix}${event.time}_${event.event_id}`;
-      const text = JSON.stringify(event); // throws here, if ever: nothing unsendable is queued
-      try {
-        localStorage.setItem(key, text);
-      } catch {
-        memory[key] = text;
-      }
-      const tooOld = prefix + (Date.now() - QUEUE_LIVES);
-      const all = keys();
-      all.forEach((each, i) => {
-        if (each < tooOld || i < all.length - QUEUE_EVENTS) drop(each);
-      });
-    };
-
-    return { add, keys, read, drop };
-  };
-
-  /**
-   * Brings the queue to the collector: at most one request at a time in all tabs, until the
-   * queue is empty or an answer asks for patience.
-   */
-  const makeTransport = (account, wire, queue, ownTab) => {
-    const waitKey = `trackr-wait_${account}`; // Retry-After binds the next page and other tabs
-    const flying = new Set();
-    let busy = false;
-    let failures = 0;
-    let notBefore = 0;
-    let limit = wire.batch;
-    let timer;
-
-    const waitLeft = (...alsoNotBefore) => {
-      const told = Number(attempt(() => localStorage.getItem(waitKey)));
-      const left = Math.max(told, ...alsoNotBefore) - Date.now();
-      return left > LONGEST_WAIT ? 0 : left; // the clock was set back
-    };
-
-    const nextBatch = () => {
-      const batch = { keys: [], events: [] };
-      let chars = 0;
-      for (const key of queue.keys()) {
-        if (flying.has(key)) continue;
-        const event = queue.read(key);
-        if (!event?.url) {
-          queue.drop(key); // somebody else wrote here: it would spoil the whole batch
-          continue;
-        }
-        // Storage shows what another tab removed a moment late: its fresh events are its own.
-        if (event.tab !== ownTab() && Date.now() - event.time < ORPHAN_AFTER) continue;
-        chars += JSON.stringify(event).length + 1;
-        if (batch.keys.length && chars > BATCH_CHARS) break;
-        batch.keys.push(key);
-        batch.events.push(event);
-        if (batch.keys.length === limit) break;
-      }
-      if (batch.keys.length) return batch;
-      limit = wire.batch;
-    };
-
-    const backOff = (retryAfter) => {
-      const told = Number(retryAfter)
-        ? retryAfter * SECOND
-        : Math.max(0, Date.parse(retryAfter) - Date.now()) || 0;
-      const own = SECOND * 2 ** Math.min(failures++, 9) * (0.5 + Math.random() / 2);
-      notBefore = Date.now() + Math.min(LONGEST_WAIT, told + own);
-      if (told) attempt(() => localStorage.setItem(waitKey, notBefore));
-      flushLater();
-    };
-
-    /** True when the collector has answered for the batch, if only with refusals. */
-    const ship = async ({ keys, events }, leaving) => {
-      let answer;
-      for (const key of keys) flying.add(key);
-      try {
-        answer = await send(wire.request(events), leaving);
-      } catch {}
-      for (const key of keys) flying.delete(key);
-      const status = answer?.status;
-      if (keys.length > 1 && (status === 400 || status === 413)) {
-        limit = 1; // one event spoils the envelope: the others must not go down with it
-        return true;
-      }
-      if (status === wire.accepted || (status >= 400 && status < 500 && status !== 429)) {
-        keys.forEach(queue.drop);
-        failures = 0;
-        return true;
-      }
-      backOff(answer?.headers.get("Retry-After"));
-    };
-
-    const flushLater = () => {
-      clearTimeout(timer);
-      timer = setTimeout(flush, waitLeft(notBefore));
-    };
-
-    const drain = async () => {
-      try {
-        for (let batch = nextBatch(); batch && (await ship(batch)); ) batch = nextBatch();
-      } catch {} // a page that replaced fetch by something else
-      busy = false;
-    };
-
-    const flush = async () => {
-      if (busy) return; // the running one looks again before it ends
-      if (waitLeft(notBefore) > 0) return flushLater();
-      busy = true;
-      try {
-        await navigator.locks.request(waitKey, drain); // one tab at a time
-      } catch {
-        await drain(); // no locks on plain http; a duplicate is dropped by the collector
-      }
-    };
-
-    /** All at once, while the page still runs. What gets no answer goes again from the next page. */
-    const flushNow = () => {
-      if (waitLeft() > 0) return;
-      for (let batch = nextBatch(); batch; batch = nextBatch()) ship(batch, true).catch(() => {});
-    };
-
-    on(window, "online", () => {
-      notBefore = 0;
-      flush();
+  const load = (src) => {
+    plugged[src] ||= new Promise((resolve) => {
+      const file = document.createElement("script");
+      file.src = src;
+      file.onload = () => resolve(given); // runs right after the file, before any other
+      document.head.append(file);
     });
-
-    const ping = (event) => send(wire.ping(event), event.state === "gone").catch(() => {});
-
-    return { flush, flushNow, ping };
+    return plugged[src];
   };
 
   /** One property on this page: its page views, its presence, its methods. */
-  const begin = (options) => {
-    const queue = makeQueue(options.account);
-    const wire = /^AK-/.test(options.account) ? jsonWire(options) : pixelWire(options);
-    const ownTab = () => tabId(options.tabIdPrefix, options.trackTabs);
-    const { flush, flushNow, ping } = makeTransport(options.account, wire, queue, ownTab);
-    const now = () => performance.now(); // durations: the time of day may be set in between
+  const begin = (options, replay) => {
+    const { account, tabIdPrefix, visitorCookieName } = options;
+    const server = `${options.serverUrl}`.replace(/\/+$/, "");
+    const prefix = `trackr_${account}_`;
+    const WAIT = `${prefix}wait`; // Retry-After binds the next page and other tabs
+    const LOST = `${prefix}lost`; // how many events were dropped since this was last reported
+    const CONFIG = `${prefix}config`;
+    const QUEUE = `${prefix}q`; // + time, tab and number: an entry each, so no tab overwrites another's
+
+    let config;
+    let mode;
+    let limited; // the most that Do Not Track and Global Privacy Control allow
+    let disk = {}; // localStorage where it may be used, else as long as the page
+    let held = []; // events that wait for the mode
+    let number = 1000; // of an event on this page: many have the same time, and keys are sorted
+    const kept = {}; // ids of pages that may not set cookies
+    let user; // undefined: as the cookie says; empty: logged out
 
     let page; // the page view that events belong to
     let arriving; // the page view that waits for its title
-    let manual = false; // trackPageStart or trackPageEnd was called: routes are the author's
+    let manual; // trackPageStart or trackPageEnd was called: routes are the author's
     let pageStarted;
-    let user; // for pages without a cookie for it
+    const pageWatchers = [];
+    const leaveWatchers = [];
 
-    // Presence and engagement. The clock runs from `since` while the state is engaged.
-    let state;
-    let lastActive = now();
-    let since = 0;
-    let engaged = 0;
-    let nextPing = 0;
-    let heartbeat;
-    let lowest = 0; // furthest pixel shown
-    let height = 1;
-    let scrollSent;
+    const isRecording = () => mode === GRANTED || mode === COOKIELESS;
+
+    // --- who
+
+    /** The id in a cookie, made or renewed for `seconds`; undefined when the option is false. */
+    const cookieId = (name, seconds) => {
+      if (!name || mode !== GRANTED) return;
+      const found = readCookie(name) || kept[name];
+      const id = /^[\w-]{8,64}$/.test(found || "") ? found : uuid(); // the collector refuses long ones
+      writeCookie(name, id, seconds);
+      kept[name] = id;
+      return id;
+    };
+
+    const visitor = () => cookieId(options.v_visitorCookieName, VISITOR_LIVES);
+
+    const tab = () => {
+      // A name that the page gave its window is left alone: links may aim at it.
+      if (mode === GRANTED) {
+        if (options.trackTabs && (!window.name || window.name.startsWith(tabIdPrefix))) {
+          window.name ||= tabIdPrefix + uuid();
+          return window.name.slice(tabIdPrefix.length);
+        }
+        kept.tab ||= attempt(() => sessionStorage[tabIdPrefix]);
+      }
+      kept.tab ||= uuid();
+      if (mode === GRANTED) attempt(() => (sessionStorage[tabIdPrefix] = kept.tab));
+      return kept.tab;
+    };
+
+    const saveUser = () => {
+      if (mode === GRANTED && visitorCookieName && user !== undefined) {
+        writeCookie(visitorCookieName, user, user ? VISITOR_LIVES : 0);
+      }
+    };
+
+    const setUser = (id) => {
+      user = `${id}`;
+      saveUser();
+    };
+
+    // --- events
 
     const makeEvent = (name, more) => ({
       name,
       event_id: uuid(),
       time: Date.now(),
-      visitor: cookieId(options.v_visitorCookieName, VISITOR_LIVES),
-      session:
-        name === "ping" && more.state !== "engaged" // an idle tab does not prolong a session
-          ? readCookie(options.sessionCookieName)
-          : cookieId(options.sessionCookieName, SESSION_LIVES),
-      tab: ownTab(),
-      user: readCookie(options.visitorCookieName) || user,
-      url: page.url,
-      referrer: page.referrer || undefined,
-      title: page.title || undefined,
+      user,
+      ...page,
       screen: `${screen.width}x${screen.height}`,
       language: navigator.language,
       ...more,
     });
 
-    const emit = (name, more) => {
+    // The fragment may carry tokens; it is sent only where it names the page.
+    const address = (url) =>
+      url && (config.capture.includes("hash_routes") ? url : url.split("#")[0]);
+
+    /** The event with what may be said in this mode. */
+    const complete = (event) => ({
+      ...event,
+      url: address(event.url),
+      referrer: address(event.referrer),
+      visitor: visitor(),
+      session:
+        event.name === "ping" && event.state !== "engaged" // an idle tab prolongs no session
+          ? readCookie(options.sessionCookieName)
+          : cookieId(options.sessionCookieName, SESSION_LIVES),
+      tab: tab(),
+      user: (event.user ?? (mode === GRANTED && readCookie(visitorCookieName))) || undefined,
+      consent: config.mode === "required" ? mode : undefined,
+    });
+
+    /** Sends one request that outlives the page if it can; resolves to the answer. */
+    const send = async (text) =>
+      fetch(server + options.trackPath, {
+        method: "POST",
+        body: text,
+        keepalive: text.length < BATCH_CHARS + 500,
+        credentials: "omit",
+        signal: AbortSignal.timeout?.(ANSWER_WITHIN),
+      });
+
+    const sendAlone = (event) =>
+      send(JSON.stringify({ property: config.property, ...event })).catch(() => {});
+
+    // Also what lies in the future is old: the clock was set, or somebody else wrote here.
+    const age = (key) => Math.abs(Date.now() - key.slice(QUEUE.length).split("_")[0]);
+
+    const keys = () =>
+      Object.keys(disk)
+        .filter((key) => key.startsWith(QUEUE))
+        .sort();
+
+    const add = (event) => {
+      if (!mode) {
+        if (held.length < QUEUE_EVENTS) held.push(event);
+      } else if (isRecording()) {
+        const key = `${QUEUE}${event.time}_${tab()}_${number++}`;
+        const text = JSON.stringify(complete(event));
+        try {
+          disk[key] = text;
+        } catch {
+          disk = { [key]: text }; // full: what is stored already waits for the next page
+        }
+        const all = keys();
+        all.forEach((each, i) => {
+          if (i < all.length - QUEUE_EVENTS || age(each) > QUEUE_LIVES) {
+            delete disk[each];
+            disk[LOST] = Number(disk[LOST] || 0) + 1;
+          }
+        });
+      } else if (mode === DROP && event.name === "pageview") {
+        sendAlone({ name: event.name });
+      }
+    };
+
+    const emit = (name, props, revenue) => {
       settle();
-      queue.add(makeEvent(name, more));
+      // A copy: the page may go on to change the object; what is no JSON throws here.
+      add(makeEvent(name, { props: props && JSON.parse(JSON.stringify(props)), revenue }));
     };
 
-    /** Whole milliseconds; undefined for what no page load can have taken. */
-    const duration = (ms) => (ms >= 0 && ms < HOUR ? Math.round(ms) : undefined);
+    // --- the way to the collector: one request at a time in all tabs
 
-    const loadTime = () => {
-      const entry = performance.getEntriesByType("navigation")[0];
-      return duration(
-        entry?.domInteractive
-          ? Math.max(0, entry.domInteractive - (entry.activationStart || 0))
-          : Date.now() - window[options.loadstartvariable],
-      );
+    const flying = new Set();
+    let busy;
+    let failures = 0;
+    let notBefore = 0;
+    let limit = BATCH_EVENTS;
+    let retry;
+
+    const waitLeft = () => {
+      const left = Math.max(notBefore, disk[WAIT] || 0) - Date.now();
+      return left > LONGEST_WAIT ? 0 : left; // the clock was set back
     };
 
-    // --- engagement
+    const patience = (answer) => {
+      const told = answer?.headers.get("Retry-After") * SECOND || 0;
+      const own = SECOND * 2 ** Math.min(failures++, 9) * (0.5 + Math.random() / 2);
+      const ms = Math.min(LONGEST_WAIT, told + own);
+      notBefore = Date.now() + ms;
+      if (told) disk[WAIT] = notBefore;
+      return ms;
+    };
+
+    const nextBatch = () => {
+      let chars = 0;
+      return keys()
+        .filter(
+          // Storage shows what another tab removed a moment late: its fresh events are its own.
+          (key) => !flying.has(key) && (key.includes(tab()) || age(key) > ORPHAN_AFTER),
+        )
+        .slice(0, limit)
+        .filter((key, i) => {
+          chars += disk[key].length + 1;
+          return !i || chars < BATCH_CHARS;
+        });
+    };
+
+    /** True when the collector has answered for the batch, if only with refusals. */
+    const ship = async (batch) => {
+      let answer;
+      const events = batch.map((key) => disk[key]);
+      for (const key of batch) flying.add(key);
+      try {
+        answer = await send(
+          `{"property":"${config.property}","sent_at":${Date.now()},"events":[${events}]}`,
+        );
+      } catch {}
+      for (const key of batch) flying.delete(key);
+      const status = answer?.status;
+      if (batch[1] && (status === 400 || status === 413)) {
+        limit = 1; // one event spoils the envelope: the others must not go down with it
+      } else if (/^(202|4(?!29))/.test(status)) {
+        for (const key of batch) delete disk[key];
+        failures = 0;
+        const count = Number(disk[LOST]);
+        delete disk[LOST];
+        if (count) add(makeEvent("events_lost", { props: { count } }));
+      } else {
+        later(flush, patience(answer));
+        return;
+      }
+      return true;
+    };
+
+    const drain = async () => {
+      let batch;
+      do {
+        batch = nextBatch();
+      } while (batch[0] && (await ship(batch)));
+      if (!batch[0]) limit = BATCH_EVENTS;
+    };
+
+    const flush = async () => {
+      clearTimeout(retry);
+      if (busy || !isRecording()) return; // the running one looks again before it ends
+      const left = waitLeft();
+      if (left > 0) {
+        retry = later(flush, left);
+        return;
+      }
+      busy = true;
+      try {
+        await navigator.locks.request(WAIT, drain); // one tab at a time
+      } catch {
+        await drain(); // no locks on plain http; a duplicate is dropped by the collector
+      }
+      busy = false;
+    };
+
+    /** All at once, while the page still runs. What gets no answer goes again from the next page. */
+    const flushNow = () => {
+      if (waitLeft() > 0) return;
+      for (let batch = nextBatch(); batch[0]; batch = nextBatch()) ship(batch);
+    };
+
+    // --- presence and engagement: the clock runs from `since` while the state is engaged
+
+    let state;
+    let lastActive = now();
+    let since;
+    let engaged;
+    let nextPing = 0;
+    let heartbeat;
+    let lowest; // furthest pixel shown
+    let height = 1;
+    let scrollSent;
+
+    const ping = (next_ms) =>
+      isRecording() && sendAlone(complete(makeEvent("ping", { state, next_ms })));
 
     const measure = () => {
-      if (arriving || !page) return; // still the scroll position of the page before
-      const root = document.documentElement;
-      height = Math.max(root.scrollHeight, document.body?.scrollHeight || 0, 1);
-      lowest = Math.max(lowest, window.scrollY + window.innerHeight);
+      if (arriving) return; // still the scroll position of the page before
+      height = Math.max(document.documentElement.scrollHeight, document.body?.scrollHeight || 1);
+      lowest = Math.max(lowest, scrollY + innerHeight);
     };
 
     const runClock = () => {
-      if (state !== "engaged") return;
       const time = now();
-      engaged += Math.max(0, Math.min(time, lastActive + IDLE_AFTER) - since);
+      if (state === "engaged") {
+        engaged += Math.max(0, Math.min(time, lastActive + IDLE_AFTER) - since);
+      }
       since = time;
+      return time;
     };
 
     /** What was engaged and seen since the last such event, if it is worth one. */
@@ -429,7 +397,7 @@
       runClock();
       const scroll = Math.min(100, Math.round((100 * lowest) / height));
       if (engaged < ENGAGED_WORTH_SENDING && scroll <= scrollSent) return;
-      queue.add(makeEvent("engagement", { engaged_ms: Math.round(engaged), scroll }));
+      add(makeEvent("engagement", { engaged_ms: Math.round(engaged), scroll }));
       engaged = 0;
       scrollSent = scroll;
     };
@@ -438,20 +406,18 @@
     const look = safely(() => {
       clearTimeout(heartbeat);
       measure();
-      runClock();
-      const time = now();
+      const time = runClock();
       const is =
         document.visibilityState === "hidden"
           ? "hidden"
           : document.hasFocus() && time < lastActive + IDLE_AFTER
             ? "engaged"
             : "visible";
-      if (is === "engaged" && state !== is) since = time;
       if (is !== state || time >= nextPing) {
         state = is;
         if (time - lastActive >= SILENT_AFTER) return;
         nextPing = time + PING_EVERY[is];
-        ping(makeEvent("ping", { state, next_ms: PING_EVERY[is] }));
+        ping(PING_EVERY[is]);
       }
       const change = is === "engaged" ? Math.min(nextPing, lastActive + IDLE_AFTER) : nextPing;
       heartbeat = setTimeout(look, Math.ceil(change - time));
@@ -459,7 +425,7 @@
 
     const interact = () => {
       const time = now();
-      if (!page || state === "gone") return;
+      if (state === "gone") return;
       if (state !== "engaged" || time >= lastActive + IDLE_AFTER) {
         look(); // ends the engagement before this one, where timers came late
         lastActive = time;
@@ -469,12 +435,19 @@
     };
 
     const lookAway = () => {
-      if (!page || state === "gone") return;
+      if (state === "gone") return;
       look();
-      if (document.hasFocus() && state !== "hidden") return; // focus went into a frame or a field
+      if (state === "hidden") sayGoodbye();
+      else if (!document.hasFocus()) {
+        emitEngagement(); // else focus went into a frame or a field
+        flush();
+      }
+    };
+
+    const sayGoodbye = () => {
+      for (const fn of leaveWatchers) fn();
       emitEngagement();
-      if (state === "hidden") flushNow();
-      else flush();
+      flushNow();
     };
 
     // --- pages
@@ -483,7 +456,7 @@
     const arrive = (referrer) => {
       settle();
       emitEngagement();
-      arriving = { url: here(), referrer, time: Date.now(), load_ms: undefined };
+      arriving = { url: location.href, referrer: referrer || undefined, time: Date.now() };
       engaged = lowest = 0;
       scrollSent = -1; // the first engagement of a page is always worth sending
     };
@@ -491,10 +464,11 @@
     const settle = () => {
       if (!arriving) return;
       const { time, load_ms, ...rest } = arriving;
-      page = { ...rest, title: document.title };
+      page = { ...rest, title: document.title || undefined };
       arriving = undefined;
       measure();
-      queue.add(makeEvent("pageview", { time, load_ms }));
+      add(makeEvent("pageview", { time, load_ms }));
+      for (const fn of pageWatchers) fn();
     };
 
     const show = () => {
@@ -505,38 +479,43 @@
 
     const routeChanged = (replaced) => {
       const shown = arriving || page;
-      if (manual || here() === shown.url) return; // a fragment or a state is no page
+      if (manual || address(location.href) === address(shown.url)) return; // no other page
       if (replaced && arriving && page) {
-        arriving.url = here(); // a redirect inside the application
+        arriving.url = location.href; // a redirect inside the application
         return;
       }
       arrive(shown.url);
-      setTimeout(
-        safely(() => {
-          settle();
-          flush();
-        }),
-        TITLE_DELAY,
-      );
+      later(() => {
+        settle();
+        flush();
+      }, TITLE_DELAY);
     };
 
     const watchHistory = (method) => {
       const original = history[method];
       history[method] = function (...args) {
         const result = original.apply(this, args);
-        safely(routeChanged)(method === "replaceState");
+        attempt(() => routeChanged(method === "replaceState"));
         return result;
       };
+    };
+
+    const loadTime = () => {
+      const entry = performance.getEntriesByType("navigation")[0];
+      return duration(
+        entry?.domInteractive
+          ? Math.max(0, entry.domInteractive - (entry.activationStart || 0))
+          : Date.now() - window[options.loadstartvariable],
+      );
     };
 
     const leave = () => {
       settle();
       measure();
-      emitEngagement();
+      sayGoodbye();
       clearTimeout(heartbeat);
       state = "gone";
-      ping(makeEvent("ping", { state, next_ms: 0 }));
-      flushNow();
+      ping(0);
     };
 
     const comeBack = ({ persisted }) => {
@@ -546,35 +525,101 @@
       show();
     };
 
-    const start = () => {
-      on(window, "pagehide", leave);
-      on(window, "pageshow", comeBack);
-      on(window, "popstate", () => routeChanged());
-      on(window, "focus scroll mousemove mousedown keydown touchstart", interact);
-      on(window, "scroll load", measure);
-      on(window, "blur", lookAway);
-      on(document, "visibilitychange", lookAway);
-      watchHistory("pushState");
-      watchHistory("replaceState");
-      const parsed = safely(() => {
-        if (arriving) arriving.load_ms = loadTime();
-        lastActive = now(); // a page that opens in front of somebody is looked at
-        show();
-      });
-      if (document.readyState === "loading") on(document, "DOMContentLoaded", parsed);
-      else parsed();
+    // --- the configuration, and what it allows
+
+    const setMode = (next) => {
+      mode = next === DENIED ? next : limited || next;
+      if (mode === GRANTED) {
+        disk = attempt(() => localStorage) || {};
+        attempt(() => (disk[CONFIG] = JSON.stringify(config)));
+      } else {
+        for (const name of [
+          options.v_visitorCookieName,
+          options.sessionCookieName,
+          visitorCookieName,
+        ]) {
+          if (readCookie(name)) writeCookie(name, "", 0);
+        }
+        attempt(() => {
+          for (const key of Object.keys(localStorage)) {
+            if (key.startsWith(prefix)) localStorage.removeItem(key);
+          }
+        });
+        disk = {};
+      }
+      const waiting = held;
+      held = [];
+      waiting.forEach(add);
+      saveUser(); // not before: they were made before somebody logged in
+      state = undefined;
+      look();
+      flush();
     };
 
-    arrive(document.referrer);
-    start();
+    const remembered = () => attempt(() => JSON.parse(localStorage[CONFIG]));
+
+    const configure = async () => {
+      try {
+        const answer = await fetch(`${server}/js/${account}.json?host=${location.hostname}`, {
+          credentials: "omit",
+        });
+        if (answer.status === 404) {
+          mode = DENIED; // there is no such property
+          return;
+        }
+        if (answer.ok) config = await answer.json();
+      } catch {}
+      config ||= remembered();
+      if (config) follow();
+      else later(configure, patience());
+    };
+
+    const follow = () => {
+      const signal = navigator.globalPrivacyControl || navigator.doNotTrack === "1";
+      limited = signal && config.signals !== "ignore" && config.signals;
+      if (config.mode !== "required") setMode(config.mode);
+      const t = {
+        options,
+        config,
+        on,
+        safely,
+        attempt,
+        emit,
+        flush,
+        page: () => page,
+        kept,
+        mode: () => mode,
+        setMode,
+        visitor,
+        methods,
+        onPage: (fn) => pageWatchers.push(safely(fn)),
+        onLeave: (fn) => leaveWatchers.push(safely(fn)),
+      };
+      const plug = async (path) => {
+        if (path) (await load(server + path))(t);
+      };
+      plug(config.vitals);
+      plug(config.more).then(
+        () => replay(),
+        () => replay(),
+      );
+    };
 
     // --- what the author of the page may call
 
-    return {
-      track(name, props, revenue) {
-        emit(`${name}`, { props, revenue });
-        flush();
-      },
+    const emitNow = (...args) => {
+      emit(...args);
+      flush();
+    };
+
+    const userCall = (name) => (id, data, signupDate) => {
+      setUser(id);
+      emitNow(name, { ...data, signupDate });
+    };
+
+    const methods = {
+      __proto__: null,
+      track: (name, props, revenue) => emitNow(`${name}`, props, revenue),
       trackPageStart() {
         manual = true;
         settle();
@@ -589,48 +634,85 @@
         pageStarted = undefined;
         show();
       },
-      loginUser(id) {
-        user = `${id}`;
-        if (options.visitorCookieName) writeCookie(options.visitorCookieName, id, VISITOR_LIVES);
-        emit("loginUser", { user });
-        flush();
-      },
+      signupUser: userCall("signupUser"),
+      loginUser: userCall("loginUser"),
+      loginAndImportUser: userCall("importUser"),
+      updateUser: (data) => emitNow("updateUser", data),
       logoutUser() {
-        emit("logoutUser");
-        user = undefined;
-        writeCookie(options.visitorCookieName, "", 0);
-        flush();
+        emitNow("logoutUser");
+        setUser("");
+      },
+      optOut(off) {
+        optOut(off);
+        if (off) setMode(DENIED);
       },
     };
+
+    arrive(document.referrer);
+    on(window, "pagehide", leave);
+    on(window, "pageshow", comeBack);
+    on(window, "popstate hashchange", () => routeChanged());
+    on(window, "focus scroll mousemove mousedown keydown touchstart", interact);
+    on(window, "scroll load", measure);
+    on(window, "blur", lookAway);
+    on(document, "visibilitychange", lookAway);
+    on(window, "online", () => {
+      notBefore = 0;
+      flush();
+    });
+    watchHistory("pushState");
+    watchHistory("replaceState");
+    const parsed = () => {
+      arriving.load_ms = loadTime();
+      lastActive = now(); // a page that opens in front of somebody is looked at
+      show();
+    };
+    if (document.readyState === "loading") on(document, "DOMContentLoaded", parsed);
+    else parsed();
+    configure();
+    return methods;
   };
 
-  const METHODS = ["track", "trackPageStart", "trackPageEnd", "loginUser", "logoutUser"];
+  const NAMES =
+    "track trackPageStart trackPageEnd signupUser loginUser loginAndImportUser updateUser logoutUser optOut convert interest interests variant shop consent notFound";
 
   /**
    * `new Trackr(options)`: starts tracking and returns the API, which is both an object of
    * methods and a function: trackr.track("signup") and trackr("track", "signup") are the same.
    */
   function Trackr(given) {
-    const options = optionsFrom(given);
+    const options = { ...DEFAULTS, ...given };
     const { account } = options;
     if (instances[account]) return instances[account];
 
-    const stub = window.trackr?.q; // what the page called before this script was here
-    const waiting = Array.isArray(stub) ? [...stub] : [];
-    let methods;
+    // What the page called before this script was here, and what waits for more.js.
+    let waiting = Array.from(window.trackr?.q || []);
+    let methods = { optOut };
     const call = safely((name, ...args) => {
-      if (!METHODS.includes(name)) return;
-      if (methods) methods[name]?.(...args);
-      else waiting.push([name, ...args]);
+      if (methods[name]) return methods[name](...args);
+      waiting?.push([name, ...args]);
     });
+    /** `left`: where calls of unknown names go, nowhere once more.js is there or will not come. */
+    const replay = (left) => {
+      const calls = waiting;
+      waiting = left;
+      for (const args of calls) call(...args);
+    };
     const begins = safely(() => {
-      methods = begin(options);
-      for (const args of waiting) call(...args);
+      methods = begin(options, replay);
+      replay([]);
     });
 
     const automated = navigator.webdriver && !options.allowAutomation && !window.__trackrTest;
-    if (!account || automated || !/^http/.test(location.protocol)) {
-      methods = {}; // every call is taken and none does anything
+    if (location.hash === "#trackr-off") optOut(true);
+    if (location.hash === "#trackr-on") optOut();
+    if (
+      !account ||
+      automated ||
+      !/^http/.test(location.protocol) ||
+      attempt(() => localStorage[OFF])
+    ) {
+      waiting = undefined; // every call is taken and none does anything
     } else if (document.prerendering) {
       on(document, "prerenderingchange", begins); // rendered ahead: it may never be seen
     } else {
@@ -638,13 +720,25 @@
     }
 
     const api = (...args) => call(...args);
-    for (const name of METHODS) api[name] = (...args) => call(name, ...args);
+    for (const name of NAMES.split(" ")) api[name] = (...args) => call(name, ...args);
     api.q = { push: (args) => call(...args) }; // for whoever kept the stub
     instances[account] = api;
     return api;
   }
 
+  Trackr.use = (fn) => {
+    given = fn;
+  };
+
   // An element with this id would be found here, too.
   if (typeof window.Trackr !== "function") window.Trackr = Trackr;
-  if (script?.dataset.property) window.trackr = new window.Trackr(optionsOfScript(script));
+  if (script?.dataset.property) {
+    const { dataset } = script;
+    const options = { account: dataset.property, serverUrl: dataset.host || home };
+    for (const key of Object.keys(DEFAULTS)) {
+      const value = dataset[key];
+      if (value !== undefined) options[key] = value === "" || (value === "false" ? false : value);
+    }
+    window.trackr = new window.Trackr(options);
+  }
 })(window, document);

@@ -1,9 +1,9 @@
 """Two small servers on loopback for the tracker's tests: the customer's site and a collector.
 
 The site answers every path with a page that carries the snippet of the test. The collector serves
-the tracker, keeps every request that it gets and answers as the test says: 202 unless
-`answer_with` or `hold` was called. They stand on different ports, so browsers treat every event
-as a cross-origin request. No database; `tests/tracker/conftest.py` starts them.
+the tracker and its configuration, keeps every request that it gets and answers as the test says:
+202 unless `answer_with` or `hold` was called. They stand on different ports, so browsers treat
+every event as a cross-origin request. No database; `tests/tracker/conftest.py` starts them.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+KEY = "AK-TEST0001"
 PATIENCE = 15.0  # seconds until a test gives up waiting; passing tests never wait that long
 GIF = bytes.fromhex(
     "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
@@ -41,7 +42,7 @@ class Request:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The queued events in it: a batch, or nothing for a ping."""
-        return self.body.get("events", []) if self.body else []
+        return self.body.get("events", []) if isinstance(self.body, dict) else []
 
 
 class Listener(ThreadingHTTPServer):
@@ -108,17 +109,31 @@ class Collector:
 
     def __init__(self) -> None:
         self.script = SOURCE
+        # What every account's configuration says; None: there is no such property.
+        self.configuration: dict[str, Any] | None = {
+            "property": KEY,
+            "mode": "granted",
+            "signals": "cookieless",
+            "capture": [],
+            "more": None,
+            "vitals": None,
+        }
+        self.configured: list[str] = []  # the addresses at which configurations were asked for
+        self.configuration_status = 200
         self.requests: list[Request] = []
         self._changed = threading.Condition()
         self._answers: deque[tuple[int, dict[str, str]]] = deque()
         self._always: tuple[int, dict[str, str]] | None = None
         self._open = threading.Event()
         self._open.set()
+        self._configuring = threading.Event()
+        self._configuring.set()
         self._server = Server(self._answer)
         self.url = self._server.url
 
     def stop(self) -> None:
         self._open.set()
+        self._configuring.set()
         self._server.stop()
 
     # What it shall do
@@ -142,6 +157,17 @@ class Collector:
     def release(self) -> None:
         self._open.set()
 
+    def configure(self, **changes: Any) -> None:
+        """Let the configuration of every account say this, too."""
+        self.configuration = {**(self.configuration or {}), **changes}
+
+    def hold_configuration(self) -> None:
+        """Let the tracker wait for its configuration until `release_configuration`."""
+        self._configuring.clear()
+
+    def release_configuration(self) -> None:
+        self._configuring.set()
+
     # What it got
 
     @property
@@ -164,7 +190,7 @@ class Collector:
         return [event for event in kept.values() if name in ("", event["name"])]
 
     def pings(self) -> list[dict[str, Any]]:
-        bodies = [request.body for request in self.requests if request.body]
+        bodies = [request.body for request in self.requests if isinstance(request.body, dict)]
         return [body for body in bodies if body.get("name") == "ping"]
 
     def states(self) -> list[str]:
@@ -190,11 +216,18 @@ class Collector:
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
         raw = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
-        if parts.path == "/js/trackr.js":
-            reply(handler, 200, self.script.read_bytes(), Content_Type="text/javascript")
+        if parts.path.endswith(".js"):
+            script = self.script if parts.path == "/js/trackr.js" else self._file(parts.path)
+            reply(handler, 200, script.read_bytes(), Content_Type="text/javascript")
             return
-        body = json.loads(raw) if raw else None
-        status, headers = self._next_answer(parts.path, body)
+        if parts.path.startswith("/js/"):
+            self._answer_configuration(handler)
+            return
+        try:
+            body = json.loads(raw) if raw else None
+            status, headers = self._next_answer(parts.path, body)
+        except ValueError:
+            body, status, headers = raw.decode(), 400, {}
         with self._changed:
             self.requests.append(
                 Request(
@@ -218,6 +251,26 @@ class Collector:
                 Access_Control_Allow_Origin="*",
                 Access_Control_Expose_Headers="Retry-After",
                 **headers,
+            )
+
+    def _file(self, path: str) -> Path:
+        """/js/more.js and the like: where the real collector's addresses hold a hash."""
+        return self.script.parent / Path(path).name
+
+    def _answer_configuration(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._changed:
+            self.configured.append(handler.path)
+            self._changed.notify_all()
+        self._configuring.wait()
+        status = 404 if self.configuration is None else self.configuration_status
+        with contextlib.suppress(OSError):
+            reply(
+                handler,
+                status,
+                json.dumps(self.configuration or {}).encode(),
+                Content_Type="application/json",
+                Access_Control_Allow_Origin="*",
+                Cache_Control="no-store",
             )
 
     def _next_answer(self, path: str, body: Any) -> tuple[int, dict[str, str]]:

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
-from .collector import Collector, Site
+from .collector import KEY, Collector, Site
 
 HERE = Path(__file__).parent
-KEY = "AK-TEST0001"
 TESTING = "<script>window.__trackrTest = true</script>"
 
 # Playwright keeps every page focused and visible; tests that need another state say so here.

@@ -8,7 +8,7 @@ from playwright.sync_api import BrowserContext, Page
 from .collector import Collector, Site
 from .conftest import KEY, modern, page
 
-QUEUE = f"Object.keys(localStorage).filter(key => key.startsWith('trackr_{KEY}_')).length"
+QUEUE = f"Object.keys(localStorage).filter(key => key.startsWith('trackr_{KEY}_q')).length"
 
 
 def ids(events: list[dict[str, str]]) -> list[str]:
@@ -21,7 +21,7 @@ def leave_behind(tab: Page, name: str, milliseconds: int) -> None:
         """([key, name, age]) => {
             const time = Date.now() - age;
             const event = {name, event_id: 'x', tab: 'other', time, url: location.href};
-            localStorage.setItem(`trackr_${key}_${time}_x`, JSON.stringify(event));
+            localStorage.setItem(`trackr_${key}_q${time}_x`, JSON.stringify(event));
         }""",
         [KEY, name, milliseconds],
     )
@@ -76,7 +76,7 @@ def test_retry_after_binds_this_page_and_the_next(
     collector.answer_with(503, times=1, Retry_After="120")
     tab.goto(f"{site.url}/a")
     wait_until_sent(collector, "pageview")
-    tab.wait_for_function(f"localStorage.getItem('trackr-wait_{KEY}')")
+    tab.wait_for_function(f"localStorage.getItem('trackr_{KEY}_wait')")
     tab.clock.run_for(60_000)
     tab.goto(f"{site.url}/b")
     collector.wait_for_ping("gone")
@@ -241,7 +241,10 @@ def test_what_another_tab_left_is_taken_over_when_it_had_its_time(
 
 def test_big_events_go_in_small_requests(tab: Page, site: Site, collector: Collector) -> None:
     spy = """<script>const real = fetch; window.asked = [];
-      window.fetch = (url, options) => { asked.push(options.keepalive); return real(url, options) }
+      window.fetch = (url, options) => {
+        if (options.body) asked.push(options.keepalive);
+        return real(url, options);
+      }
     </script>"""
     site.html = page(spy + modern(collector))
     tab.goto(site.url)
@@ -278,7 +281,7 @@ def test_what_is_older_than_a_week_is_dropped(
     collector.wait_for("pageview")
     leave_behind(tab, "days6", milliseconds=6 * 86_400_000)
     leave_behind(tab, "days8", milliseconds=8 * 86_400_000)
-    tab.evaluate(f"localStorage.setItem('trackr_{KEY}_9999999999999_y', 'not json')")
+    tab.evaluate(f"localStorage.setItem('trackr_{KEY}_q9999999999999_y', 'not json')")
     sentinel()
     collector.wait_for("days6")
     assert collector.sent("days8") == []
