@@ -6,7 +6,9 @@ PYTHON ?= python3
 HOST_PYTHON := $(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST ?=
+# A worker for each core, and a file's tests stay together (they share its servers and browser).
+# What you ask for by hand (PYTEST="tests/test_intake.py -x") runs in one process.
+PYTEST ?= --numprocesses logical --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 # A stamp is younger than what it was made from; a changed lock or a moved folder makes it again.

@@ -62,6 +62,17 @@ def find_chromium() -> str | None:
     return next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist prints nothing: it hands what it missed to the one that does."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["missing"] = MISSING
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    MISSING.update(getattr(node, "workeroutput", {}).get("missing", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for what, remedy in MISSING.items():
         terminalreporter.section("NOT EVERYTHING RAN", red=True)

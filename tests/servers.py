@@ -1,6 +1,7 @@
 """Pytest plugin: a Postgres and two Valkeys of our own for the session, and the tables in them.
 
-In: nothing; whatever servers the machine has are left alone. Out: the environment that
+In: nothing; whatever servers the machine has are left alone. With pytest-xdist each worker starts
+its own, and the process that only hands out tests starts none. Out: the environment that
 settings.py reads, set before Django imports it; the migrated database; `web_server`. There is no
 truncation: tests make their own accounts and properties, and ask as the web's user.
 Loaded by tests/conftest.py.
@@ -33,6 +34,8 @@ STARTED = pytest.StashKey[list[object]]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Before pytest-django sets Django up, which happens in its own pytest_configure."""
+    if hands_out_tests(config):
+        return
     if "aktivat.settings" in sys.modules:
         raise pytest.UsageError(
             "aktivat.settings was imported before the test servers started. "
@@ -65,6 +68,11 @@ def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
     assert events.url == settings.EVENTS_URL
+
+
+def hands_out_tests(config: pytest.Config) -> bool:
+    """True in the process that gives tests to workers and runs none itself (`pytest -n`)."""
+    return config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(trylast=True)
