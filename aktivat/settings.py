@@ -31,6 +31,10 @@ CSRF_TRUSTED_ORIGINS = envlist("CSRF_TRUSTED_ORIGINS")
 TRUSTED_PROXIES = tuple(
     ipaddress.ip_network(network, strict=False) for network in envlist("TRUSTED_PROXIES")
 )
+# Events a second that a web process takes from one address and for one property, and how many at
+# once; 0 switches a limit off (tracking/limits.py).
+ADDRESS_RATE, ADDRESS_BURST = envint("ADDRESS_RATE", 200), envint("ADDRESS_BURST", 4_000)
+KEY_RATE, KEY_BURST = envint("KEY_RATE", 2_000), envint("KEY_BURST", 20_000)
 PUBLIC_URL = envstr("PUBLIC_URL").rstrip("/")  # shown in snippets; empty: the request's own host
 
 INSTALLED_APPS = [

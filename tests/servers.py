@@ -61,6 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "DATABASE_WORKER_URL": postgres.urls["worker"],
         "REDIS_URL": events.url,
         "BROKER_URL": broker.url,
+        # All tests are one address.
+        "ADDRESS_RATE": "0",
+        "KEY_RATE": "0",
         # Playwright's blocking API runs an event loop in the thread that runs the tests.
         "DJANGO_ALLOW_ASYNC_UNSAFE": "1",
     }

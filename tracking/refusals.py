@@ -55,6 +55,8 @@ class Refusal(Exception):
 class Fault(Exception):
     """The request as a whole cannot be read: an HTTP status, a code and what to do."""
 
+    retry_after = 0  # seconds; 0: not said
+
     def __init__(self, status: int, code: str, message: str, field: str = "") -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.field = status, code, message, field

@@ -2,11 +2,13 @@
 
 In: the bytes of a request as they came off a kept connection (aktivat/protocol.py). Out: False,
 before anything was done, when there is anything about it that views.py should look at: an unknown
-property, something to refuse, an API key, gzip, a header that is rare. Else the events are kept
-and `tell` hears of it. The ordinary path costs three times more and gives the same answers.
+property, something to refuse, too much at once, an API key, gzip, a header that is rare. Else the
+events are kept and `tell` hears of it. The ordinary path costs three times more and gives the same
+answers.
 """
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
@@ -22,6 +24,7 @@ from tracking.consent import signal_of
 from tracking.gather import gatherer
 from tracking.intake import Origin, site_of
 from tracking.items import chunks
+from tracking.limits import limits
 from tracking.places import visitor_address
 from tracking.refusals import Fault, Reason
 from tracking.waiting import Ticket
@@ -115,6 +118,9 @@ def take(
     if record is None:
         return False
     origin = _origin(peer, head, now)
+    moment = time.monotonic()
+    if limits().wait(origin.address, record, len(sent.payloads), moment):
+        return False
     hearing = hear(sent.payloads, record, origin, now, sent.sent_at)
     if hearing.answer.rejected or len(chunks(hearing.items)) != 1:
         return False
@@ -126,6 +132,7 @@ def take(
             tell(*_reply_of(hearing, verdicts, sent.is_batch), None)
 
     try:
+        limits().charge(origin.address, record, len(sent.payloads), moment)
         gatherer().offer(Ticket(record, Counter(), hearing.items, now, conclude))
     except store.Busy as busy:
         tell(503, b"", busy)

@@ -6,6 +6,7 @@ A 2xx leaves only after Valkey has answered; when that is not sure, it is 503.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from tracking.consent import signal_of
 from tracking.directory import Record
 from tracking.gather import gatherer
 from tracking.intake import Origin, site_of
+from tracking.limits import limits, too_many
 from tracking.places import visitor_address
 from tracking.refusals import Fault, Reason
 
@@ -96,9 +98,7 @@ class Request:
 
     def origin(self, now: int, privileged: bool = False) -> Origin:
         return Origin(
-            address=visitor_address(
-                self._peer, self.headers.get("x-forwarded-for"), settings.TRUSTED_PROXIES
-            ),
+            address=self.address,
             agent=self.header("user-agent"),
             prefetch=any(name in self.headers for name in PREFETCH_HEADERS)
             and is_prefetch(self.headers),
@@ -106,6 +106,12 @@ class Request:
             site=site_of(self.header("origin")),
             privileged=privileged,
             visitor_salt=store.visitor_salt(now),
+        )
+
+    @property
+    def address(self) -> str:
+        return visitor_address(
+            self._peer, self.headers.get("x-forwarded-for"), settings.TRUSTED_PROXIES
         )
 
     async def body(self) -> bytes:
@@ -190,6 +196,7 @@ async def track(request: Request) -> Reply:
     if request.method != "POST":
         raise Fault(405, "method", "Send events with POST.")
     now = now_ms()
+    check_address(request)
     body = await request.body()
     if gatherer().turns_away(body):
         raise store.Busy
@@ -205,6 +212,7 @@ async def track(request: Request) -> Reply:
         await count_nameless(Reason.UNKNOWN_PROPERTY, len(sent.payloads))
         raise unknown_property()
     privileged = await is_privileged(request, record)
+    charge(request, record, len(sent.payloads), privileged)
     origin = await origin_of(request, now, privileged)
     answer = await keep(record, sent.payloads, origin, now, sent.sent_at)
     return json_reply(status_of(answer, sent.is_batch), answer.as_json())
@@ -214,6 +222,24 @@ def hostname_of(payloads: list[Any]) -> str:
     """Where the first event happened: with an account's slug it says which property is meant."""
     url = payloads[0].get("url") if payloads and isinstance(payloads[0], dict) else None
     return site_of(url) if isinstance(url, str) else ""
+
+
+def check_address(request: Request) -> None:
+    """Whether the address may be heard at all. Raises Fault."""
+    with_key = bool(request.header("authorization"))
+    seconds = limits().wait_to_read(request.address, with_key, time.monotonic())
+    if seconds:
+        raise too_many(seconds)
+
+
+def charge(request: Request, record: Record, events: int, privileged: bool = False) -> None:
+    """The events to the property, and to the address unless an API key speaks for it. Raises
+    Fault."""
+    address, now = "" if privileged else request.address, time.monotonic()
+    seconds = limits().wait(address, record, events, now)
+    if seconds:
+        raise too_many(seconds)
+    limits().charge(address, record, events, now)
 
 
 async def origin_of(request: Request, now: int, privileged: bool = False) -> Origin:
@@ -251,11 +277,13 @@ async def track_pixel(request: Request) -> Reply:
     if request.method not in ("GET", "HEAD"):
         raise Fault(405, "method", "The pixel is fetched with GET.")
     now = now_ms()
+    check_address(request)
     hit = pixel.read(request.query)
     record = await find_named(hit.account, hit.hostname or "") if hit.account else None
     if record is None:
         await count_nameless(Reason.UNKNOWN_PROPERTY, 1)
         return gif_reply(Reason.UNKNOWN_PROPERTY)
+    charge(request, record, 1)
     answer = await keep(record, [hit.payload], await origin_of(request, now), now)
     return gif_reply(answer.rejected[0]["reason"] if answer.rejected else "")
 
@@ -332,6 +360,9 @@ async def collector(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         reply = await answering(request)
     except Fault as fault:
+        if fault.status not in (405, 429) and not request.path.startswith("/js/"):
+            with_key = bool(request.header("authorization"))
+            limits().charge_unread(request.address, with_key, time.monotonic())
         reply = await _faulty(fault, scope["path"])
     except store.Busy:
         await asyncio.sleep(BUSY_FOR)  # who comes back at once costs more than who is served
@@ -357,6 +388,8 @@ async def _faulty(fault: Fault, path: str) -> Reply:
             return unsure()
     if fault.status == 408:
         headers = ((b"connection", b"close"),)
+    if fault.retry_after:
+        headers = ((b"retry-after", str(fault.retry_after).encode()),)
     if path == "/track/it" and fault.status == 400:
         return gif_reply(fault.code)
     return json_reply(fault.status, fault.as_json(), *headers)

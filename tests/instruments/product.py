@@ -181,6 +181,11 @@ def running_product(
         "AKTIVAT_DEMO": "0",
         "WEB_WORKERS": "1",
         "PYTHONUNBUFFERED": "1",
+        # Asked for every event, as everywhere, and out of reach of what one machine can send.
+        "ADDRESS_RATE": "10000000",
+        "ADDRESS_BURST": "100000000",
+        "KEY_RATE": "10000000",
+        "KEY_BURST": "100000000",
         **(environ or {}),
     }
     supervisor = Supervisor(home, wanted, say)

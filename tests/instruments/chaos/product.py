@@ -113,6 +113,8 @@ class Product(Supervisor):
             "WEB_WORKERS": "2",
             "PYTHONUNBUFFERED": "1",
             "LOG_LEVEL": "ERROR",
+            "ADDRESS_RATE": "0",  # all load comes from one address
+            "KEY_RATE": "0",
         } | dict(settings or {})
 
     # --- starting and stopping -------------------------------------------------------------
