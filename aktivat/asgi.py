@@ -14,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aktivat.settings")
 django.setup()
 
 from aktivat.protocol import CollectorProtocol  # noqa: E402  after set-up
+from tracking.sampling import sampler  # noqa: E402  after set-up
 from tracking.views import Receive, Scope, Send, collector, route  # noqa: E402  after set-up
 
 django_application = get_asgi_application()
@@ -35,6 +36,10 @@ application.protocol = CollectorProtocol  # type: ignore[attr-defined]  # for gu
 async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message: dict[str, Any] = await receive()
+        if message["type"] == "lifespan.startup":
+            sampler.start()
+        else:
+            await sampler.stop()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

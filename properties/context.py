@@ -21,6 +21,7 @@ Row = tuple[str, str, str, str]
 PROPERTY_TABS: tuple[Row, ...] = (
     ("live", "Live", "view", "realtime"),
     ("overview", "Overview", "view", "audience"),
+    ("inspector", "Inspector", "view", "events"),
     ("snippet", "Snippet", "view", "property"),
     ("property_settings", "Settings", "view", "property"),
 )

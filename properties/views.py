@@ -161,7 +161,13 @@ def property_settings(request: HttpRequest, place: Property) -> HttpResponse:
 def snippet(request: HttpRequest, place: Property) -> HttpResponse:
     """Third step: what to paste, and whether an event came."""
     origin = snippets.origin_of(request)
-    context = {"property": place, "snippets": snippets.snippets(place, origin)}
+    context = {
+        "property": place,
+        "snippets": snippets.snippets(place, origin),
+        "inspector_url": url_of("inspector", place.key)
+        if _actor(request).may("view", "events", place)
+        else "",
+    }
     return render(request, "properties/snippet.html", context)
 
 

@@ -183,6 +183,7 @@ _STATS = [("event", "pageview"), ("year", "2026"), ("month", "2"), ("day", "3"),
 REPORTS = [
     Row("overview", viewer=200, bob=200),
     Row("now", viewer=200),
+    Row("inspector", viewer=200),
     *(
         Row(name, viewer=200, bob=bob, params={"dimension": dimension})
         for name in ("table", "table_csv")
@@ -273,6 +274,7 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/p/{key}/settings/",
         "/p/{key}/snippet/",
         "/p/{key}/first-event/",
+        "/p/{key}/inspector/",
         "/a/{account}/",
         "/a/{account}/members/",
         "/a/{account}/api-keys/",

@@ -17,9 +17,12 @@ def rows(heading: str) -> set[str]:
 
 
 def test_every_reason_has_a_sentence() -> None:
-    from tracking.refusals import Reason
+    from tracking.refusals import WHAT_TO_DO, Reason
 
     assert rows("reason") == set(Reason)
+    assert set(WHAT_TO_DO) == set(Reason)
+    for reason, text in WHAT_TO_DO.items():
+        assert re.search(f"^\\|[^|]*`{reason}`[^|]*\\| {re.escape(text)} \\|$", TEXT, re.MULTILINE)
 
 
 def test_every_field_is_described() -> None:

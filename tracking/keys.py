@@ -53,6 +53,13 @@ leave by forgetting.py. visitor_map.py says how
 an entry of a visitor looks.
 
 Days are not marked: a day's bits are the OR of its hours, made when it is rolled up.
+
+What the event inspector shows (sampling.py) lies in the other Valkey, that of the cache, where
+nothing has to last:
+
+    aktivat:watched                zset    property -> ms until which somebody looks  minutes
+    aktivat:samples:{a:p}:<kind>   list    the newest events, JSON (seen or refused)  5 minutes
+    aktivat:tally:{a:p}:<minute>   hash    p<second> pings, o<second> left out        3 minutes
 """
 
 MINUTE, HOUR = "m", "h"
@@ -114,3 +121,14 @@ def online_tabs(prefix: str) -> str:
 
 def visitors(prefix: str, bucket: str) -> str:
     return f"{prefix}:i:{bucket}"
+
+
+WATCHED = "aktivat:watched"
+
+
+def samples(prefix: str, kind: str) -> str:
+    return f"aktivat:samples:{prefix}:{kind}"
+
+
+def tally(prefix: str, minute: int) -> str:
+    return f"aktivat:tally:{prefix}:{minute}"

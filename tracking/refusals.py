@@ -34,6 +34,33 @@ class Reason(StrEnum):
     VISITOR_LIMIT = "visitor_limit"
 
 
+# What the owner of the property does about it: the event inspector shows it beside the message.
+WHAT_TO_DO = {
+    Reason.MISSING: "send the field",
+    Reason.INVALID: "send the field in the form that the message shows",
+    Reason.SHAPE: "send the event as a JSON object",
+    Reason.NIL_UUID: "make a random UUID",
+    Reason.TIMESTAMP: "send ISO 8601 with an offset, or milliseconds",
+    Reason.FUTURE: "set the clock, or send `sent_at`",
+    Reason.TOO_OLD: "import it with an API key",
+    Reason.NUMBER_RANGE: "send a number within the limits that the message names",
+    Reason.TOO_LARGE: "shorten the properties",
+    Reason.TOO_MANY_PROPERTIES: "send fewer properties",
+    Reason.DEPTH: "flatten the properties",
+    Reason.CURRENCY: "send an ISO 4217 code",
+    Reason.HOSTNAME: "add the page's host to the property's settings",
+    Reason.EXCLUDED_ADDRESS: "nothing: the property leaves this address out",
+    Reason.REFERRER_SPAM: "nothing: the referrer is on the list of spammers",
+    Reason.ORIGIN: "add the site to the property's settings, or send an API key: the property takes"
+    " events from its own sites only",
+    Reason.CONSENT_DENIED: "nothing: the visitor has not agreed, or the sender has to send"
+    " `consent`",
+    Reason.GPC: "nothing: the browser asks not to be counted, and the property agrees",
+    Reason.DNT: "nothing: the browser asks not to be counted, and the property agrees",
+    Reason.MIXED_PROPERTY: "one request, one property",
+    Reason.UNKNOWN_PROPERTY: "copy the key from the snippet page",
+    Reason.VISITOR_LIMIT: "raise the property's ceiling of visitors",
+}
 # The visitor does not want to be known: of these nothing is kept but their number.
 UNSEEN = frozenset((Reason.CONSENT_DENIED, Reason.GPC, Reason.DNT))
 

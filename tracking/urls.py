@@ -7,4 +7,5 @@ from tracking import pages
 
 urlpatterns: list[URLPattern] = [
     path("p/<str:key>/first-event/", pages.first_event, name="first_event"),
+    path("p/<str:key>/inspector/", pages.inspector, name="inspector"),
 ]

@@ -27,6 +27,7 @@ from tracking.items import chunks
 from tracking.limits import limits
 from tracking.places import visitor_address
 from tracking.refusals import Fault, Reason
+from tracking.sampling import sampler
 from tracking.waiting import Ticket
 
 REQUEST_LINE = b"POST /track HTTP/1.1"
@@ -130,6 +131,8 @@ def take(
             tell(503, b"", error)
         else:
             tell(*_reply_of(hearing, verdicts, sent.is_batch), None)
+            if sampler.watched:
+                sampler.note(hearing, sent.payloads, verdicts, origin, now)
 
     try:
         limits().charge(origin.address, record, len(sent.payloads), moment)

@@ -32,6 +32,7 @@ from tracking.intake import Origin, site_of
 from tracking.limits import limits, too_many
 from tracking.places import visitor_address
 from tracking.refusals import Fault, Reason
+from tracking.sampling import sampler
 
 Scope = Any  # the dict of the ASGI specification
 Receive = Callable[[], Awaitable[Any]]
@@ -170,7 +171,10 @@ async def keep(
         hearing = collecting.hear(payloads, record, origin, now, sent_at)
         try:
             verdicts = await gatherer().submit(record, hearing.refusals, hearing.items, now)
-            return hearing.conclude(verdicts)
+            answer = hearing.conclude(verdicts)
+            if sampler.watched or answer.rejected:
+                sampler.note(hearing, payloads, verdicts, origin, now)
+            return answer
         except store.Stale as stale:
             fresh = await store.in_thread(collecting.renew, record, stale.version)
             if fresh is None:

@@ -1,0 +1,156 @@
+"""The event inspector in a real browser: live, still while it is read, safe with hostile text."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.test_collector import pageview, post
+
+from .conftest import Look, findings, overflow
+
+HOSTILE = [
+    "<script>window.hit = 1</script>",
+    "\"><img src=x onerror='window.hit = 1'>",
+    "javascript:window.hit=1",
+    "{{constructor.constructor('window.hit=1')()}}",
+    "'-window.hit-'",
+    "\u202egnp.exe\u202c مرحبا",
+    "a\u0000b\r\nc",
+    "</textarea></title></pre><svg onload=window.hit=1>",
+]
+
+
+@pytest.fixture
+def place(shop: Any) -> Any:
+    shop.hostnames = ["shop.example"]
+    shop.save()
+    return shop
+
+
+def send(web: str, place: Any, *events: dict[str, Any]) -> None:
+    post(web, {"property": place.key, "events": list(events)})
+
+
+def row(page: Page, text: str) -> Any:
+    return page.locator("#events tbody tr", has_text=text)
+
+
+def test_an_event_appears_by_itself_and_a_click_shows_it_whole(
+    look: Look, alice: Any, place: Any, web_server: str
+) -> None:
+    page = look(alice, f"/p/{place.key}/inspector/")
+    expect(page.locator("#events")).to_contain_text("Nothing has arrived yet")
+    expect(page.locator("#events")).to_contain_text(place.key)
+    wrong = pageview(name="wrong", url="https://elsewhere.example/x")
+    send(web_server, place, pageview(name="first", props={"plan": "pro"}), wrong)
+    expect(row(page, "wrong")).to_contain_text("refused: hostname")
+    expect(row(page, "wrong")).to_contain_text("elsewhere.example/x")
+    expect(row(page, "first").locator(".c-page")).to_have_text("/p")
+
+    page.get_by_role("link", name="wrong").click()
+    event = page.locator("#event")
+    expect(event).to_contain_text("does not count elsewhere.example")
+    expect(event).to_contain_text("add the page's host")
+    expect(event.locator("pre")).to_contain_text('"https://elsewhere.example/x"')
+    expect(event).to_contain_text("A refused event is stored nowhere")
+    assert "event=" in page.url
+    expect(row(page, "wrong")).to_have_attribute("aria-current", "true")
+
+    # What is open stays as it is while more arrives.
+    event.locator("pre").evaluate("pre => { pre.dataset.mine = '1' }")
+    send(web_server, place, pageview(name="second"))
+    expect(row(page, "second")).to_contain_text("accepted")
+    expect(event.locator("pre[data-mine]")).to_be_visible()
+    expect(row(page, "wrong")).to_have_attribute("aria-current", "true")
+    page.get_by_role("link", name="second").click()
+    expect(event.locator("dl")).to_contain_text("shop.example")
+    event.get_by_role("link", name="Close").click()
+    expect(event).to_contain_text("Choose an event")
+    page.go_back()
+    expect(event.locator("h2")).to_have_text("second")
+
+
+def test_pause_holds_the_list(look: Look, alice: Any, place: Any, web_server: str) -> None:
+    page = look(alice, f"/p/{place.key}/inspector/")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".when-paused")).to_be_visible()
+    page.wait_for_load_state("networkidle")  # what was under way has come
+    asked.clear()
+    send(web_server, place, pageview(name="later", screen="x"))
+    page.clock.run_for(0)
+    page.evaluate("new Promise(go => setTimeout(go, 1200))")  # more than one turn of the list
+    assert [url for url in asked if "mark=" in url] == []
+    page.get_by_role("button", name="Go on").click()
+    expect(row(page, "later")).to_be_visible()
+
+
+def test_hostile_text_does_nothing(look: Look, alice: Any, place: Any, web_server: str) -> None:
+    events = []
+    for text in HOSTILE:
+        events.append(pageview(name=text, title=text, props={text: text}, referrer=text))
+        events.append(pageview(name=text[:30], url=f"https://x.example/{text}", user=text))
+        events.append(pageview(name=text[:20], event_id=text, visitor=text, screen=text))
+    page = look(alice, f"/p/{place.key}/inspector/")
+    send(web_server, place, *events)
+    expect(page.locator("#events tbody tr")).to_have_count(len(events))
+    for link in page.locator("#events .events-link").evaluate_all("all => all.map(a => a.href)"):
+        page.goto(link)
+        expect(page.locator("#event h3").first).to_be_visible()
+        assert page.evaluate("window.hit") is None
+    page.goto(f"{web_server}/p/{place.key}/inspector/?name={HOSTILE[0]}&verdict=accepted")
+    expect(page.get_by_role("searchbox")).to_have_value(HOSTILE[0])
+    assert page.evaluate("[window.hit, document.querySelector('main script')]") == [None, None]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_inspector_fits_and_axe_finds_nothing(
+    look: Look, alice: Any, place: Any, web_server: str, width: int, scheme: str
+) -> None:
+    place.name = "مرحبا بالعالم " * 6
+    place.save()
+    page = look(alice, f"/p/{place.key}/inspector/", width, scheme)
+    assert (overflow(page), findings(page)) == (0, [])
+    long = pageview(name="n" * 150, url=f"https://shop.example/{'p' * 300}", title="t" * 400)
+    send(web_server, place, long, pageview(name="bad", screen="x"), {"name": "ping"})
+    page.get_by_role("link", name="bad").click()
+    expect(page.locator("#event pre")).to_be_visible()
+    assert (overflow(page), findings(page)) == (0, [])
+    page.locator("#event").get_by_role("link", name="Close").click()
+    page.get_by_role("link", name="nnn").click()
+    expect(page.locator("#event dl")).to_be_visible()
+    assert (overflow(page), findings(page)) == (0, [])
+
+
+def test_without_scripts_there_is_a_link_to_look_again(
+    look: Look, alice: Any, place: Any, web_server: str
+) -> None:
+    send(web_server, place, pageview(name="bad", screen="x"))
+    page = look(alice, f"/p/{place.key}/inspector/", java_script_enabled=False)
+    look_again = page.get_by_role("link", name="Look again")
+    while not row(page, "bad").count():
+        look_again.click()
+    page.get_by_role("link", name="bad").click()
+    expect(page.locator("#event")).to_contain_text("screen must look like 1440x900")
+
+
+def test_the_list_stands_open_on_the_snippet_page(
+    look: Look, alice: Any, place: Any, web_server: str
+) -> None:
+    page = look(alice, f"/p/{place.key}/snippet/")
+    expect(page.locator("#events")).to_contain_text("Nothing has arrived yet")
+    send(web_server, place, pageview(name="bad", screen="x"))
+    expect(row(page, "bad")).to_contain_text("refused: invalid")
+    assert findings(page) == []
+    page.get_by_role("link", name="bad").click()
+    expect(page.locator("#event")).to_contain_text("screen must look like 1440x900")
+
+
+def test_who_signed_out_elsewhere_comes_to_the_log_in_page(
+    look: Look, alice: Any, place: Any
+) -> None:
+    page = look(alice, f"/p/{place.key}/inspector/")
+    page.context.clear_cookies()
+    page.wait_for_url("**/user/login/**")
