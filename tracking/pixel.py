@@ -1,24 +1,28 @@
 """The seed's pixel protocol: the query of `GET /track/it` becomes a payload of the collector.
 
 The names are those of the original trackr.js (flattened with underscores). Field values and key
-codes, which it sent along, are thrown away unread. In: the raw query string; out: a `PixelHit`.
+codes, which it sent along, are thrown away unread. A bare pixel, without any script, is a pageview
+of the page that the browser names in its Referer header. In: the raw query string and that header;
+out: a `PixelHit`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from tracking.addresses import split
 from tracking.refusals import Fault
 
 MAX_QUERY = 16_000
 MAX_PARAMETERS = 500
 LONGEST_LOAD = 3_600_000  # ms, as of any sender
 
-_USER_EVENTS = {
-    f"trackr_{name}_event": name for name in ("signupUser", "loginUser", "updateUser", "logoutUser")
-}
+_OF_USERS = ("signupUser", "loginUser", "importUser", "updateUser", "logoutUser")
+_USER_EVENTS = {f"trackr_{name}_event": name for name in _OF_USERS}
 _NAMES = {
+    "": "pageview",
     "trackr_pageloaded_event": "pageview",
     "trackr_visitDuration_event": "engagement",
     "trackr_element_event": "element",
@@ -27,7 +31,8 @@ _NAMES = {
 _ELEMENT = ("event", "label", "position", "type")  # never _value or _char
 _KNOWN_PREFIXES = ("config_", "args_", "trackr_", "props_")
 _KNOWN = {"hostname", "path", "hash", "event_id", "url", "referrer", "title", "time"}
-_KNOWN |= {"language", "state", "next_ms"}
+_KNOWN |= {"language", "state", "next_ms", "consent"}
+_NUMBERED = re.compile(r"_[0-9]{1,3}$")  # a parameter that an address repeats: args_x_0, args_x_1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,9 @@ class PixelHit:
     payload: dict[str, Any]
 
 
-def read(query: bytes) -> PixelHit:
-    """The hit of a query string. Raises Fault (414 or 400)."""
+def read(query: bytes, referer: str = "") -> PixelHit:
+    """The hit of a query string; `referer` is the page when the query names none. Raises Fault
+    (414 or 400)."""
     if len(query) > MAX_QUERY:
         raise Fault(414, "too_long", f"The query may have {MAX_QUERY:,} bytes.")
     try:
@@ -50,11 +56,13 @@ def read(query: bytes) -> PixelHit:
     except ValueError as error:
         raise Fault(400, "malformed", f"The query cannot be read: {error}.") from error
     given = dict(pairs)
+    if not given.get("url") and not given.get("hostname"):
+        given["url"] = referer
     kind = given.get("trackr_event_type", "")
     name = _NAMES.get(kind, kind.removeprefix("trackr_").removesuffix("_event"))
     return PixelHit(
         account=given.get("config_account", ""),
-        hostname=given.get("hostname", ""),
+        hostname=given.get("hostname") or _host(given["url"]),
         payload=_payload(name, given),
     )
 
@@ -78,9 +86,15 @@ def _payload(name: str, given: Mapping[str, str]) -> dict[str, Any]:
         "scroll": _number(given, "scroll"),
         "state": _said(given, "state"),
         "next_ms": _number(given, "next_ms"),
+        "consent": _said(given, "consent"),
         "props": _props(name, given),
     }
     return {field: value for field, value in payload.items() if value is not None}
+
+
+def _host(url: str) -> str:
+    page = split(url)
+    return page.hostname if page else ""
 
 
 def _said(given: Mapping[str, str], name: str) -> str | None:
@@ -112,7 +126,9 @@ def _url(given: Mapping[str, str]) -> str | None:
     if not host:
         return None
     tags = "&".join(
-        f"{name[5:]}={quote(value)}" for name, value in given.items() if name.startswith("args_")
+        f"{_NUMBERED.sub('', name[5:])}={quote(value)}"
+        for name, value in given.items()
+        if name.startswith("args_")
     )
     path = given.get("path") or "/"
     return f"https://{host}{path if path.startswith('/') else '/' + path}" + (

@@ -282,7 +282,7 @@ async def track_pixel(request: Request) -> Reply:
         raise Fault(405, "method", "The pixel is fetched with GET.")
     now = now_ms()
     check_address(request)
-    hit = pixel.read(request.query)
+    hit = pixel.read(request.query, request.header("referer"))
     record = await find_named(hit.account, hit.hostname or "") if hit.account else None
     if record is None:
         await count_nameless(Reason.UNKNOWN_PROPERTY, 1)
