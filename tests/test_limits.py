@@ -1,6 +1,7 @@
 """Limits of senders: buckets that fill again, whom they are shared by, and what 429 says."""
 
 import json
+import random
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,19 @@ def test_a_bucket_holds_a_burst_and_fills_again() -> None:
     assert told.wait("a", 30, of, 103.1) == 0
 
 
+def test_looking_and_taking_in_one_step_is_the_same() -> None:
+    """Against the two steps, with many senders, so that they change generations."""
+    dice, of = random.Random(7), limit(10, 30)
+    one, two, now = buckets(8), buckets(8), 0.0
+    for _ in range(5_000):
+        now += dice.random() / 5
+        name, events = dice.randrange(12), dice.choice((1, 1, 1, 5, 100))
+        waits = two.wait(name, events, of, now)
+        if not waits:
+            two.take(name, events, of, now)
+        assert one.enter(name, events, of, now) == pytest.approx(waits)
+
+
 def test_what_is_larger_than_the_bucket_comes_when_that_is_full_and_is_paid_in_full() -> None:
     told, of = buckets(), limit(10, 30)
     assert told.wait("a", 1_000, of, 0.0) == 0
@@ -44,13 +58,14 @@ def test_what_is_larger_than_the_bucket_comes_when_that_is_full_and_is_paid_in_f
 
 
 def test_no_more_senders_are_remembered_than_there_is_room_for() -> None:
-    told, of = buckets(most=3), limit(1, 1)
-    for name in ("a", "b", "c", "a", "d"):  # b is the one heard of longest ago
+    told, of = buckets(most=4), limit(1, 1)
+    for name in ("b", "a", "c", "a", "d"):  # b is the one heard of longest ago
         told.take(name, 1, of, 0.0)
     assert [told.wait(name, 1, of, 0.0) for name in "abcd"] == [2, 0, 1, 1]
     for number in range(10_000):
-        told.take(number, 1, of, 0.0)
-    assert len(told._full_at) == 3
+        told.enter(number, 1, of, 0.0)
+        assert told.wait(number, 1, of, 0.0) == 1
+        assert len(told) <= 4
 
 
 @pytest.mark.parametrize(
@@ -81,55 +96,68 @@ def record(**changes: Any) -> Any:
     return record(**changes)
 
 
+HERE, THERE = "203.0.113.1", "203.0.113.2"
+
+
 def test_address_and_property_are_charged_alike_and_either_can_be_empty() -> None:
     both = limits(address=(1, 5), key=(1, 8))
-    both.charge("203.0.113.1", record(), 5, 0.0)
-    assert both.wait("203.0.113.1", record(), 1, 0.0) == 1
-    assert both.wait("203.0.113.2", record(), 3, 0.0) == 0
-    assert both.wait("203.0.113.2", record(), 4, 0.0) == 1
-    assert both.wait("203.0.113.2", record(property_id=3), 4, 0.0) == 0
-    assert both.wait("", record(), 3, 0.0) == 0  # no address, or an API key
-    assert both.wait("203.0.113.1", record(property_id=3), 1, 0.0) == 1
+    assert both.admit(HERE, record(), 5, 0.0) == 0
+    assert both.admit(HERE, record(), 1, 0.0) == 1
+    assert both.admit(THERE, record(), 4, 0.0) == 1  # the property has room for three
+    assert both.admit("", record(), 3, 0.0) == 0  # no address, or an API key
+    assert both.admit(THERE, record(property_id=3), 5, 0.0) == 0  # and it was not charged for four
+    assert both.admit(HERE, record(property_id=4), 1, 0.0) == 1
+
+
+def test_what_is_given_back_was_never_charged() -> None:
+    both = limits(address=(1, 5), key=(1, 5))
+    for _ in range(3):
+        assert both.admit(HERE, record(), 5, 0.0) == 0
+        both.give_back(HERE, record(), 5, 0.0)
+    assert both.admit(HERE, record(), 5, 0.0) == 0
+    assert both.admit(HERE, record(), 1, 0.0) == 1
 
 
 def test_zero_switches_a_limit_off() -> None:
     none = limits()
     for _ in range(10):
-        none.charge("203.0.113.1", record(), 10**9, 0.0)
-    assert none.wait("203.0.113.1", record(), 10**9, 0.0) == 0
-    assert none.wait_to_read("203.0.113.1", False, 0.0) == 0
+        assert none.admit(HERE, record(), 10**9, 0.0) == 0
+    none.give_back(HERE, record(), 10**9, 0.0)
+    assert none.wait_to_read(HERE, False, 0.0) == 0
 
 
 def test_a_propertys_own_limit_takes_the_place_of_the_installations() -> None:
     told = limits(key=(10, 40))
     own = record(rate_limit=2)  # and holds as many seconds of it
-    told.charge("", own, 8, 0.0)
-    assert told.wait("", own, 1, 0.0) == 0.5
+    assert told.admit("", own, 8, 0.0) == 0
+    assert told.admit("", own, 1, 0.0) == 0.5
     told = limits()
-    told.charge("", own, 20, 0.0)
-    assert told.wait("", own, 1, 0.0) == 0.5
+    assert told.admit("", own, 20, 0.0) == 0
+    assert told.admit("", own, 1, 0.0) == 0.5
+    told.give_back("", own, 1, 0.0)
+    assert told.admit("", own, 1, 0.0) == 0
     more = record(rate_limit=100)
     told = limits(key=(10, 40))
-    told.charge("", more, 399, 0.0)
-    assert told.wait("", more, 1, 0.0) == 0
+    assert told.admit("", more, 399, 0.0) == 0
+    assert told.admit("", more, 1, 0.0) == 0
 
 
 def test_an_empty_batch_is_a_request() -> None:
     told = limits(key=(1, 2))
     for _ in range(2):
-        told.charge("", record(), 0, 0.0)
-    assert told.wait("", record(), 1, 0.0) == 1
+        assert told.admit("", record(), 0, 0.0) == 0
+    assert told.admit("", record(), 1, 0.0) == 1
 
 
 def test_what_cannot_be_read_is_charged_and_a_refused_key_apart() -> None:
     told = limits(address=(1, 2))
     for _ in range(2):
-        told.charge_unread("203.0.113.1", True, 0.0)
-    assert told.wait_to_read("203.0.113.1", True, 0.0) == 1
-    assert told.wait_to_read("203.0.113.1", False, 0.0) == 0
-    told.charge_unread("203.0.113.1", False, 0.0)
-    told.charge("203.0.113.1", record(), 1, 0.0)
-    assert told.wait_to_read("203.0.113.1", False, 0.0) == 1
+        told.charge_unread(HERE, True, 0.0)
+    assert told.wait_to_read(HERE, True, 0.0) == 1
+    assert told.wait_to_read(HERE, False, 0.0) == 0
+    told.charge_unread(HERE, False, 0.0)
+    assert told.admit(HERE, record(), 1, 0.0) == 0
+    assert told.wait_to_read(HERE, False, 0.0) == 1
 
 
 # -- over HTTP -----------------------------------------------------------------------------------

@@ -24,30 +24,26 @@ def signal_of(headers: Mapping[str, str]) -> Reason | None:
     return None
 
 
-def is_nameless(payload: Mapping[str, Any], record: Record, signal: Reason | None) -> bool:
-    """Whether the visitor is counted but must not be known again. Raises Refusal."""
+def is_nameless(
+    payload: Mapping[str, Any], record: Record, signal: Reason | None, privileged: bool
+) -> bool:
+    """Whether the visitor is counted but must not be known again. Raises Refusal.
+
+    `privileged`: a program with a key, which answers for the visitors it speaks of.
+    """
     if signal and record.signals == "drop":
         raise Refusal(signal, "The visitor asks not to be counted, and the property agrees.")
     consent = payload.get("consent")
-    if consent is not None:
-        _check(consent)
+    if consent is None:
+        if record.mode == "required" and not privileged:
+            raise _denied("The property counts only who has agreed: send the visitor's answer.")
+        return signal is not None and record.signals == "cookieless"
+    if consent == "denied":
+        raise _denied("The visitor does not agree.")
+    if consent not in ANSWERS:
+        raise _denied(f"consent must be one of {', '.join(ANSWERS)}.")
     return consent == "cookieless" or (signal is not None and record.signals == "cookieless")
 
 
-def check_agreed(payload: Mapping[str, Any], record: Record) -> None:
-    """In a property that asks first, nothing counts without an answer. Raises Refusal."""
-    if record.mode == "required" and payload.get("consent") is None:
-        raise Refusal(
-            Reason.CONSENT_DENIED,
-            "The property counts only who has agreed: send consent with the visitor's answer.",
-            "consent",
-        )
-
-
-def _check(consent: object) -> None:
-    if consent == "denied":
-        raise Refusal(Reason.CONSENT_DENIED, "The visitor does not agree.", "consent")
-    if consent not in ANSWERS:
-        raise Refusal(
-            Reason.CONSENT_DENIED, f"consent must be one of {', '.join(ANSWERS)}.", "consent"
-        )
+def _denied(message: str) -> Refusal:
+    return Refusal(Reason.CONSENT_DENIED, message, "consent")

@@ -72,11 +72,10 @@ def judge(
         raise Refusal(
             Reason.MIXED_PROPERTY, "One request, one property: send this one apart.", "property"
         )
-    nameless = consent.is_nameless(payload, record, origin.signal)
+    nameless = consent.is_nameless(payload, record, origin.signal, origin.privileged)
     if origin.privileged:
         origin = _own_origin(payload, origin)
-    else:
-        consent.check_agreed(payload, record)
+    elif record.strict_origin:
         _check_site(record, origin)
     unknown = nameless or record.cookieless  # no id that could tell of a second day
     name, changed = _name(payload)
@@ -177,7 +176,7 @@ def _name(payload: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def _check_site(record: Record, origin: Origin) -> None:
-    if record.strict_origin and not (origin.site and host_allowed(origin.site, record.hostnames)):
+    if not (origin.site and host_allowed(origin.site, record.hostnames)):
         raise Refusal(
             Reason.ORIGIN,
             f"The property takes no events from {origin.site[:100] or 'requests without Origin'}; "

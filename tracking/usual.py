@@ -120,10 +120,11 @@ def take(
         return False
     origin = _origin(peer, head, now)
     moment = time.monotonic()
-    if limits().wait(origin.address, record, len(sent.payloads), moment):
+    if limits().admit(origin.address, record, len(sent.payloads), moment):
         return False
     hearing = hear(sent.payloads, record, origin, now, sent.sent_at)
     if hearing.answer.rejected or len(chunks(hearing.items)) != 1:
+        limits().give_back(origin.address, record, len(sent.payloads), moment)
         return False
 
     def conclude(verdicts: str, error: Exception | None) -> None:
@@ -135,7 +136,6 @@ def take(
                 sampler.note(hearing, sent.payloads, verdicts, origin, now)
 
     try:
-        limits().charge(origin.address, record, len(sent.payloads), moment)
         gatherer().offer(Ticket(record, Counter(), hearing.items, now, conclude))
     except store.Busy as busy:
         tell(503, b"", busy)

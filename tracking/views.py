@@ -240,10 +240,9 @@ def charge(request: Request, record: Record, events: int, privileged: bool = Fal
     """The events to the property, and to the address unless an API key speaks for it. Raises
     Fault."""
     address, now = "" if privileged else request.address, time.monotonic()
-    seconds = limits().wait(address, record, events, now)
+    seconds = limits().admit(address, record, events, now)
     if seconds:
         raise too_many(seconds)
-    limits().charge(address, record, events, now)
 
 
 async def origin_of(request: Request, now: int, privileged: bool = False) -> Origin:
