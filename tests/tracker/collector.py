@@ -89,10 +89,12 @@ def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: 
 
 @dataclass
 class Site:
-    """The customer's site: every path answers `html`, or what `pages` holds for that path."""
+    """The customer's site: every path answers `html`, or what `pages` holds for that path, with
+    200 or what `statuses` holds."""
 
     html: str = ""
     pages: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._server = Server(self._answer)
@@ -100,8 +102,14 @@ class Site:
         self.stop = self._server.stop
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        html = self.pages.get(urlsplit(handler.path).path, self.html)
-        reply(handler, 200, html.encode(), Content_Type="text/html; charset=utf-8")
+        path = urlsplit(handler.path).path
+        html = self.pages.get(path, self.html)
+        reply(
+            handler,
+            self.statuses.get(path, 200),
+            html.encode(),
+            Content_Type="text/html; charset=utf-8",
+        )
 
 
 class Collector:
