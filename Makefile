@@ -99,9 +99,10 @@ $(RUN_STAMP): $(VENV_STAMP) requirements/run.txt
 	@touch $@
 
 # The lock of the tests contains that of `run`.
-$(TEST_STAMP): $(VENV_STAMP) requirements/test.txt
+$(TEST_STAMP): $(VENV_STAMP) requirements/test.txt requirements/oracle.txt
 	@echo "[2/6] Installing the Python packages of requirements/test.txt ..."
 	@$(PIP) install --quiet --require-hashes -r requirements/test.txt
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements/oracle.txt
 	@touch $@ $(RUN_STAMP)
 
 # npm and node come from a Python wheel; its scripts look for `node` on the PATH.
