@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.db.models import Sum
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
@@ -36,6 +37,7 @@ from reports.formatting import (
 )
 from reports.metrics import DIMENSIONS, METRICS, VISITORS, Dimension, Metric, rolled_measures
 from reports.queries import MOST_ROWS, Answer, Bots, Question, ask
+from tracking.models import Ledger
 
 MayView = Callable[[str], bool]  # of a module, in the property that is shown
 
@@ -308,6 +310,21 @@ def caption(address: Address, answer: Answer, now: datetime) -> str:
     if not answer.meta.get("exact", True):
         parts.append("rare values are grouped as (other)")
     return " · ".join(parts)
+
+
+def bots_apart(place: Property, address: Address) -> int:
+    """Events of bots received in the hours of the range; 0 where the page counts or filters them.
+
+    From the ledger, which has one row an hour: counting them in the raw events would cost more
+    than the page.
+    """
+    if address.bots != "exclude" or address.asked_filters:
+        return 0
+    span = address.range.span
+    hours = Ledger.objects.filter(
+        property_id=place.pk, hour__gte=span.start, hour__lt=span.end, bots__gt=0
+    )
+    return hours.aggregate(count=Sum("bots"))["count"] or 0
 
 
 def _instant(text: str | datetime) -> datetime:

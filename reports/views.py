@@ -55,6 +55,7 @@ def overview(request: HttpRequest, place: Property) -> HttpResponse:
         "curve": pages.curve(address, points),
         "intervals": pages.interval_links(address),
         "caption": pages.caption(address, answer, now),
+        "bots_apart": pages.bots_apart(place, address),
         "is_empty": place.first_event_at is None and not any(answer.totals.values()),
         "is_new": pages.is_new(place, now) and not any(answer.totals.values()),
         "cards": [pages.fill(place, address, card, now) for card in pages.cards_for(may_view)],

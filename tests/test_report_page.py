@@ -7,7 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
@@ -235,6 +235,25 @@ def test_bots_are_counted_where_they_are_asked_for(alice: Any, shop: Any) -> Non
         assert len(kept) > 20
     page = get(alice, f"{path}?range={MARCH}").content.decode()
     assert {f"?range={MARCH}&bots={other}" for other in ("include", "only")} <= set(links(page))
+
+
+def test_bots_that_are_kept_apart_are_named(alice: Any, shop: Any) -> None:
+    from reports.rollups import tick
+    from tracking.collecting import collect
+    from tracking.drain import drain_all
+    from tracking.intake import Origin
+
+    path, event = f"/p/{shop.key}/?range=today", {"name": "pageview", "url": "https://a.example/"}
+    collect(shop, [event])
+    drain_all()
+    tick(datetime.now(UTC))
+    assert "kept apart" not in get(alice, path).content.decode()
+    collect(shop, [event] * 3, Origin(agent="Googlebot/2.1"))
+    drain_all()
+    tick(datetime.now(UTC))
+    assert "3 bot events kept apart" in get(alice, path).content.decode()
+    for choice in ("&bots=include", "&bots=only", "&filter=page:is:/"):
+        assert "kept apart" not in get(alice, path + choice).content.decode()
 
 
 def test_the_csv_holds_the_unshortened_rows(alice: Any, busy: Any) -> None:
