@@ -41,8 +41,17 @@ def snippets(place: Property, origin: str) -> list[Snippet]:
         Snippet(
             "server",
             "Server",
-            "From a shell, or the same request from your own program.",
+            "From a shell, or the same request from your own program. Pass on your visitor's user "
+            "agent: under its own name a program counts as a bot.",
             curl(place, origin),
+        ),
+        Snippet(
+            "pixel",
+            "Without script",
+            "At the end of the <body>, beside the script: counts page views of browsers without "
+            "JavaScript, as visitors of one day. Where no script may run at all, leave out "
+            "<noscript>.",
+            pixel(place, origin),
         ),
         Snippet(
             "classic",
@@ -55,13 +64,16 @@ def snippets(place: Property, origin: str) -> list[Snippet]:
 
 
 def modern(place: Property, origin: str) -> str:
-    attributes = f'data-property="{place.key}"'
-    if place.privacy == Property.Privacy.COOKIELESS:
-        attributes += (
-            ' data-v_visitor-cookie-name="false" data-session-cookie-name="false"'
-            ' data-track-tabs="false"'
-        )
-    return f'<script async src="{origin}/js/trackr.js" {attributes}></script>'
+    """The same whatever the settings are: the tracker asks for them, so nobody pastes twice."""
+    return f'<script async src="{origin}/js/trackr.js" data-property="{place.key}"></script>'
+
+
+def pixel(place: Property, origin: str) -> str:
+    """Counts a page where no script runs. Browsers would name the site alone, not the page."""
+    return (
+        f'<noscript><img src="{origin}/track/it?config_account={place.key}"'
+        ' referrerpolicy="no-referrer-when-downgrade" width="1" height="1" alt=""></noscript>'
+    )
 
 
 def injected(place: Property, origin: str) -> str:
@@ -103,5 +115,6 @@ def curl(place: Property, origin: str) -> str:
     return (
         f"curl {origin}/track \\\n"
         "  -H 'Content-Type: application/json' \\\n"
+        "  -A 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0' \\\n"
         f"  -d '{json.dumps(event)}'"
     )

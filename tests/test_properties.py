@@ -1,6 +1,7 @@
 """Properties and API keys: what may be written, what is refused and how, and the first event."""
 
 import json
+import re
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -154,15 +155,41 @@ def test_the_snippet_names_this_installation_and_the_key(
     assert "testserver" not in page
 
 
-def test_the_server_snippet_is_an_event_that_is_accepted(shop: Any) -> None:
+def test_the_server_snippet_is_an_event_of_a_person(shop: Any, web_server: str) -> None:
     import shlex
 
     from properties.snippets import curl
+    from tests.test_collector import post, stream
 
+    shop.hostnames = ["shop.example"]
+    shop.save()
     words = shlex.split(curl(shop, "http://localhost").replace("\\\n", ""))
-    event = json.loads(words[words.index("-d") + 1])
-    assert event["property"] == shop.key
     assert words[1] == "http://localhost/track"
+    body, agent = words[words.index("-d") + 1], words[words.index("-A") + 1]
+    assert post(web_server, body.encode(), user_agent=agent).status == 202
+    [event] = stream(shop)
+    assert (event["name"], event["hostname"], event["bot"]) == ("pageview", "shop.example", "f")
+
+
+def test_the_snippet_without_script_counts_the_page_that_holds_it(
+    shop: Any, web_server: str
+) -> None:
+    from properties.snippets import pixel
+    from tests.test_collector import fetch, stream
+
+    found = re.search(r'src="([^"]+)"', pixel(shop, web_server))
+    assert found
+    fetch(found[1], referer="https://shop.example/about")
+    assert [(event["name"], event["page"]) for event in stream(shop)] == [("pageview", "/about")]
+
+
+def test_the_snippet_is_the_same_whatever_the_settings_are(shop: Any) -> None:
+    from properties.snippets import snippets
+
+    before = snippets(shop, "https://a.example")
+    for privacy in ("cookieless", "required"):
+        shop.privacy = privacy
+        assert snippets(shop, "https://a.example") == before
 
 
 def store_event(place: Any, name: str) -> None:

@@ -149,7 +149,7 @@ def test_a_copy_button_copies_the_snippet(look: Look, alice: Any, shop: Any) -> 
 
 def test_without_scripts_everything_is_still_there(look: Look, alice: Any, shop: Any) -> None:
     page = look(alice, f"/p/{shop.key}/snippet/", java_script_enabled=False)
-    for name in ("html", "tag-manager", "server", "classic"):
+    for name in ("html", "tag-manager", "server", "pixel", "classic"):
         expect(page.locator(f"#{name} pre")).to_be_visible()
     expect(page.get_by_role("link", name="Look again")).to_be_visible()
     page.locator("details.menu", has_text="Account:").locator("summary").click()
