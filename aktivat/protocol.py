@@ -18,6 +18,7 @@ from tracking.store import Busy, Stale
 from tracking.views import BUSY_FOR, OPEN, json_reply, unsure
 
 _LINE_END = b"\r\n\r\n"
+HEAD_WITHIN = 10.0  # seconds a sender may take for the lines before the body
 MOST_WAITING = 65_536  # bytes that a sender may send ahead while a request is under way
 
 
@@ -30,19 +31,58 @@ class CollectorProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no 
         self._ahead = b""  # what came behind it
         self._peer = ""
         self._last = 0.0
+        self._head_timer: asyncio.TimerHandle | None = None  # while a head is due
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
         super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._request:
             self._ahead += data
             if len(self._ahead) > MOST_WAITING:
                 self.transport.pause_reading()
-        elif not (data.startswith(usual.REQUEST_LINE) and self._is_idle() and self._take(data)):
+        elif data.startswith(usual.REQUEST_LINE) and self._is_idle() and self._take(data):
+            if self._head_timer is not None:
+                self._head_came()
+        else:
             super().data_received(data)
+            if not self._is_amid_head():
+                self._head_came()
+            elif self._head_timer is None:
+                self._await_head()
+
+    def _is_amid_head(self) -> bool:
+        """Some of a head lies in gunicorn's parser, and its end does not."""
+        parser = self._callback_parser
+        return (
+            parser is not None
+            and parser._state in ("request_line", "headers")
+            and (bool(parser._buffer) or parser.method is not None)
+        )
+
+    # Who sends a byte a second holds a connection for as long as it likes, and costs nothing to it.
+
+    def _await_head(self) -> None:
+        self._head_timer = self.worker.loop.call_later(HEAD_WITHIN, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._is_amid_head():
+            self._send_error_response(408, f"The head took over {HEAD_WITHIN:.0f} seconds.")
+        self._close_transport()
+        self._request_ready.set()  # whoever waits for the request sees that there is none
 
     def _is_idle(self) -> bool:
         """Nothing of a request lies in gunicorn's parser, and none is being answered."""

@@ -376,3 +376,41 @@ def test_a_worker_that_is_told_to_stop_closes_after_its_answer(
         protocol.connection_lost(None)
 
     in_a_loop(talk())
+
+
+def test_who_drips_a_head_is_told_so_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.test_gather import in_a_loop
+
+    async def talk() -> None:
+        import asyncio
+
+        from aktivat import protocol as module
+
+        monkeypatch.setattr(module, "HEAD_WITHIN", 0.05)
+
+        async def reads_on(scope: Any, receive: Any, send: Any) -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        async def after(*parts: bytes) -> Any:
+            protocol, _ = await opened(monkeypatch)
+            protocol.app = reads_on
+            for part in parts:
+                protocol.data_received(part)
+            await asyncio.sleep(0.2)
+            found = protocol.transport
+            protocol.connection_lost(None)
+            return found
+
+        whole = bytes_with(b"leave")
+        for cut in (1, 15, 22, whole.index(b"\r\n\r\n") + 2):
+            dripping = await after(whole[:cut])
+            assert dripping.closed, cut
+            assert dripping.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n"), cut
+        silent = await after()
+        assert (silent.closed, silent.written) == (True, b"")
+        # A whole head in time, by either way: the body has a limit of its own, in views.py.
+        for parts in ((bytes_with(b"{}"),), (whole[:30], whole[30:-1])):
+            assert not (await after(*parts)).closed
+
+    in_a_loop(talk())

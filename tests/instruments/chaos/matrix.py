@@ -381,6 +381,7 @@ def slow_clients(trial: Trial) -> str:
         with contextlib.suppress(BlockingIOError, OSError):
             ended += pipe.recv(10) is not None
         pipe.close()
+    expect(ended == len(pipes), f"only {ended} of {len(pipes)} were answered or closed in 16 s")
     times.sort()
     return f"others: median {times[len(times) // 2] * 1000:.0f} ms, slowest " + (
         f"{times[-1] * 1000:.0f} ms; {ended} of 200 were answered or closed in 16 s"
