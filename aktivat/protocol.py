@@ -84,6 +84,16 @@ class CollectorProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no 
         self._close_transport()
         self._request_ready.set()  # whoever waits for the request sees that there is none
 
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        """gunicorn's parser, with an answer also where it stumbles: over a Content-Length of
+        5,000 digits, which Python refuses to read."""
+        try:
+            return bool(super()._feed_callback_parser(data))
+        except ValueError:
+            self._send_error_response(400, "The request cannot be read.")
+            self._close_transport()
+            return False
+
     def _is_idle(self) -> bool:
         """Nothing of a request lies in gunicorn's parser, and none is being answered."""
         parser = self._callback_parser

@@ -18,6 +18,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
+from tracking.cards import without_cards
+
 PATH_LIMIT: Final = 1024
 VALUE_LIMIT: Final = 200
 URL_LIMIT: Final = 8192
@@ -85,7 +87,9 @@ def _split(url: str) -> Page | None:
     if not path.startswith("/"):
         path = "/" + path
     return Page(
-        hostname, clean_text(path, PATH_LIMIT)[0], _kept(query) if query else _NO_PARAMETERS
+        hostname,
+        clean_text(without_cards(path), PATH_LIMIT)[0],
+        _kept(query) if query else _NO_PARAMETERS,
     )
 
 
@@ -126,7 +130,7 @@ def _kept(query: str) -> Mapping[str, str]:
         name, _, raw = pair.partition("=")
         name = name.lower()
         if name in KEPT_PARAMETERS and name not in kept:
-            value = clean_text(unquote_plus(raw).strip(), VALUE_LIMIT)[0]
+            value = clean_text(without_cards(unquote_plus(raw).strip()), VALUE_LIMIT)[0]
             if value:
                 kept[name] = value
     return kept or _NO_PARAMETERS

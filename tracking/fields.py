@@ -15,6 +15,7 @@ import orjson
 
 from properties.currencies import DECIMALS
 from tracking.addresses import clean_text
+from tracking.cards import is_card, without_cards
 from tracking.refusals import Reason, Refusal
 
 TEXT = 200
@@ -42,6 +43,19 @@ def text(payload: Mapping[str, Any], field: str, limit: int = TEXT) -> tuple[str
     if not isinstance(value, str):
         raise Refusal(Reason.INVALID, f"{field} must be a string.", field)
     return clean_text(value, limit)
+
+
+def typed_text(payload: Mapping[str, Any], field: str, limit: int = TEXT) -> tuple[str, bool]:
+    """`text` of a field that may hold what a visitor typed."""
+    value = payload.get(field)
+    return typed(value, limit) if isinstance(value, str) else text(payload, field, limit)
+
+
+def typed(value: str, limit: int) -> tuple[str, bool]:
+    """clean_text of what a visitor may have typed: numbers of payment cards are not kept."""
+    kept = without_cards(value)
+    clean, changed = clean_text(kept, limit)
+    return clean, changed or kept is not value
 
 
 def identifier(payload: Mapping[str, Any], field: str, key: str) -> str | None:
@@ -194,15 +208,18 @@ def clean_props(value: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 def _cleaned(value: Any, path: str, depth: int, seen: list[int], changed: list[bool]) -> Any:
     if isinstance(value, str):
-        clean, differs = clean_text(value, MAX_PROPS_BYTES)
+        clean, differs = typed(value, MAX_PROPS_BYTES)
         if differs:
             changed.append(True)
         return clean
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        if not -LARGEST <= value < LARGEST:
+        if not -LARGEST < value < LARGEST:  # what is below it came in as the nearest float
             raise Refusal(Reason.NUMBER_RANGE, f"{path[:80]} is too large a number.", "props")
+        if isinstance(value, int) and is_card(value):
+            changed.append(True)
+            return without_cards(str(value))
         return value
     if depth > MAX_DEPTH:
         raise Refusal(Reason.DEPTH, f"props may be nested {MAX_DEPTH} levels deep.", "props")
@@ -219,7 +236,7 @@ def _cleaned(value: Any, path: str, depth: int, seen: list[int], changed: list[b
             raise Refusal(
                 Reason.TOO_LARGE, f"The name of a property has at most {TEXT} characters.", "props"
             )
-        clean_name, differs = clean_text(name, TEXT)
+        clean_name, differs = typed(name, TEXT)
         if differs:
             changed.append(True)
         out[clean_name] = _cleaned(item, f"{path}.{clean_name}", depth + 1, seen, changed)

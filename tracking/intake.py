@@ -77,6 +77,11 @@ def judge(
         origin = _own_origin(payload, origin)
     elif record.strict_origin:
         _check_site(record, origin)
+    if len(payload) > fields.MAX_KEYS:
+        raise Refusal(
+            Reason.TOO_MANY_PROPERTIES,
+            f"An event holds at most {fields.MAX_KEYS} fields; put your own into props.",
+        )
     unknown = nameless or record.cookieless  # no id that could tell of a second day
     name, changed = _name(payload)
     agent = agents.identify(origin.agent)
@@ -98,7 +103,7 @@ def judge(
     time = _time(payload, origin, now, sent_at)
     if way.is_spam:
         raise Refusal(Reason.REFERRER_SPAM, "The referrer is on the list of spammers.", "referrer")
-    title, title_changed = fields.text(payload, "title", 512)
+    title, title_changed = fields.typed_text(payload, "title", 512)
     language, language_changed = fields.text(payload, "language", 35)
     user, user_changed = ("", False) if nameless else fields.user(payload)
     props: bytes | None
@@ -168,7 +173,7 @@ def _own_origin(payload: Mapping[str, Any], origin: Origin) -> Origin:
 
 
 def _name(payload: Mapping[str, Any]) -> tuple[str, bool]:
-    name, changed = fields.text(payload, "name", fields.TEXT)
+    name, changed = fields.typed_text(payload, "name")
     name = name.strip()
     if not name:
         raise Refusal(Reason.MISSING, 'Every event needs a name, like "pageview".', "name")

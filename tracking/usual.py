@@ -32,6 +32,7 @@ from tracking.waiting import Ticket
 
 REQUEST_LINE = b"POST /track HTTP/1.1"
 LONGEST_HEAD = 4_096
+MOST_FIELDS = 100  # of gunicorn, which refuses more
 
 # Stricter than HTTP: what is spelt in any other way is for a whole HTTP parser.
 _FIELD = re.compile(rb"([A-Za-z0-9-]{1,64}): ([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
@@ -70,7 +71,7 @@ def head_of(lines: bytes) -> Head | None:
     Senders say the same with every request, so most heads have been read before.
     """
     first, *rest = lines.split(b"\r\n")
-    if first != REQUEST_LINE or len(lines) > LONGEST_HEAD:
+    if first != REQUEST_LINE or len(lines) > LONGEST_HEAD or len(rest) > MOST_FIELDS:
         return None
     headers: dict[str, str] = {}
     for line in rest:
