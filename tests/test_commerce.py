@@ -91,6 +91,19 @@ def test_items_have_room_of_their_own() -> None:
     assert orjson.loads(event.props)["items"] == items
 
 
+def test_cards_are_masked_but_never_the_number_of_an_order() -> None:
+    card = "4242424242424242"
+    items = [{"item_id": "a", "engraving": card, "n": int(card)}]
+    event = judged(shop(transaction_id=card, coupon=card, items=items))
+    props = orjson.loads(event.props)
+    assert props["transaction_id"] == card
+    assert props["coupon"] == "************4242"
+    assert props["items"][0] == {"item_id": "a"} | dict.fromkeys(
+        ["engraving", "n"], "*" * 12 + "4242"
+    )
+    assert event.sanitized
+
+
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("missing", "transaction_id", {"name": "purchase", "props": {"value": 1}}),
     ("missing", "transaction_id", {"name": "refund", "props": {"items": []}}),

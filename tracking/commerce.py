@@ -14,6 +14,7 @@ import orjson
 from properties.currencies import DECIMALS
 from tracking import fields
 from tracking.addresses import clean_text
+from tracking.cards import is_card
 from tracking.refusals import Reason, Refusal
 
 MAX_ITEMS = 200
@@ -205,27 +206,31 @@ def _revenue(
 
 
 def _text(value: Any, path: str, changed: list[bool]) -> str:
+    return _clean(_plain(value, path), changed)
+
+
+def _plain(value: Any, path: str) -> str:
     """Article numbers are often sent as numbers."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
         raise Refusal(Reason.INVALID, f"{path} must be a string.", path)
-    return _clean(value, changed)
+    return value
 
 
 def _clean(value: str, changed: list[bool]) -> str:
-    clean, differs = clean_text(value, fields.TEXT)
+    clean, differs = fields.typed(value, fields.TEXT)
     if differs:
         changed.append(True)
     return clean
 
 
 def _id(value: Any, path: str, changed: list[bool]) -> str:
-    """Never cut and never empty: two orders would become one."""
-    text = _text(value, path, []).strip()
+    """Never cut, masked or empty: two orders would become one."""
+    text = _plain(value, path).strip()
     if text.lower() in fields.NOBODY:
         raise Refusal(Reason.MISSING, f"{path} must be the number of the order.", path)
-    if text != str(value).strip():
+    if clean_text(text, fields.TEXT)[1]:
         raise Refusal(
             Reason.INVALID, f"{path} must be at most {fields.TEXT} characters of valid text.", path
         )
@@ -273,7 +278,9 @@ def _own(value: Any, path: str, changed: list[bool]) -> Any:
         return value
     if isinstance(value, str):
         return _clean(value, changed)
-    if isinstance(value, int | float) and -fields.LARGEST <= value < fields.LARGEST:
+    if isinstance(value, int | float) and -fields.LARGEST < value < fields.LARGEST:
+        if isinstance(value, int) and is_card(value):
+            return _clean(str(value), changed)
         return value
     raise Refusal(Reason.INVALID, f"{path} must be text, a number, true, false or null.", path)
 
