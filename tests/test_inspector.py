@@ -75,7 +75,7 @@ def test_what_arrives_is_shown_with_its_verdict(web_server: str, place: Any) -> 
         "accepted", "pageview", "shop.example/p", event["visitor"],
     )  # fmt: skip
     assert json.loads(first.received) == event
-    assert (first.stored["title"], first.stored["props"]) == ("Löwe", '{"plan":"pro"}')
+    assert (first.columns["title"], first.columns["props"]) == ("Löwe", '{"plan":"pro"}')
 
     post(web_server, event)
     post(web_server, event | {"title": "Other"})
@@ -145,7 +145,7 @@ def test_older_events_come_from_postgres_each_once(web_server: str, place: Any) 
     shown = rows(place, 2)
     older = next(seen for seen in shown if seen.id == unseen["event_id"])
     assert (older.received, older.visitor) == ("", unseen["visitor"])
-    assert older.stored["title"] == "before anybody looked"
+    assert older.columns["title"] == "before anybody looked"
     assert rows(place, 2, name="pageview") == shown
 
 
@@ -193,7 +193,7 @@ def test_what_the_product_never_keeps_is_not_shown_either(web_server: str, acme:
     post(web_server, event, authorization=f"Bearer {secret}")
     post(web_server, event | {"screen": "x"}, authorization=f"Bearer {secret}")
     for seen in rows(place, 2):
-        told = json.dumps([seen.received, *seen.stored.values(), seen.visitor])
+        told = json.dumps([seen.received, *seen.columns.values(), seen.visitor])
         assert event["visitor"] not in told
         assert "203.0.113" not in told
         assert "Somebody" not in told
@@ -206,7 +206,7 @@ def test_who_asks_not_to_be_known_is_not_known_here_either(web_server: str, acme
     post(web_server, event, sec_gpc="1")
     post(web_server, event | {"screen": "x"}, sec_gpc="1")
     for seen in rows(place, 2):
-        told = json.dumps([seen.received, *seen.stored.values(), seen.visitor])
+        told = json.dumps([seen.received, *seen.columns.values(), seen.visitor])
         assert event["visitor"] not in told
         assert "anna" not in told
 

@@ -37,7 +37,7 @@ log = structlog.get_logger()
 @dataclasses.dataclass(frozen=True, slots=True)
 class Seen:
     """One event. `received` is its payload as text, "" where nobody kept it; `stored` the row
-    it became, column -> text; `where` its host and path."""
+    it became; `where` its host and path."""
 
     id: str
     at: datetime
@@ -52,7 +52,12 @@ class Seen:
     message: str = ""
     received: str = ""
     cut: int = 0
-    stored: dict[str, str] = dataclasses.field(default_factory=dict)
+    stored: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What of the row says something, as text."""
+        return _texts(self.stored)
 
     @property
     def what_to_do(self) -> str:
@@ -154,7 +159,7 @@ def _seen(sample: dict[str, Any]) -> Seen:
     }
     if "row" in sample:
         stored = read_row(sample["row"].encode())
-        return Seen(**known, **_shown(stored), stored=_texts(stored))
+        return Seen(**known, **_shown(stored), stored=stored)
     page = split(sample.get("url", ""))
     return Seen(
         **known,
@@ -234,7 +239,7 @@ def _of_events(place: Property, events: Iterable[Event]) -> Iterator[Seen]:
             at=event.received_at,
             verdict="accepted",
             **_shown(row),
-            stored=_texts(row),
+            stored=row,
         )
 
 

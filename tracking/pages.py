@@ -6,7 +6,8 @@ again.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -27,6 +29,8 @@ from tracking import inspection
 from tracking.addresses import clean_text
 from tracking.fields import TEXT
 from tracking.models import Event
+
+MOST_BESIDE = 20  # lines of the list on another page
 
 
 @never_cache
@@ -81,11 +85,48 @@ class Asked:
 class Row(NamedTuple):
     """A line of the list, ready to be shown."""
 
-    seen: inspection.Seen
+    id: str
+    at: datetime
     when: str
     title: str
+    verdict: str
+    reason: str
+    name: str
     link: str
     page: str
+    where: str
+    visitor: str
+    country: str
+    bot: bool
+
+    @classmethod
+    def of(cls, seen: inspection.Seen, place: Property, today: date, link: str) -> Self:
+        at = wall(seen.at, zone(place.timezone))
+        return cls(
+            id=seen.id,
+            at=seen.at,
+            when=f"{at:%H:%M:%S}" if at.date() == today else f"{at.day} {at:%b %H:%M}",
+            title=f"{at:%Y-%m-%d %H:%M:%S} {place.timezone}",
+            link=link,
+            page=_short(seen.where, place),
+            **{name: getattr(seen, name) for name in _AS_SEEN},
+        )
+
+
+_AS_SEEN = ("verdict", "reason", "name", "where", "visitor", "country", "bot")
+
+
+def _short(where: str, place: Property) -> str:
+    """The page without the host that nearly all events of the property have."""
+    host = place.hostnames[0] if place.hostnames else ""
+    path = where.removeprefix("www.").removeprefix(host)
+    return path if path.startswith("/") else where
+
+
+@lru_cache(maxsize=2_000)
+def _rendered(row: Row, is_current: bool) -> str:
+    """A line never changes, and the list is asked for again and again."""
+    return render_to_string("tracking/row.html", {"row": row, "is_current": is_current})
 
 
 @never_cache
@@ -102,46 +143,45 @@ def inspector(request: HttpRequest, place: Property) -> HttpResponse:
     if target == "events":
         if context["mark"] == request.GET.get("mark"):
             return HttpResponse(status=HTTPStatus.NO_CONTENT)  # nothing new: nothing is swapped
+        _with_rows(place, asked, now, context)
         return render(request, "tracking/events.html", context)
+    _with_rows(place, asked, now, context)
     context |= _one(place, asked)
     return render(request, "tracking/inspector.html", context)
 
 
 def _list(place: Property, asked: Asked, now: datetime) -> dict[str, Any]:
     found = inspection.recent(place, now, asked.verdict, asked.name)
-    tz = zone(place.timezone)
-    today = wall(now, tz).date()
+    rows = found.rows[:MOST_BESIDE] if asked.compact else found.rows
+    mark = sha256(
+        repr(([seen.id for seen in rows], found.pings, found.left_out, found.is_live,
+              asked.event)).encode()
+    ).hexdigest()[:16]  # fmt: skip
     path = reverse("inspector", args=[place.key])
-    rows = []
-    for seen in found.rows:
-        at = wall(seen.at, tz)
-        when = f"{at:%H:%M:%S}" if at.date() == today else f"{at.day} {at:%b %H:%M}"
-        # The list may stand on another page; the whole event stands on the inspector's.
-        link = path + Asked(asked.verdict, asked.name).query(event=seen.id)
-        title = f"{at:%Y-%m-%d %H:%M:%S} {place.timezone}"
-        rows.append(Row(seen, when, title, link, _short(seen.where, place)))
-    shown = (
-        [seen.id for seen in found.rows], found.pings, found.left_out, found.is_live, asked.event,
-    )  # fmt: skip
-    mark = sha256(repr(shown).encode()).hexdigest()[:16]
     return {
         "property": place,
         "asked": asked,
         "recent": found,
-        "rows": rows,
+        "seen_rows": rows,
         "mark": mark,
         "path": path,
         "again": path + asked.query(mark=mark),
         "verdicts": inspection.VERDICTS,
-        "minutes": inspection.LASTS // 60,
     }
 
 
-def _short(where: str, place: Property) -> str:
-    """The page without the host that nearly all events of the property have."""
-    host = place.hostnames[0] if place.hostnames else ""
-    path = where.removeprefix("www.").removeprefix(host)
-    return path if path.startswith("/") else where
+def _with_rows(place: Property, asked: Asked, now: datetime, context: dict[str, Any]) -> None:
+    """Add the lines themselves: only where they are shown."""
+    today = wall(now, zone(place.timezone)).date()
+    # The list may stand on another page; the whole event stands on the inspector's.
+    plain = Asked(asked.verdict, asked.name)
+    context["rows"] = [
+        _rendered(
+            Row.of(seen, place, today, context["path"] + plain.query(event=seen.id)),
+            seen.id == asked.event,
+        )
+        for seen in context["seen_rows"]
+    ]
 
 
 def _one(place: Property, asked: Asked) -> dict[str, Any]:

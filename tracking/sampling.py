@@ -147,12 +147,10 @@ class Sampler:
 
     async def _wait(self, seconds: float) -> None:
         """Until there is something to push, or somebody to look for."""
-        self._news.clear()
         if not self._waiting and not self._tallies:
+            self._news.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), max(seconds, 0.01))
-        else:
-            await asyncio.sleep(PUSH_EVERY)
 
     async def _push(self, client: Any) -> None:
         """All that waits, in one round trip."""
