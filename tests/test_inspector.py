@@ -199,6 +199,17 @@ def test_what_the_product_never_keeps_is_not_shown_either(web_server: str, acme:
         assert "Somebody" not in told
 
 
+def test_the_number_of_a_payment_card_is_not_shown(web_server: str, place: Any) -> None:
+    card = "4111111111111111"
+    url = f"https://shop.example/?c={card}"
+    post(web_server, pageview(property=place.key, url=url, title=card, props={"n": int(card)}))
+    post(web_server, pageview(property=place.key, url=url, name=card, screen="x"))
+    for seen in rows(place, 2):
+        told = json.dumps([seen.received, seen.where, seen.name, *seen.columns.values()])
+        assert card not in told
+        assert "1111" in told  # the last four stay
+
+
 def test_who_asks_not_to_be_known_is_not_known_here_either(web_server: str, acme: Any) -> None:
     place = new_property(acme, signals="cookieless")
     watched(web_server, place)

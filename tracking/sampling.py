@@ -27,6 +27,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 
 from tracking import agents, keys, places, store
+from tracking.cards import without_cards
 from tracking.collecting import Hearing, now_ms
 from tracking.directory import Record
 from tracking.event import read_row
@@ -46,6 +47,9 @@ LONGEST = {SEEN: 8_000, REFUSED: 2_000}  # characters of a payload
 LOOK_EVERY = 1.0  # seconds between two questions who is watched
 PUSH_EVERY = 0.2
 AFTER_A_FAILURE = 5.0
+
+_BEYOND = 100  # a card's number that begins before the cut is seen whole
+LONGEST_TEXT = 300  # of a name or an address of a refused event
 
 # Never shown: what no part of the product keeps.
 _OWN_ORIGIN = frozenset({"_address", "_agent"})
@@ -245,7 +249,7 @@ def _new_id() -> str:
 def _text(value: Any) -> str:
     """A field of a refused event, which may be anything."""
     text = value if isinstance(value, str) else ""
-    return text[:300].encode(errors="replace").decode()
+    return without_cards(text[:LONGEST_TEXT].encode(errors="replace").decode())
 
 
 def _received(payload: Any, kind: str, dropped: Set[str]) -> dict[str, Any]:
@@ -262,7 +266,8 @@ def _received(payload: Any, kind: str, dropped: Set[str]) -> dict[str, Any]:
     except TypeError:  # lone surrogates, numbers beyond 64 bits
         text = _dumped_slowly(payload)
     longest = LONGEST[kind]
-    return {"received": text[:longest], "cut": max(len(text) - longest, 0)}
+    shown = without_cards(text[: longest + _BEYOND])[:longest]
+    return {"received": shown, "cut": max(len(text) - longest, 0)}
 
 
 def _dumped_slowly(payload: Any) -> str:
