@@ -19,7 +19,10 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.utils import timezone
 from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -162,8 +165,14 @@ def _find(names: dict[str, Any]) -> Property | Account | None:
 
 
 def _find_property(key: str) -> Property | None:
+    """By its key, or by one that was replaced and still goes on."""
+    if not is_storable(key):
+        return None
     wanted = Property.objects.across_accounts().select_related("account")
-    return wanted.filter(key=key).first() if is_storable(key) else None
+    return (
+        wanted.filter(key=key).first()
+        or wanted.filter(retired_keys__key=key, retired_keys__until__gt=timezone.now()).first()
+    )
 
 
 def _find_account(slug: str) -> Account | None:
@@ -192,6 +201,10 @@ def door(module: str, verb: str = "view", **by_method: str) -> Callable[[View], 
             if actor is None:
                 return redirect_to_login(request.get_full_path())
             place = enter(actor, module, by_method.get(request.method or "GET", verb), names)
+            old = names.get("key")
+            if isinstance(place, Property) and old != place.key and request.method in SAFE_METHODS:
+                # A bookmark with a replaced key: the same page under that of today.
+                return redirect(request.get_full_path().replace(str(old), place.key, 1))
             rest = {name: value for name, value in names.items() if name not in ("key", "account")}
             setattr(request, "place", place)  # noqa: B010  the frame around the page reads it
             with tenant(account_id_of(place)):

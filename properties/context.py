@@ -31,6 +31,16 @@ ACCOUNT_TABS: tuple[Row, ...] = (
 )
 
 
+SETTINGS_PAGES = (
+    ("property_settings", "General"),
+    ("property_tracking", "Tracking"),
+    ("property_goals", "Goals"),
+    ("property_keys", "Keys"),
+)
+# Every page of the settings, and which of those above it belongs to.
+IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {"property_goal": "property_goals"}
+
+
 @dataclass(frozen=True)
 class Link:
     label: str
@@ -96,7 +106,28 @@ class Frame:
         else:
             home = Link("Properties", reverse("account", args=[self._place.slug]))
             tabs = [home, *self._open(ACCOUNT_TABS, self._place.slug)]
-        return [Link(tab.label, tab.url, tab.url == self._request.path) for tab in tabs]
+        here = self.section.url if self.section else self._request.path
+        return [Link(tab.label, tab.url, tab.url == here) for tab in tabs]
+
+    @cached_property
+    def section(self) -> Link | None:
+        """The tab that the pages of the settings belong to."""
+        match = self._request.resolver_match
+        if match is None or match.view_name not in IN_SETTINGS or self.measured is None:
+            return None
+        return Link("Settings", url_of("property_settings", self.measured.key))
+
+    @cached_property
+    def settings_links(self) -> list[Link]:
+        """The pages of the settings, for the row below their heading."""
+        match = self._request.resolver_match
+        if match is None or self.measured is None:
+            return []
+        here = IN_SETTINGS.get(match.view_name)
+        return [
+            Link(label, url_of(route, self.measured.key), route == here)
+            for route, label in SETTINGS_PAGES
+        ]
 
     def _open(self, rows: tuple[Row, ...], name: str) -> Iterator[Link]:
         for route, label, verb, module in rows:

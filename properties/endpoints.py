@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Account
-from properties import inputs
+from properties import capture, inputs
 from properties.access import DoorView, SignedInView
 from properties.models import Property
 
@@ -36,7 +36,21 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         read_only_fields = fields
 
 
-class PropertySerializer(serializers.ModelSerializer[Property]):
+class Strict(serializers.Serializer[Any]):
+    """A field that nobody may set, or a misspelt one, is an error and not ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            known = {name for name, field in self.fields.items() if not field.read_only}
+            for name in data:
+                if name not in known:
+                    raise serializers.ValidationError(
+                        {str(name)[:60]: [f"Cannot be set. Known: {', '.join(sorted(known))}."]}
+                    )
+        return super().to_internal_value(data)
+
+
+class PropertySerializer(Strict, serializers.ModelSerializer[Property]):
     """A property as the API shows and takes it."""
 
     account: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
@@ -45,6 +59,9 @@ class PropertySerializer(serializers.ModelSerializer[Property]):
     )
     excluded_addresses = serializers.ListField(
         child=serializers.CharField(max_length=60), max_length=1000, required=False
+    )
+    capture = serializers.ListField(
+        child=serializers.ChoiceField(choices=capture.NAMES), max_length=100, required=False
     )
 
     class Meta:
@@ -57,6 +74,10 @@ class PropertySerializer(serializers.ModelSerializer[Property]):
             "timezone",
             "currency",
             "privacy",
+            "signals",
+            "capture",
+            "strict_origin",
+            "rate_limit",
             "session_gap_minutes",
             "retention_days",
             "excluded_addresses",
@@ -81,16 +102,12 @@ class PropertySerializer(serializers.ModelSerializer[Property]):
     def validate_excluded_addresses(self, value: list[str]) -> list[str]:
         return parsed(inputs.addresses, value)
 
-    def to_internal_value(self, data: Any) -> Any:
-        """A field that nobody may set, or a misspelt one, is an error and not ignored."""
-        if isinstance(data, dict):
-            known = {name for name, field in self.fields.items() if not field.read_only}
-            for name in data:
-                if name not in known:
-                    raise serializers.ValidationError(
-                        {str(name)[:60]: [f"Cannot be set. Known: {', '.join(sorted(known))}."]}
-                    )
-        return super().to_internal_value(data)
+    def validate_capture(self, value: list[str]) -> list[str]:
+        return parsed(inputs.switches, value)
+
+    def validate_rate_limit(self, value: int) -> int:
+        before = self.instance.rate_limit if self.instance else 0
+        return parsed(lambda rate: inputs.rate_limit(rate, before), value)
 
 
 def results(name: str, serializer: type[serializers.BaseSerializer]) -> OpenApiResponse:

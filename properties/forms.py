@@ -7,9 +7,10 @@ from django import forms
 
 from accounts import modules
 from accounts.models import Account
-from properties import inputs, periods
+from properties import goals, inputs, periods
 from properties.access import Actor
-from properties.models import ApiKey, Grant, Property
+from properties.capture import SWITCHES, Switch
+from properties.models import ApiKey, Goal, Grant, Property
 
 Parse = Callable[[str], Any]
 
@@ -104,8 +105,8 @@ class NewPropertyForm(forms.ModelForm):
         fields = ("name", "hostnames", "timezone", "currency")
 
 
-class PropertyForm(forms.ModelForm):
-    """All settings of a property."""
+class GeneralForm(forms.ModelForm):
+    """What is measured, and by which clock, currency and rules."""
 
     name = ParsedField(parse=inputs.name, max_length=120)
     hostnames = LinesField(
@@ -115,6 +116,38 @@ class PropertyForm(forms.ModelForm):
     )
     timezone = zone_field()
     currency = currency_field()
+
+    class Meta:
+        model = Property
+        fields: tuple[str, ...] = (
+            "name",
+            "hostnames",
+            "timezone",
+            "currency",
+            "session_gap_minutes",
+            "retention_days",
+        )
+        labels: ClassVar = {
+            "session_gap_minutes": "Session gap",
+            "retention_days": "Keep raw events",
+        }
+        help_texts: ClassVar = {
+            "session_gap_minutes": "Minutes without an event after which a new session begins: "
+            "5 to 60.",
+            "retention_days": "Days. Reports outlive raw events; rebuilding and the event list "
+            "need them.",
+        }
+
+
+class TrackingForm(forms.ModelForm):
+    """Who is counted, as whom, and what the tracker records by itself."""
+
+    capture = forms.MultipleChoiceField(
+        required=False,
+        label="Recorded by itself",
+        choices=[(switch.name, switch.label) for switch in SWITCHES],
+        widget=forms.CheckboxSelectMultiple,
+    )
     excluded_addresses = LinesField(
         parse=inputs.addresses,
         required=False,
@@ -124,27 +157,128 @@ class PropertyForm(forms.ModelForm):
 
     class Meta:
         model = Property
-        fields = (
-            "name",
-            "hostnames",
-            "timezone",
-            "currency",
-            "session_gap_minutes",
+        fields: tuple[str, ...] = (
             "privacy",
-            "retention_days",
+            "signals",
+            "capture",
+            "strict_origin",
             "excluded_addresses",
+            "rate_limit",
         )
+        widgets: ClassVar = {"privacy": forms.RadioSelect, "signals": forms.RadioSelect}
         labels: ClassVar = {
-            "session_gap_minutes": "Session gap",
             "privacy": "Visitors",
-            "retention_days": "Keep raw events",
+            "signals": "Browsers that ask not to be tracked",
+            "strict_origin": "Take events only from its own sites",
+            "rate_limit": "Most events a second",
         }
         help_texts: ClassVar = {
-            "session_gap_minutes": "Minutes without an event after which a new session begins: "
-            "5 to 60.",
-            "retention_days": "Days. Reports outlive raw events; rebuilding and the event list "
-            "need them.",
+            "signals": "Do Not Track and Global Privacy Control. We obey in the script and again "
+            "here, by the headers of the request.",
+            "strict_origin": "Refuses requests whose Origin is not one of the hostnames: copies "
+            "of your site, and servers and pixels that send none. An API key always passes.",
+            "rate_limit": "More than that is told to come again later. 0: as this installation "
+            "has it.",
         }
+
+    def clean_capture(self) -> list[str]:
+        return inputs.switches(self.cleaned_data["capture"])
+
+    def clean_rate_limit(self) -> int:
+        return inputs.rate_limit(self.cleaned_data["rate_limit"], self.instance.rate_limit)
+
+    def switches(self) -> Iterator[tuple[Switch, bool]]:
+        """Every switch, and whether it is ticked."""
+        ticked = set(self["capture"].value() or [])
+        for switch in SWITCHES:
+            yield switch, switch.name in ticked
+
+
+class PropertyForm(TrackingForm, GeneralForm):
+    """All settings of a property, for the administration."""
+
+    class Meta(TrackingForm.Meta):
+        fields = (*GeneralForm.Meta.fields, *TrackingForm.Meta.fields)
+        labels: ClassVar = {**GeneralForm.Meta.labels, **TrackingForm.Meta.labels}
+        help_texts: ClassVar = {**GeneralForm.Meta.help_texts, **TrackingForm.Meta.help_texts}
+
+    def clean_rate_limit(self) -> int:
+        return self.cleaned_data["rate_limit"]  # who runs the installation may allow more
+
+
+class GoalForm(forms.ModelForm):
+    """A goal: its kind, and what that needs."""
+
+    name = ParsedField(
+        parse=inputs.name,
+        max_length=120,
+        help_text="How reports call it. trackr('convert', name) reaches an event goal, too.",
+        widget=forms.TextInput(attrs={"placeholder": "Newsletter"}),
+    )
+    event = ParsedField(
+        parse=inputs.goal_event,
+        required=False,
+        max_length=200,
+        label="Event",
+        help_text="Its name, such as signup. For a value: empty means any event.",
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+    )
+    page = ParsedField(
+        parse=inputs.goal_page,
+        required=False,
+        max_length=1000,
+        label="Page",
+        help_text="Its path, such as /thanks; * stands for anything: /order/*.",
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    class Meta:
+        model = Goal
+        fields = ("name", "kind", "event", "page", "minimum")
+        widgets: ClassVar = {"kind": forms.RadioSelect}
+        labels: ClassVar = {"kind": "Reached when", "minimum": "At least"}
+
+    def __init__(self, *args: Any, place: Property, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.property, self.instance.account = place, place.account
+        self.fields["minimum"].min_value = 0  # type: ignore[attr-defined]
+        self.fields["minimum"].help_text = f"In {place.currency}, the property's currency."
+
+    def clean_minimum(self) -> Any:
+        minimum = self.cleaned_data["minimum"]
+        if minimum is not None and minimum < 0:
+            raise forms.ValidationError("Write 0 or more.")
+        return minimum
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors:
+            try:
+                goals.clean(self.instance)
+            except forms.ValidationError as error:
+                self.add_error(None, error)
+
+
+KEPT_DAYS = (0, 7, 30, 90)  # that a replaced key may go on
+
+
+class ReplaceKeyForm(forms.Form):
+    """A new public key, and how long the old one goes on."""
+
+    days = forms.TypedChoiceField(
+        coerce=int,
+        initial=30,
+        label="The old key goes on for",
+        choices=[
+            (days, f"{days} days" if days else "not at all: events with it are refused at once")
+            for days in KEPT_DAYS
+        ],
+        widget=forms.RadioSelect,
+    )
+    sure = forms.BooleanField(
+        label="I will put the new key into every page, app and server that sends events",
+        error_messages={"required": "Tick this: whatever keeps the old key stops being counted."},
+    )
 
 
 # Names that are not just the module with a capital letter.

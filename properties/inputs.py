@@ -6,9 +6,10 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from properties import currencies, periods
+from properties import capture, currencies, periods
 
 MOST_HOSTNAMES = 100
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]", re.ASCII)
@@ -94,3 +95,41 @@ def name(text: str) -> str:
     if not clean:
         raise ValidationError("Write a name that can be read.")
     return clean
+
+
+def switches(names: Iterable[str]) -> list[str]:
+    """Names of capture switches, each once, in the order of their table."""
+    wanted = set(names)
+    for unknown in sorted(wanted - set(capture.NAMES)):
+        known = ", ".join(capture.NAMES)
+        raise ValidationError(f"There is no switch {unknown[:40]!r}. Known: {known}.")
+    return [name for name in capture.NAMES if name in wanted]
+
+
+def rate_limit(value: int, before: int = 0) -> int:
+    """Events a second; 0: as the installation has it. More than that only its operator allows."""
+    most = settings.KEY_RATE
+    if most and value > most and value != before:
+        raise ValidationError(
+            f"{most:,} events a second are the most here; its operator can allow more."
+        )
+    return value
+
+
+def goal_event(text: str) -> str:
+    """The name of an event, as events carry it."""
+    return name(text)[:200] if text.strip() else ""
+
+
+def goal_page(text: str) -> str:
+    """A path with * for anything: `https://example.com/a?b` -> `/a`."""
+    written = text.strip()
+    host, scheme, after = written.partition("://")
+    if scheme and "/" not in host:
+        written = "/" + after.partition("/")[2]
+    path = re.split(r"[?#]", written, maxsplit=1)[0]
+    if not path:
+        return ""
+    if not is_storable(path) or not path.startswith(("/", "*")):
+        raise ValidationError(f"{text.strip()[:60]!r} is no page. Write one like /thanks or /a/*.")
+    return path

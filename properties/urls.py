@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from properties import endpoints, views
+from properties import endpoints, goal_endpoints, key_endpoints, settings_pages, views
 
 urlpatterns: list[URLPattern] = [
     path("", views.home, name="home"),
@@ -16,7 +16,13 @@ urlpatterns: list[URLPattern] = [
         name="revoke_api_key",
     ),
     path("a/<str:account>/new-property/", views.new_property, name="new_property"),
-    path("p/<str:key>/settings/", views.property_settings, name="property_settings"),
+    path("p/<str:key>/settings/", settings_pages.general, name="property_settings"),
+    path("p/<str:key>/settings/tracking/", settings_pages.tracking, name="property_tracking"),
+    path("p/<str:key>/settings/keys/", settings_pages.keys, name="property_keys"),
+    path("p/<str:key>/settings/keys/<int:pk>/end/", settings_pages.end_key, name="end_key"),
+    path("p/<str:key>/goals/", settings_pages.goals, name="property_goals"),
+    path("p/<str:key>/goals/<int:pk>/", settings_pages.goal, name="property_goal"),
+    path("p/<str:key>/goals/<int:pk>/delete/", settings_pages.delete_goal, name="delete_goal"),
     path("p/<str:key>/snippet/", views.snippet, name="snippet"),
 ]
 
@@ -28,4 +34,12 @@ api_urlpatterns: list[URLPattern] = [
         name="api_account_properties",
     ),
     path("properties/<str:key>", endpoints.OneProperty.as_view(), name="api_property"),
+    path("properties/<str:key>/keys", key_endpoints.Keys.as_view(), name="api_keys_of_property"),
+    path(
+        "properties/<str:key>/keys/<int:pk>",
+        key_endpoints.OneRetiredKey.as_view(),
+        name="api_retired_key",
+    ),
+    path("properties/<str:key>/goals", goal_endpoints.Goals.as_view(), name="api_goals"),
+    path("properties/<str:key>/goals/<int:pk>", goal_endpoints.OneGoal.as_view(), name="api_goal"),
 ]

@@ -138,24 +138,6 @@ def new_property(request: HttpRequest, place: Account) -> HttpResponse:
     return render(request, "properties/new_property.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@door("property", POST="manage")
-def property_settings(request: HttpRequest, place: Property) -> HttpResponse:
-    """Everything about a property that may be changed."""
-    # The form writes into its instance even when it is refused; the frame shows `place`.
-    instance = Property.objects.of(place.account).get(pk=place.pk)
-    form = forms.PropertyForm(request.POST or None, instance=instance)
-    if request.method == "POST" and form.is_valid():
-        form.save()
-        messages.success(request, "Saved. New events follow the new settings.")
-        return redirect("property_settings", place.key)
-    may_manage = _actor(request).may("manage", "property", place)
-    for field in form.fields.values():
-        field.disabled = not may_manage
-    context = {"form": form, "property": place, "may_manage": may_manage, **_choices()}
-    return render(request, "properties/settings.html", context)
-
-
 @require_safe
 @door("property")
 def snippet(request: HttpRequest, place: Property) -> HttpResponse:

@@ -162,6 +162,16 @@ ROWS = [
     Row("new_property"),
     Row("property_settings"),
     Row("property_settings", "POST"),
+    Row("property_tracking"),
+    Row("property_tracking", "POST"),
+    Row("property_keys"),
+    Row("property_keys", "POST"),
+    Row("end_key", "POST", owner=302),
+    Row("property_goals"),
+    Row("property_goals", "POST"),
+    Row("property_goal"),
+    Row("property_goal", "POST"),
+    Row("delete_goal", "POST", owner=302),
     Row("snippet"),
     Row("first_event", owner=302),
     api(
@@ -177,6 +187,21 @@ ROWS = [
     api("api_account_properties", "property:manage", "POST", owner=400, key=400, body={}),
     api("api_property", "property:view"),
     api("api_property", "property:manage", "PATCH", body={}),
+    api("api_keys_of_property", "property:view"),
+    api(
+        "api_keys_of_property",
+        "property:manage",
+        "POST",
+        owner=400,
+        key=400,
+        body={"days": -1},
+    ),
+    api("api_retired_key", "property:manage", "DELETE"),
+    api("api_goals", "property:view"),
+    api("api_goals", "property:manage", "POST", owner=400, key=400, body={}),
+    api("api_goal", "property:view"),
+    api("api_goal", "property:manage", "PATCH", body={}),
+    api("api_goal", "property:manage", "DELETE", owner=204, key=404),
 ]
 _STATS = [("event", "pageview"), ("year", "2026"), ("month", "2"), ("day", "3"), ("hour", "4")]
 # Reports: modules of a property, which a viewer may view; Bob has audience and sources of one.
@@ -205,7 +230,25 @@ def places(request: pytest.FixtureRequest) -> dict[str, Any]:
     acme = request.getfixturevalue("acme")
     people = {name: request.getfixturevalue(name) for name in ("alice", "bob", "charlie", "vera")}
     key, _ = new_key(acme, "audience:view")
-    return {"shop": shop, "acme": acme, "pk": key.pk, **people}
+    ids = {"revoke_api_key": key.pk, "goal": new_goal(shop).pk, "key": new_retired_key(shop).pk}
+    return {"shop": shop, "acme": acme, "ids": ids, **people}
+
+
+def new_goal(place: Any) -> Any:
+    from properties.models import Goal
+
+    name, account = fresh("goal"), place.account
+    return Goal.objects.create(property=place, account=account, name=name, event="signup")
+
+
+def new_retired_key(place: Any) -> Any:
+    from django.utils import timezone
+
+    from properties.models import RetiredKey
+
+    return RetiredKey.objects.create(
+        property=place, account=place.account, key=fresh("K")[:11], until=timezone.now()
+    )
 
 
 def path_of(row: Row, places: dict[str, Any]) -> str:
@@ -213,7 +256,9 @@ def path_of(row: Row, places: dict[str, Any]) -> str:
     from django.urls import reverse
 
     route = next(route for route, pattern in ours() if pattern.name == row.name)
-    values = {"key": places["shop"].key, "account": places["acme"].slug, "pk": places["pk"]}
+    of = next((word for word in places["ids"] if word in row.name), "")
+    values = {"key": places["shop"].key, "account": places["acme"].slug}
+    values["pk"] = places["ids"].get(of)
     values |= row.params
     named = {name: values[name] for name in re.findall(r"<\w+:(\w+)>", route)}
     return reverse(row.name, kwargs=named | row.params)
@@ -272,6 +317,10 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
     [
         "/p/{key}/",
         "/p/{key}/settings/",
+        "/p/{key}/settings/tracking/",
+        "/p/{key}/settings/keys/",
+        "/p/{key}/goals/",
+        "/p/{key}/goals/1/",
         "/p/{key}/snippet/",
         "/p/{key}/first-event/",
         "/p/{key}/inspector/",
@@ -279,6 +328,9 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/a/{account}/members/",
         "/a/{account}/api-keys/",
         "/api/v1/properties/{key}",
+        "/api/v1/properties/{key}/goals",
+        "/api/v1/properties/{key}/goals/1",
+        "/api/v1/properties/{key}/keys",
         "/api/v1/accounts/{account}/properties",
         "/api/v1/properties/{key}/realtime",
         "/api/stats/track/{account}/pageview/2026",

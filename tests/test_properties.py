@@ -16,9 +16,15 @@ GOOD = {
     "timezone": "Europe/Berlin",
     "currency": "EUR",
     "session_gap_minutes": "30",
-    "privacy": "cookies",
     "retention_days": "730",
-    "excluded_addresses": "",
+}
+GOOD_TRACKING = {
+    "privacy": "required",
+    "signals": "drop",
+    "capture": ["vitals", "elements"],
+    "strict_origin": "on",
+    "excluded_addresses": "192.0.2.7",
+    "rate_limit": "50",
 }
 
 
@@ -96,8 +102,6 @@ def test_settings_are_saved_and_raise_the_version(alice: Any, shop: Any) -> None
         ({"session_gap_minutes": "61"}, "less than or equal to 60"),
         ({"session_gap_minutes": "4"}, "greater than or equal to 5"),
         ({"retention_days": "29"}, "greater than or equal to 30"),
-        ({"excluded_addresses": "192.0.2.300"}, "is no address"),
-        ({"privacy": "secret"}, "Select a valid choice"),
     ],
     ids=str,
 )
@@ -105,6 +109,30 @@ def test_a_fault_is_said_and_what_was_typed_stays(
     fault: dict[str, str], says: str, alice: Any, shop: Any
 ) -> None:
     page = signed_in_as(alice).post(f"/p/{shop.key}/settings/", GOOD | fault)
+    check_fault(page, fault, says, shop)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"excluded_addresses": "192.0.2.300"}, "is no address"),
+        ({"privacy": "secret"}, "Select a valid choice"),
+        ({"signals": ""}, "This field is required"),
+        ({"capture": ["mind"]}, "Select a valid choice"),
+        ({"rate_limit": "-1"}, "greater than or equal to 0"),
+    ],
+    ids=str,
+)
+def test_a_fault_in_the_tracking_is_said_too(
+    fault: dict[str, Any], says: str, alice: Any, shop: Any
+) -> None:
+    path = f"/p/{shop.key}/settings/tracking/"
+    page = signed_in_as(alice).post(path, GOOD_TRACKING | fault)
+    check_fault(page, fault, says, shop)
+    assert 'value="vitals"' in page.content.decode()
+
+
+def check_fault(page: Any, fault: dict[str, Any], says: str, shop: Any) -> None:
     assert page.status_code == 200
     (field,) = page.context["form"].errors
     assert {field} == fault.keys()
@@ -112,6 +140,38 @@ def test_a_fault_is_said_and_what_was_typed_stays(
     assert page.context["form"][field].value() == fault[field]
     shop.refresh_from_db()
     assert shop.version == 1
+
+
+def test_the_tracking_is_saved_and_reaches_the_collector(alice: Any, shop: Any) -> None:
+    from tracking.directory import Record
+
+    path = f"/p/{shop.key}/settings/tracking/"
+    client = signed_in_as(alice)
+    assert client.post(path, GOOD_TRACKING).status_code == 302
+    shop.refresh_from_db()
+    record = Record.of(shop)
+    assert (record.mode, record.signals, record.strict_origin) == ("required", "drop", True)
+    assert (record.capture, record.rate_limit) == (("elements", "vitals"), 50)
+    page = client.get(path).content.decode()
+    assert 'id="capture_vitals" aria-describedby="capture_vitals_help" checked' in page
+    assert 'id="capture_forms" aria-describedby="capture_forms_help"  ' in page
+    assert client.post(path, GOOD_TRACKING | {"capture": []}).status_code == 302
+    shop.refresh_from_db()
+    assert shop.capture == []
+
+
+def test_only_the_operator_allows_more_than_the_installation(
+    alice: Any, shop: Any, settings: Any
+) -> None:
+    settings.KEY_RATE = 100
+    path = f"/p/{shop.key}/settings/tracking/"
+    client = signed_in_as(alice)
+    refused = client.post(path, GOOD_TRACKING | {"rate_limit": "101"})
+    assert "100 events a second are the most here" in str(refused.context["form"].errors)
+    shop.rate_limit = 500  # in the administration
+    shop.save()
+    assert client.post(path, GOOD_TRACKING | {"rate_limit": "500"}).status_code == 302
+    assert client.post(path, GOOD_TRACKING | {"rate_limit": "499"}).status_code == 200
 
 
 def test_a_viewer_of_the_settings_sees_and_cannot_change_them(
@@ -125,6 +185,10 @@ def test_a_viewer_of_the_settings_sees_and_cannot_change_them(
     assert "You may look at these settings" in page
     assert 'type="submit">Save' not in page
     assert client.post(f"/p/{shop.key}/settings/", GOOD).status_code == 403
+    for path in ("settings/tracking/", "settings/keys/", "goals/"):
+        page = client.get(f"/p/{shop.key}/{path}").content.decode()
+        assert "You may look at these settings" in page
+        assert not re.search(r"<button[^>]*>(Save|Add goal|Replace)", page)
 
 
 def test_hostile_names_are_shown_as_text(alice: Any, shop: Any) -> None:
@@ -335,6 +399,12 @@ def test_a_property_is_made_changed_and_read(program: Any, acme: Any) -> None:
         ({"timezone": "Mars"}, "timezone"),
         ({"session_gap_minutes": 90}, "session_gap_minutes"),
         ({"excluded_addresses": ["x"]}, "excluded_addresses"),
+        ({"capture": ["mind"]}, "capture.0"),
+        ({"capture": "forms"}, "capture"),
+        ({"rate_limit": -1}, "rate_limit"),
+        ({"signals": "obey"}, "signals"),
+        ({"strict_origin": "perhaps"}, "strict_origin"),
+        ({"first_key": "AK-22222222"}, "first_key"),
         ({"key": "AK-22222222"}, "key"),
         ({"account": "other"}, "account"),
         ({"visitor_limit": 1}, "visitor_limit"),

@@ -15,11 +15,17 @@ from .conftest import Look, findings, overflow
 def test_pages_fit_and_axe_finds_nothing(
     look: Look, alice: Any, acme: Any, shop: Any, width: int, scheme: str
 ) -> None:
+    from django.utils import timezone
+
+    from tests.test_access import new_goal
+
     acme.name = "An account with the longest name that anybody would write down"
     acme.save()
     shop.name = "مرحبا بالعالم " * 6
     shop.save()
     new_key(acme, "audience:view", "sources:view", place=shop)
+    goal = new_goal(shop)
+    shop.replace_key(30, timezone.now())
     page = look(alice, f"/a/{acme.slug}/", width, scheme)
     origin = page.url.split("/a/")[0]
     for path in (
@@ -28,6 +34,10 @@ def test_pages_fit_and_axe_finds_nothing(
         f"/a/{acme.slug}/api-keys/",
         f"/a/{acme.slug}/new-property/",
         f"/p/{shop.key}/settings/",
+        f"/p/{shop.key}/settings/tracking/",
+        f"/p/{shop.key}/settings/keys/",
+        f"/p/{shop.key}/goals/",
+        f"/p/{shop.key}/goals/{goal.pk}/",
         f"/p/{shop.key}/snippet/",
         "/new-account/",
         "/user/email/",
