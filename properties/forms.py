@@ -144,7 +144,7 @@ class TrackingForm(forms.ModelForm):
 
     capture = forms.MultipleChoiceField(
         required=False,
-        label="Recorded by itself",
+        label="Recorded automatically",
         choices=[(switch.name, switch.label) for switch in SWITCHES],
         widget=forms.CheckboxSelectMultiple,
     )
@@ -220,7 +220,7 @@ class GoalForm(forms.ModelForm):
         required=False,
         max_length=200,
         label="Event",
-        help_text="Its name, such as signup. For a value: empty means any event.",
+        help_text="Its name, such as signup. With a value, empty means any event.",
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
     )
     page = ParsedField(
@@ -228,7 +228,7 @@ class GoalForm(forms.ModelForm):
         required=False,
         max_length=1000,
         label="Page",
-        help_text="Its path, such as /thanks; * stands for anything: /order/*.",
+        help_text="Its path, such as /thanks; * stands for anything: /order/*. For a page only.",
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
     )
 
@@ -236,13 +236,15 @@ class GoalForm(forms.ModelForm):
         model = Goal
         fields = ("name", "kind", "event", "page", "minimum")
         widgets: ClassVar = {"kind": forms.RadioSelect}
-        labels: ClassVar = {"kind": "Reached when", "minimum": "At least"}
+        labels: ClassVar = {"kind": "Reached when", "minimum": "Amount"}
 
     def __init__(self, *args: Any, place: Property, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.property, self.instance.account = place, place.account
         self.fields["minimum"].min_value = 0  # type: ignore[attr-defined]
-        self.fields["minimum"].help_text = f"In {place.currency}, the property's currency."
+        self.fields[
+            "minimum"
+        ].help_text = f"In {place.currency}, the property's currency. For a value only."
 
     def clean_minimum(self) -> Any:
         minimum = self.cleaned_data["minimum"]

@@ -73,7 +73,9 @@ class OneRetiredKey(DoorView):
     verbs: ClassVar = {"DELETE": "manage"}
     place: Property
 
-    @extend_schema(tags=TAGS, operation_id="end_key", responses=RetiredKeySerializer)
+    @extend_schema(
+        tags=TAGS, operation_id="end_key", responses={status.HTTP_200_OK: RetiredKeySerializer}
+    )
     def delete(self, request: Request, key: str, pk: int) -> Response:
         """It ends now. It stays in the list, with its end."""
         old = get_object_or_404(self.place.retired_keys, pk=pk)

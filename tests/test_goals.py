@@ -125,7 +125,7 @@ def test_goals_are_added_changed_and_deleted(alice: Any, shop: Any) -> None:
     assert client.post(f"{path}{kept.pk}/", change).status_code == 302
     kept.refresh_from_db()
     assert (kept.kind, kept.event, kept.page, kept.minimum) == ("value", "signup", "", 12.5)
-    assert "brings at least 12.5 EUR" in client.get(path).content.decode()
+    assert "brings at least 12.50 EUR" in client.get(path).content.decode()
     assert client.post(f"{path}{kept.pk}/delete/").status_code == 302
     assert not shop.goals.exists()
 
