@@ -20,7 +20,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format clean bench draining questions memory chaos outage FORCE
+.PHONY: run test lint format clean bench draining questions memory chaos outage fuzz FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -68,6 +68,10 @@ chaos: $(TEST_STAMP) $(DIST_STAMP)
 # RATE=, SECONDS=: see tests/instruments/outage.py.
 outage: $(TEST_STAMP) $(DIST_STAMP)
 	@$(BIN)/python -m tests.instruments.outage
+
+# Does any input crash the collector? MINUTES=, SEED= (docs/reliability.md).
+fuzz: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.fuzz
 
 clean:
 	rm -rf $(VENV) frontend/node_modules frontend/dist .mypy_cache .ruff_cache .pytest_cache

@@ -195,6 +195,8 @@ def test_only_a_privileged_sender_speaks_for_other_addresses() -> None:
             pageview(_address=nonsense), {"privileged": True}, excluded=(ip_network("10.0.0.0/8"),)
         )
         assert broken.country == ""
+    broken = judged(pageview(_agent="\ud800\x00x"), {"privileged": True})
+    assert (broken.browser, len(broken.visitor_uuid)) == ("Unknown", 36)
     own = judged(pageview(), {"privileged": True, "agent": "python-requests/2.34"})
     assert (own.country, own.bot, own.browser) == ("", False, "Unknown")
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tracking import agents, commerce, consent, fields, places, sources
-from tracking.addresses import Page, host_allowed, split
+from tracking.addresses import Page, clean_text, host_allowed, split
 from tracking.directory import Record
 from tracking.event import Event
 from tracking.refusals import Reason, Refusal
@@ -166,7 +166,7 @@ def _own_origin(payload: Mapping[str, Any], origin: Origin) -> Origin:
     and the sender's own say nothing about the visitor."""
     return Origin(
         address=places.visitor_address(str(payload.get("_address") or "")[:64], None, ()),
-        agent=str(payload.get("_agent") or "")[:512],
+        agent=clean_text(str(payload.get("_agent") or ""), agents.AGENT_LIMIT)[0],
         privileged=True,
         visitor_salt=origin.visitor_salt,
     )
