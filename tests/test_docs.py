@@ -70,3 +70,21 @@ def test_the_failure_matrix_is_that_of_make_chaos() -> None:
         assert row[4].strip()
     for control in CONTROLS:
         assert f"`{control.name}`" in text
+
+
+def test_every_switch_of_a_property_is_described() -> None:
+    from properties.capture import SWITCHES
+
+    text = (ROOT / "docs" / "properties.md").read_text()
+    for switch in SWITCHES:
+        assert f"| `{switch.name}` | {switch.help} |" in text
+    table = text.split("| switch | what |", 1)[1].split("\n\n", 1)[0]
+    assert len(table.splitlines()) == len(SWITCHES) + 2
+
+
+def test_every_choice_of_a_property_is_described() -> None:
+    from properties.models import Goal, Property
+
+    text = (ROOT / "docs" / "properties.md").read_text()
+    for choice in (*Property.Privacy, *Property.Signals, *Goal.Kind):
+        assert f"| `{choice}` |" in text
