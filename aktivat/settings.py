@@ -5,6 +5,7 @@ rules of the product live in the apps, never here.
 """
 
 import ipaddress
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -312,8 +313,20 @@ structlog.configure(
     ],
     cache_logger_on_first_use=True,
 )
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """A strange Host header says all in one line, and strangers send many."""
+    record.exc_info = None
+    return True
+
+
 LOGGING = {
     "version": 1,
+    "filters": {
+        "without_trace": {"()": "django.utils.log.CallbackFilter", "callback": _without_trace}
+    },
+    "loggers": {"django.security.DisallowedHost": {"filters": ["without_trace"]}},
     "disable_existing_loggers": False,
     "formatters": {
         "json": {
