@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 
-from properties.models import Goal
+from properties.models import Goal, Property
 
 MOST = 100  # goals of a property
 CONVERSION = "conversion"  # the event of convert(goal, value), which names the goal it reaches
@@ -81,8 +82,16 @@ def clean(goal: Goal) -> None:
         goal.minimum = None
     if goal.kind == Goal.Kind.PAGE:
         goal.event = ""
+    _one_at_a_time(goal)
     others = Goal.objects.of(goal.account).filter(property_id=goal.property_id).exclude(pk=goal.pk)
     if others.filter(name=goal.name).exists():
         raise ValidationError({"name": "Another goal has this name. Choose another."})
     if goal.pk is None and others.count() >= MOST:
         raise ValidationError(f"{MOST} goals are the most. Delete one that nobody looks at.")
+
+
+def _one_at_a_time(goal: Goal) -> None:
+    """Whoever adds to the same property at the same moment (two clicks) waits for our commit."""
+    with transaction.atomic():
+        place = Property.objects.across_accounts().select_for_update(of=("self",))
+        place.filter(pk=goal.property_id).values_list("pk").get()

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from properties.access import DoorView
-from properties.endpoints import TAGS, Strict
+from properties.endpoints import TAGS, Strict, parsed
 from properties.models import Property, RetiredKey
 
 MOST_DAYS = 365
@@ -62,7 +62,8 @@ class Keys(DoorView):
     def post(self, request: Request, key: str) -> Response:
         asked = ReplacementSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        self.place.replace_key(asked.validated_data["days"], timezone.now())
+        now = timezone.now()
+        parsed(lambda days: self.place.replace_key(days, now), asked.validated_data["days"])
         return Response(_shown(self.place), status=status.HTTP_201_CREATED)
 
 

@@ -106,8 +106,17 @@ class Property(models.Model):
         super().save(*args, **kwargs)
 
     def replace_key(self, days: int, now: datetime) -> "RetiredKey":
-        """Give the property a new public key; the old one goes on for so many days."""
+        """Give the property a new public key; the old one goes on for so many days.
+
+        Raises ValidationError when somebody else has just done so.
+        """
         with transaction.atomic():
+            stored = Property.objects.across_accounts().select_for_update().get(pk=self.pk)
+            if stored.key != self.key:
+                raise ValidationError(
+                    f"The key has just been replaced: it is {stored.key} now. Open the page again."
+                )
+            self.version = stored.version
             old, self.key = self.key, new_property_key()
             retired = RetiredKey.objects.create(
                 account_id=self.account_id,

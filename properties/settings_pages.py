@@ -4,9 +4,11 @@ Enters: a request that passed THE DOOR. Leaves: a rendered page or a redirect. W
 view sees the same pages with everything disabled. Forms judge what is typed (forms.py).
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -14,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from properties import currencies, forms
 from properties.access import actor_of, door
-from properties.models import Goal, Property
+from properties.models import Goal, Property, RetiredKey
 
 
 def may_manage(request: HttpRequest, place: Property) -> bool:
@@ -117,8 +119,7 @@ def keys(request: HttpRequest, place: Property) -> HttpResponse:
     """The public key, the ones it had before, and the form that replaces it."""
     form = forms.ReplaceKeyForm(request.POST or None)
     now = timezone.now()
-    if request.method == "POST" and form.is_valid():
-        old = place.replace_key(form.cleaned_data["days"], now)
+    if request.method == "POST" and form.is_valid() and (old := _replace(place, form, now)):
         ends = "is refused from now on" if old.until <= now else f"goes on until {old.until:%d %B}"
         messages.success(request, f"The key is {place.key} now; {old.key} {ends}.")
         return redirect("property_keys", place.key)
@@ -129,6 +130,14 @@ def keys(request: HttpRequest, place: Property) -> HttpResponse:
         "may_manage": may_manage(request, place),
     }
     return render(request, "properties/property_keys.html", context)
+
+
+def _replace(place: Property, form: forms.ReplaceKeyForm, now: datetime) -> RetiredKey | None:
+    try:
+        return place.replace_key(form.cleaned_data["days"], now)
+    except ValidationError as error:
+        form.add_error(None, error)
+        return None
 
 
 @require_POST

@@ -88,6 +88,18 @@ def test_ending_a_key_again_changes_nothing(place: Any) -> None:
     assert place.version == version
 
 
+def test_two_clicks_replace_the_key_once(place: Any) -> None:
+    from django.core.exceptions import ValidationError
+
+    from properties.models import Property
+
+    same = Property.objects.across_accounts().get(pk=place.pk)
+    place.replace_key(30, now())
+    with pytest.raises(ValidationError, match=f"it is {place.key} now"):
+        same.replace_key(30, now())
+    assert place.retired_keys.count() == 1
+
+
 # -- over HTTP, on the page and by the API ---------------------------------------------------------
 
 

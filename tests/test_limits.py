@@ -126,6 +126,11 @@ def test_zero_switches_a_limit_off() -> None:
     assert none.wait_to_read(HERE, False, 0.0) == 0
 
 
+def test_a_limit_below_zero_is_none() -> None:
+    odd = limits(address=(-5, 3), key=(-1, -1))
+    assert [odd.admit(HERE, record(), 100, 0.0) for _ in range(3)] == [0, 0, 0]
+
+
 def test_a_propertys_own_limit_takes_the_place_of_the_installations() -> None:
     told = limits(key=(10, 40))
     own = record(rate_limit=2)  # and holds as many seconds of it
@@ -266,6 +271,21 @@ def test_every_request_counts_for_its_address(one_each: Any, first: Callable[[An
         assert json.loads(body)["error"]["code"] == "rate_limited"
     assert asked("/js/trackr.js")[0] == 200
     assert asked("/track", pageview(place), address="203.0.113.2")[0] == 202
+
+
+def test_the_address_is_that_which_a_trusted_proxy_names(one_each: Any, settings: Any) -> None:
+    from ipaddress import ip_network
+
+    place = new_property()
+
+    def through(proxy: str, visitor: str) -> int:
+        named = {"x-forwarded-for": visitor}
+        return asked("/track", pageview(place), address=proxy, **named)[0]
+
+    settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/8")]
+    assert [through("10.0.0.1", f"203.0.113.{n}") for n in (1, 2, 1)] == [202, 202, 429]
+    assert through("198.51.100.1", "203.0.113.3") == 202
+    assert through("198.51.100.1", "203.0.113.4") == 429  # forged: it is one and the same sender
 
 
 def test_a_key_that_may_manage_events_is_not_limited_by_address(one_each: Any) -> None:

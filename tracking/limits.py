@@ -27,8 +27,8 @@ class Limit:
     __slots__ = ("depth", "each", "rate")
 
     def __init__(self, rate: float, burst: float) -> None:
-        self.rate = rate
-        self.each = 1 / rate if rate else 0.0  # seconds in which an event's room comes back
+        self.rate = max(rate, 0)
+        self.each = 1 / rate if self.rate else 0.0  # seconds in which an event's room comes back
         self.depth = burst * self.each  # seconds in which an empty bucket fills
 
 
