@@ -79,10 +79,22 @@ def hands_out_tests(config: pytest.Config) -> bool:
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker that has said it is finished is killed ten seconds later."""
+    if hasattr(session.config, "workerinput"):
+        stop_servers(session.config)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Also after Ctrl-C and after a failing start."""
-    for server in reversed(config.stash.get(STARTED, [])):
-        server.stop()  # type: ignore[attr-defined]
+    stop_servers(config)
+
+
+def stop_servers(config: pytest.Config) -> None:
+    started = config.stash.get(STARTED, [])
+    while started:
+        started.pop().stop()  # type: ignore[attr-defined]
     if HOME in config.stash:
         shutil.rmtree(config.stash[HOME], ignore_errors=True)
 
