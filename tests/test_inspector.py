@@ -11,6 +11,7 @@ import pytest
 
 from tests.people import new_account, new_property, signed_in_as
 from tests.test_collector import fetch, pageview, post
+from tests.test_gather import in_a_loop
 
 CURL = "curl/8.0"
 
@@ -278,7 +279,7 @@ def test_more_than_fits_is_left_out_and_counted(quiet: Any) -> None:
         assert sum(quiet._tallies.values()) == 300 - len(quiet._waiting)
         await quiet.stop()
 
-    asyncio.run(noted())
+    in_a_loop(noted())
 
 
 def test_strangers_cannot_fill_the_memory_with_refusals(quiet: Any) -> None:
@@ -293,7 +294,7 @@ def test_strangers_cannot_fill_the_memory_with_refusals(quiet: Any) -> None:
         assert max(len(sample) for _, _, sample in quiet._waiting) < 3_000
         await quiet.stop()
 
-    asyncio.run(noted())
+    in_a_loop(noted())
 
 
 def test_a_cache_that_is_away_costs_samples_and_nothing_else(quiet: Any, capsys: Any) -> None:
@@ -311,7 +312,7 @@ def test_a_cache_that_is_away_costs_samples_and_nothing_else(quiet: Any, capsys:
         heard.note(quiet)
         await quiet.stop()
 
-    asyncio.run(noted())
+    in_a_loop(noted())
     assert capsys.readouterr().out.count("no samples for the event inspector") == 1
 
 
@@ -325,7 +326,7 @@ def test_a_fault_of_the_sampler_stays_inside(quiet: Any) -> None:
         heard.note(quiet)
         await quiet.stop()
 
-    asyncio.run(noted())
+    in_a_loop(noted())
 
 
 def test_the_page_goes_on_with_stored_events_when_the_cache_is_away(
