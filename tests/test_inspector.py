@@ -112,6 +112,23 @@ def test_batches_pixels_bots_and_heartbeats_are_seen(web_server: str, place: Any
     assert until(lambda: recent(place).pings, "no heartbeat") == 1
 
 
+def test_refused_heartbeats_do_not_bury_the_rest(web_server: str, place: Any) -> None:
+    wrong = {"name": "ping", "url": "https://wrong.example/", "visitor": str(uuid.uuid4())}
+    for _ in range(3):
+        post(web_server, wrong | {"property": place.key})
+    post(web_server, {"property": place.key, "name": "ping", "state": "asleep"})
+    assert [(seen.name, seen.field) for seen in rows(place, 1)] == [("ping", "state")]
+    until(lambda: recent(place).pings == 3, "heartbeats are not counted")
+
+
+def test_events_over_the_limit_are_counted(web_server: str, acme: Any) -> None:
+    place = new_property(acme, rate_limit=1)
+    batch = {"property": place.key, "events": [pageview() for _ in range(30)]}
+    statuses = [post(web_server, batch).status for _ in range(3)]
+    assert statuses[-1] == 429
+    until(lambda: recent(place).limited == 30 * statuses.count(429), "429s are not counted")
+
+
 def test_refusals_are_kept_for_whoever_looks_later(web_server: str) -> None:
     place = new_property(hostnames=["shop.example"])
     wrong = pageview(url="https://wrong.example/1")

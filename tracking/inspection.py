@@ -6,6 +6,7 @@ that the list is never empty when there are events. Called by pages.py.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +24,7 @@ from tracking.addresses import split
 from tracking.event import COLUMNS, read_row
 from tracking.models import Event, EventId, Visitor
 from tracking.refusals import WHAT_TO_DO, Reason
-from tracking.sampling import LASTS, REFUSED, SEEN, sampler
+from tracking.sampling import LASTS, LEFT_OUT, LIMITED, PINGS, REFUSED, SEEN, sampler
 
 MOST = 100
 WATCHED_FOR = 15_000  # ms after the page has asked
@@ -66,11 +67,13 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recent:
-    """`pings` and `left_out` are of the last minute; is_live: the samples could be read."""
+    """Heartbeats, samples without room and events turned away with 429 are of the last minute.
+    is_live: the samples could be read."""
 
     rows: list[Seen]
     pings: int = 0
     left_out: int = 0
+    limited: int = 0
     is_live: bool = True
 
 
@@ -91,17 +94,16 @@ def recent(place: Property, now: datetime, verdict: str = "", name: str = "") ->
     property watched."""
     try:
         watch(place, now)
-        sampled, pings, left_out = _read(place, now)
-        is_live = True
+        sampled, tallies, is_live = _samples(place), _tallies(place, now), True
     except (redis.exceptions.RedisError, ConnectionInterrupted) as error:
         log.warning("no samples for the event inspector", error=str(error))
-        sampled, pings, left_out, is_live = [], 0, 0, False
+        sampled, tallies, is_live = [], Counter(), False
     rows = [seen for seen in sampled if _fits(seen, verdict, name)]
     if verdict in ("", "accepted"):
         known = {seen.id for seen in sampled}
         rows += [seen for seen in _stored(place, name) if seen.id not in known]
     rows.sort(key=lambda seen: seen.at, reverse=True)
-    return Recent(rows[:MOST], pings, left_out, is_live)
+    return Recent(rows[:MOST], tallies[PINGS], tallies[LEFT_OUT], tallies[LIMITED], is_live=is_live)
 
 
 def one(place: Property, seen_id: str) -> Seen | None:
@@ -125,19 +127,19 @@ def _fits(seen: Seen, verdict: str, name: str) -> bool:
 # -- samples ---------------------------------------------------------------------------------------
 
 
-def _read(place: Property, now: datetime) -> tuple[list[Seen], int, int]:
-    """Samples, and the pings and the left-out ones of the last minute."""
+def _tallies(place: Property, now: datetime) -> Counter[str]:
+    """What was counted in the last minute."""
     second = _ms(now) // 1_000
     client, prefix = get_redis_connection("default"), keys.prefix(place.account_id, place.pk)
     pipe = client.pipeline(transaction=False)
     for minute in (second // 60, second // 60 - 1):
         pipe.hgetall(keys.tally(prefix, minute))
-    counted = {key: int(n) for found in pipe.execute() for key, n in found.items()}
-    last = {key: n for key, n in counted.items() if int(key[1:]) > second - 60}
-    pings, left_out = (
-        sum(n for key, n in last.items() if key.startswith(what)) for what in (b"p", b"o")
-    )
-    return _samples(place), pings, left_out
+    counted: Counter[str] = Counter()
+    for found in pipe.execute():
+        for name, count in found.items():
+            if int(name[1:]) > second - 60:
+                counted[name[:1].decode()] += int(count)
+    return counted
 
 
 def _samples(place: Property) -> list[Seen]:

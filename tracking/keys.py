@@ -59,7 +59,7 @@ nothing has to last:
 
     aktivat:watched                zset    property -> ms until which somebody looks  minutes
     aktivat:samples:{a:p}:<kind>   list    the newest events, JSON (seen or refused)  5 minutes
-    aktivat:tally:{a:p}:<minute>   hash    p<second> pings, o<second> left out        3 minutes
+    aktivat:tally:{a:p}:<minute>   hash    p<second> pings, o left out, l limited       3 minutes
 """
 
 MINUTE, HOUR = "m", "h"

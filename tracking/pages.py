@@ -5,7 +5,7 @@ itself, and the event inspector. Both ask again by htmx; without JavaScript ther
 again.
 """
 
-from dataclasses import dataclass
+import dataclasses
 from datetime import date, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -55,7 +55,7 @@ def newest(place: Property) -> Event | None:
     return stored.order_by("-time").only("name", "page", "hostname", "received_at").first()
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Asked:
     """What the inspector's address says. `event` is the one shown whole; `compact`: the list as
     part of another page."""
@@ -153,10 +153,8 @@ def inspector(request: HttpRequest, place: Property) -> HttpResponse:
 def _list(place: Property, asked: Asked, now: datetime) -> dict[str, Any]:
     found = inspection.recent(place, now, asked.verdict, asked.name)
     rows = found.rows[:MOST_BESIDE] if asked.compact else found.rows
-    mark = sha256(
-        repr(([seen.id for seen in rows], found.pings, found.left_out, found.is_live,
-              asked.event)).encode()
-    ).hexdigest()[:16]  # fmt: skip
+    shown = ([seen.id for seen in rows], dataclasses.replace(found, rows=[]), asked.event)
+    mark = sha256(repr(shown).encode()).hexdigest()[:16]
     path = reverse("inspector", args=[place.key])
     return {
         "property": place,

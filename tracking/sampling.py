@@ -33,9 +33,10 @@ from tracking.directory import Record
 from tracking.event import read_row
 from tracking.intake import Origin
 from tracking.items import Item
-from tracking.refusals import UNSEEN
+from tracking.refusals import UNSEEN, Reason
 
 SEEN, REFUSED = "seen", "refused"
+PINGS, LEFT_OUT, LIMITED = "p", "o", "l"  # tallies of a second
 KEPT = {SEEN: 200, REFUSED: 100}  # samples of a property
 A_SECOND = {SEEN: 100, REFUSED: 20}  # samples of a property that one process takes
 REFUSED_A_SECOND = 100  # of all properties together: strangers can provoke them
@@ -69,7 +70,7 @@ class Sampler:
         self._news = asyncio.Event()
         self._waiting: list[tuple[str, str, bytes]] = []  # prefix, kind, sample
         self._taken: Counter[tuple[str, str]] = Counter()  # in this second
-        self._tallies: Counter[tuple[str, str]] = Counter()  # prefix, "p" or "o"
+        self._tallies: Counter[tuple[str, str]] = Counter()  # prefix, what
         self._fails = False
 
     def start(self) -> None:
@@ -97,6 +98,12 @@ class Sampler:
             self._fail(error)
         self._news.set()
 
+    def note_limited(self, record: Record, events: int) -> None:
+        """Count events that were turned away with 429, unread."""
+        self._tallies[record.prefix, LIMITED] += max(events, 1)
+        self.start()
+        self._news.set()
+
     def _note(
         self, hearing: Hearing, payloads: Sequence[Any], verdicts: str, origin: Origin, now: int
     ) -> None:
@@ -107,13 +114,15 @@ class Sampler:
                 hearing.positions, hearing.items, verdicts, strict=True
             ):
                 if verdict == store.PING:
-                    self._tallies[prefix, "p"] += 1
+                    self._tallies[prefix, PINGS] += 1
                 elif verdict in _SAID and self._has_room(prefix, SEEN):
                     sample = _seen(payloads[index], item, _SAID[verdict], now)
                     self._waiting.append((prefix, SEEN, sample))
         for refusal in hearing.answer.rejected:
-            if self._has_room(prefix, REFUSED):
-                payload = payloads[refusal["index"]]
+            payload = payloads[refusal["index"]]
+            if _is_ping(payload) and refusal["reason"] not in _OF_PINGS:
+                self._tallies[prefix, PINGS] += 1  # its page view says why, a hundred times less
+            elif self._has_room(prefix, REFUSED):
                 sample = _refused(payload, refusal, hearing.record, origin, now)
                 self._waiting.append((prefix, REFUSED, sample))
 
@@ -128,7 +137,7 @@ class Sampler:
             self._taken[prefix, kind] += 1
             self._taken["", kind] += 1
         else:
-            self._tallies[prefix, "o"] += 1
+            self._tallies[prefix, LEFT_OUT] += 1
         return has_room
 
     async def _run(self) -> None:
@@ -212,6 +221,14 @@ async def _watched(client: Any) -> frozenset[int]:
         keys.WATCHED, "+inf", now_ms(), desc=True, byscore=True, offset=0, num=MOST_WATCHED
     )
     return frozenset(map(int, found))
+
+
+# What may be wrong with a heartbeat itself.
+_OF_PINGS = frozenset((Reason.MISSING, Reason.INVALID, Reason.NIL_UUID, Reason.NUMBER_RANGE))
+
+
+def _is_ping(payload: Any) -> bool:
+    return isinstance(payload, dict) and payload.get("name") == "ping"
 
 
 def _seen(payload: Any, item: Item, said: dict[str, str], now: int) -> bytes:

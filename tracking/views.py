@@ -242,6 +242,7 @@ def charge(request: Request, record: Record, events: int, privileged: bool = Fal
     address, now = "" if privileged else request.address, time.monotonic()
     seconds = limits().admit(address, record, events, now)
     if seconds:
+        sampler.note_limited(record, events)
         raise too_many(seconds)
 
 

@@ -59,6 +59,8 @@ def test_the_first_event_turns_the_page_green_and_reaches_the_report(
     expect(owner.get_by_text("Waiting for the first event")).to_be_visible()
 
     visit(new_context, site, web_server, place.key)
+    # The list below shows it before any worker has stored it.
+    expect(owner.locator("#events tbody tr", has_text="pageview")).to_contain_text("accepted")
     wait_for_the_stream(place, 1)
     overview = look(alice, f"/p/{place.key}/")
     expect(overview.locator("body")).to_contain_text("1 now")

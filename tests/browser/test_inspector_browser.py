@@ -32,6 +32,14 @@ def send(web: str, place: Any, *events: dict[str, Any]) -> None:
     post(web, {"property": place.key, "events": list(events)})
 
 
+def faults(page: Page) -> list[str]:
+    """What axe objects to, while the list stands still: it reads each element twice."""
+    page.evaluate("dispatchEvent(new PointerEvent('pointerdown'))")
+    found = findings(page)
+    page.evaluate("dispatchEvent(new PointerEvent('pointerup'))")
+    return found
+
+
 def row(page: Page, text: str) -> Any:
     return page.locator("#events tbody tr", has_text=text)
 
@@ -80,7 +88,6 @@ def test_pause_holds_the_list(look: Look, alice: Any, place: Any, web_server: st
     page.wait_for_load_state("networkidle")  # what was under way has come
     asked.clear()
     send(web_server, place, pageview(name="later", screen="x"))
-    page.clock.run_for(0)
     page.evaluate("new Promise(go => setTimeout(go, 1200))")  # more than one turn of the list
     assert [url for url in asked if "mark=" in url] == []
     page.get_by_role("button", name="Go on").click()
@@ -112,16 +119,16 @@ def test_the_inspector_fits_and_axe_finds_nothing(
     place.name = "مرحبا بالعالم " * 6
     place.save()
     page = look(alice, f"/p/{place.key}/inspector/", width, scheme)
-    assert (overflow(page), findings(page)) == (0, [])
+    assert (overflow(page), faults(page)) == (0, [])
     long = pageview(name="n" * 150, url=f"https://shop.example/{'p' * 300}", title="t" * 400)
     send(web_server, place, long, pageview(name="bad", screen="x"), {"name": "ping"})
     page.get_by_role("link", name="bad").click()
     expect(page.locator("#event pre")).to_be_visible()
-    assert (overflow(page), findings(page)) == (0, [])
+    assert (overflow(page), faults(page)) == (0, [])
     page.locator("#event").get_by_role("link", name="Close").click()
     page.get_by_role("link", name="nnn").click()
     expect(page.locator("#event dl")).to_be_visible()
-    assert (overflow(page), findings(page)) == (0, [])
+    assert (overflow(page), faults(page)) == (0, [])
 
 
 def test_without_scripts_there_is_a_link_to_look_again(
@@ -143,7 +150,7 @@ def test_the_list_stands_open_on_the_snippet_page(
     expect(page.locator("#events")).to_contain_text("Nothing has arrived yet")
     send(web_server, place, pageview(name="bad", screen="x"))
     expect(row(page, "bad")).to_contain_text("refused: invalid")
-    assert findings(page) == []
+    assert faults(page) == []
     page.get_by_role("link", name="bad").click()
     expect(page.locator("#event")).to_contain_text("screen must look like 1440x900")
 
