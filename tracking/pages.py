@@ -79,7 +79,8 @@ class Asked:
         given = {"verdict": self.verdict, "name": self.name, **more}
         if self.compact:
             given["compact"] = "1"
-        return "?" + urlencode({name: value for name, value in given.items() if value})
+        said = urlencode({name: value for name, value in given.items() if value})
+        return f"?{said}" if said else ""
 
 
 class Row(NamedTuple):

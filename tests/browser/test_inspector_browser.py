@@ -79,6 +79,28 @@ def test_an_event_appears_by_itself_and_a_click_shows_it_whole(
     expect(event.locator("h2")).to_have_text("second")
 
 
+def test_the_last_click_wins(look: Look, alice: Any, place: Any, web_server: str) -> None:
+    send(web_server, place, pageview(name="one", screen="x"), pageview(name="two", screen="x"))
+    page = look(alice, f"/p/{place.key}/inspector/")
+    first: list[Any] = []
+
+    def hold_the_first(route: Any) -> None:
+        if first:
+            route.continue_()
+        else:
+            first.append(route)
+
+    page.route("**/inspector/?event=*", hold_the_first)
+    page.get_by_role("link", name="one").click()
+    page.get_by_role("link", name="two").click()
+    expect(page.locator("#event h2")).to_have_text("two")
+    with page.expect_response(first[0].request.url):
+        first[0].continue_()
+    page.get_by_role("link", name="Close").click()
+    expect(page.locator("#event")).to_contain_text("Choose an event")
+    assert page.url.endswith("/inspector/")
+
+
 def test_pause_holds_the_list(look: Look, alice: Any, place: Any, web_server: str) -> None:
     page = look(alice, f"/p/{place.key}/inspector/")
     asked: list[str] = []

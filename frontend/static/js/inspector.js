@@ -9,6 +9,7 @@
   const pause = document.querySelector("[data-pause]");
   let paused = false;
   let pressed = false;
+  let newest; // request for the chosen event: the last click wins
 
   const isList = (event) => event.detail.elt?.id === "events";
   const isSelecting = () => {
@@ -39,17 +40,19 @@
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (isList(event) && isHeld()) event.preventDefault();
+    else if (event.detail.target?.id === "event") newest = event.detail.xhr;
   });
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, target } = event.detail;
     if (target?.id !== "events" && target?.id !== "event") return;
-    if (xhr.status === 200 && !xhr.responseText.includes(`id="${target.id}"`)) {
+    const expected = target.id === "event" ? 'id="chosen"' : 'id="events"';
+    if (xhr.status === 200 && !xhr.responseText.includes(expected)) {
       // Signed out: go there instead of showing it inside this page.
       event.detail.shouldSwap = false;
       location.assign(xhr.responseURL);
-    } else if (isList(event) && isHeld()) {
-      event.detail.shouldSwap = false; // pressed while the answer was on its way
+    } else if (isList(event) ? isHeld() : xhr !== newest) {
+      event.detail.shouldSwap = false; // pressed, or clicked again, while it was on its way
     }
   });
 
