@@ -53,7 +53,7 @@ def test_a_visitor_keeps_the_variant_and_is_exposed_once_a_session(
 
     # Also with an id that would draw another one; a new session is exposed again.
     assert set(tab.evaluate(DRAW_AGAIN, ["checkout", 20])) == {first}
-    tab.evaluate("document.cookie = 'trackit_session=;path=/;max-age=0'")
+    tab.evaluate("document.cookie = 'trackit_session=another-session;path=/'")
     assert tab.evaluate("[1, 2, 3].map(() => trackr.variant('checkout'))") == [first] * 3
     sentinel()
     assert len(collector.accepted("exposure")) == 2
