@@ -41,6 +41,7 @@ Headers = list[tuple[bytes, bytes]]
 
 log = structlog.get_logger()
 
+READ_ON = 10_000_000  # bytes: who is cut off while sending does not hear why
 BODY_WITHIN = 10.0  # seconds a sender may take for its body
 BUSY_FOR = 1.0  # seconds until those who find no room hear so
 RETRY_AFTER = (b"retry-after", b"2")
@@ -120,7 +121,7 @@ class Request:
         length = self.headers.get("content-length")
         if length is None and "transfer-encoding" not in self.headers:
             raise Fault(411, "length", "Say how long the body is: send Content-Length.")
-        if length is not None and (not length.isdecimal() or int(length) > envelope.MAX_BODY):
+        if length is not None and (not length.isdecimal() or int(length) > READ_ON):
             raise envelope.too_large()
         try:
             async with asyncio.timeout(BODY_WITHIN):
@@ -131,6 +132,7 @@ class Request:
             ) from None
 
     async def _read(self) -> bytes:
+        """Of a body that is too large nothing is kept, but it is read."""
         parts: list[bytes] = []
         size = 0
         while True:
@@ -139,10 +141,14 @@ class Request:
                 raise Fault(400, "cut_off", "The connection ended before the body did.")
             part = message.get("body", b"")
             size += len(part)
-            if size > envelope.MAX_BODY:
+            if size <= envelope.MAX_BODY:
+                parts.append(part)
+            else:
+                parts.clear()
+            ends = not message.get("more_body")
+            if size > READ_ON or (ends and size > envelope.MAX_BODY):
                 raise envelope.too_large()
-            parts.append(part)
-            if not message.get("more_body"):
+            if ends:
                 return b"".join(parts)
 
 
