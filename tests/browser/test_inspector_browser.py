@@ -1,5 +1,6 @@
 """The event inspector in a real browser: live, still while it is read, safe with hostile text."""
 
+import re
 from typing import Any
 
 import pytest
@@ -115,7 +116,7 @@ def test_pause_holds_the_list(look: Look, alice: Any, place: Any, web_server: st
         " const { dataset } = document.documentElement;"
         " dataset.turns = Number(dataset.turns || 0) + 1 })"
     )
-    expect(page.locator("html")).to_have_attribute("data-turns", "2")
+    expect(page.locator("html")).to_have_attribute("data-turns", re.compile("[2-9]"))
     assert asked == []
     page.get_by_role("button", name="Go on").click()
     expect(row(page, "later")).to_be_visible()
