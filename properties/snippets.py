@@ -65,7 +65,7 @@ def snippets(place: Property, origin: str) -> list[Snippet]:
 
 def modern(place: Property, origin: str) -> str:
     """The same whatever the settings are: the tracker asks for them, so nobody pastes twice."""
-    return f'<script async src="{origin}/js/trackr.js" data-property="{place.key}"></script>'
+    return f'<script defer src="{origin}/js/trackr.js" data-property="{place.key}"></script>'
 
 
 def pixel(place: Property, origin: str) -> str:

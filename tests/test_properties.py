@@ -210,7 +210,7 @@ def test_the_snippet_names_this_installation_and_the_key(
     from html import unescape
 
     page = unescape(signed_in_as(alice).get(f"/p/{shop.key}/snippet/").content.decode())
-    assert f'<script async src="http://testserver/js/trackr.js" data-property="{shop.key}">' in page
+    assert f'<script defer src="http://testserver/js/trackr.js" data-property="{shop.key}">' in page
     assert "window.trackr = new window.Trackr(o)" in page
     assert "curl http://testserver/track" in page
     settings.PUBLIC_URL = "https://stats.example.com"

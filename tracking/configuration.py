@@ -27,8 +27,8 @@ def configuration(record: Record) -> Configuration:
 
 @lru_cache(maxsize=4_096)
 def _made(key: str, mode: str, signals: str, capture: tuple[str, ...]) -> Configuration:
-    # Consent is asked for in more.js: without it nobody could agree.
-    wants_more = asks_for(MORE, capture) or mode == "required"
+    # more.js asks for consent, and counts the page views of those whom signals hide.
+    wants_more = asks_for(MORE, capture) or mode == "required" or signals == "drop"
     text = orjson.dumps(
         {
             "property": key,

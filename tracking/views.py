@@ -81,12 +81,16 @@ def gif_reply(reason: str = "") -> Reply:
     return Reply(200, GIF, headers, b"image/gif")
 
 
+def _plain(path: str) -> str:
+    return "/" + path.lstrip("/") if path.startswith("//") else path
+
+
 class Request:
     """The few things that the collector reads of a request."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        self.path = _plain(scope["path"])
         self.query: bytes = scope.get("query_string", b"")
         self.headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
@@ -358,7 +362,11 @@ ROUTES: dict[str, Callable[[Request], Awaitable[Reply]]] = {
 
 
 def route(path: str) -> Callable[[Request], Awaitable[Reply]] | None:
-    """Who answers a path; None: it is not the collector's."""
+    """Who answers a path; None: it is not the collector's.
+
+    The tracker adds its paths to an address as it was given, be it with a slash at its end.
+    """
+    path = _plain(path)
     return ROUTES.get(path) or (tracker if path.startswith("/js/") else None)
 
 

@@ -1,8 +1,8 @@
 /**
  * more.js: what a property may switch on beyond page views, and the calls that go with it.
  *
- * In: the same page, and the instance of trackr.js that asked for this file (`t`, see there).
- * Out: events through `t.emit`, methods in `t.methods`. Each part below stands for one switch of
+ * In: the same page, and the instance of trackr.js that asked for this file (`use`, see there).
+ * Out: events through `send` and `add`, methods in `methods`. Each part below stands for one switch of
  * the property (properties/capture.py); a switch that is off leaves no listener behind.
  * Everything listens passively on the document: nodes may come later, and nothing in the page is
  * delayed or prevented. One classic script that makes no global.
@@ -40,16 +40,27 @@
   /** The elements from the innermost outwards, through open shadow roots too. */
   const pathOf = (event) => event.composedPath().filter((each) => each.matches);
 
-  window.Trackr.use((t) => {
-    const { options, on, safely, attempt, emit, flush, methods } = t;
-    const { account } = options;
-    const isOn = (name) => t.config.capture.includes(name);
-    const isGranted = () => t.mode() === "granted";
-
-    const send = (name, props, revenue) => {
-      emit(name, props, revenue);
-      flush();
-    };
+  const use = (
+    options,
+    account,
+    config,
+    on,
+    safely,
+    attempt,
+    send,
+    add,
+    makeEvent,
+    flush,
+    mode,
+    setMode,
+    complete,
+    methods,
+    sendAlone,
+    pageWatchers,
+    leaveWatchers,
+  ) => {
+    const isOn = (name) => config.capture.includes(name);
+    const isGranted = () => mode() === "granted";
 
     // What is remembered: in storage in mode granted, otherwise as long as the page. The core
     // erases what begins like this when a mode forbids it.
@@ -69,14 +80,14 @@
     // --- elements: class and data-trackr-type, -label, -position
 
     if (isOn("elements")) {
-      const named = CSS.escape(`${options.trackrClass}`.replace(/^\./, ""));
+      const named = CSS.escape(`${options.trackrClass || "track-it"}`.replace(/^\./, ""));
       const tracked = `.${named}[data-trackr-type][data-trackr-label][data-trackr-position]`;
       const secrets = new WeakSet(); // a password that was made readable is still one
       const hovered = new WeakMap();
       const keys = new Map(); // element -> key strokes since its last event
       let counts = {};
       let timer;
-      t.onPage(() => {
+      pageWatchers.push(() => {
         counts = {};
       });
 
@@ -93,13 +104,14 @@
         counts[event] = (counts[event] || 0) + 1;
         if (counts[event] > (event === "mouseover" ? MOST_HOVERS : MOST_OF_A_PAGE)) return;
         const { trackrType, trackrLabel, trackrPosition } = element.dataset;
-        emit("element", {
+        const props = {
           event,
           type: trackrType,
           label: trackrLabel,
           position: trackrPosition,
           count,
-        });
+        };
+        add(makeEvent("element", { props }));
         clearTimeout(timer);
         timer = setTimeout(flush, event === "click" ? 0 : SOON);
       };
@@ -109,13 +121,13 @@
         if (keys.delete(element)) tell("keys", element, count);
       };
 
-      on(document, "click focus blur", (event) => {
+      on("click focus blur", (event) => {
         const element = trackedOf(event);
         if (!element) return;
         if (event.type === "blur") tellKeys(element);
         tell(event.type, element);
       });
-      on(document, "mouseover", (event) => {
+      on("mouseover", (event) => {
         const element = trackedOf(event);
         if (!element || element.contains(event.relatedTarget)) return;
         const now = performance.now();
@@ -123,11 +135,11 @@
         hovered.set(element, now);
         tell("mouseover", element);
       });
-      on(document, "keydown", (event) => {
+      on("keydown", (event) => {
         const element = trackedOf(event);
         if (element && !event.repeat) keys.set(element, (keys.get(element) || 0) + 1);
       });
-      t.onLeave(() => {
+      leaveWatchers.push(() => {
         for (const element of keys.keys()) tellKeys(element);
       });
     }
@@ -135,7 +147,7 @@
     // --- links to other hosts and to files; one click is one event
 
     if (isOn("outbound") || isOn("downloads")) {
-      on(document, "click auxclick", (event) => {
+      on("click auxclick", (event) => {
         const link = pathOf(event).find((each) => each.matches("a[href],area[href]"));
         if (!link || event.button > 1) return; // 1: the middle button opens a tab
         const url = new URL(link.href.baseVal ?? link.href, document.baseURI);
@@ -152,7 +164,7 @@
     // --- forms: which one, never what was filled in
 
     if (isOn("forms")) {
-      on(document, "submit", ({ target }) => {
+      on("submit", ({ target }) => {
         const attribute = (name) => target.getAttribute(name); // form.id may be a field
         const action = () => new URL(attribute("action") || "", document.baseURI).pathname;
         send("form_submit", { form: attribute("id") || attribute("name") || action() });
@@ -172,7 +184,7 @@
           methods.notFound();
         }
       });
-      if (document.readyState === "loading") on(document, "DOMContentLoaded", look);
+      if (document.readyState === "loading") on("DOMContentLoaded", look);
       else look();
     }
 
@@ -186,10 +198,11 @@
     };
 
     const arms = (experiment) => {
-      const snippet = `script[data-property="${account}"][data-experiments]`;
-      const all =
-        options.experiments || JSON.parse(document.querySelector(snippet).dataset.experiments);
-      const told = all[experiment];
+      const { experiments } = options;
+      // An object in the first tracker's options, text in the attribute of the script.
+      const told = (typeof experiments === "string" ? JSON.parse(experiments) : experiments)[
+        experiment
+      ];
       return Array.isArray(told) ? told.map((name) => [name, 1]) : Object.entries(told);
     };
 
@@ -202,14 +215,11 @@
       return all[0][0];
     };
 
-    const session = () =>
-      attempt(
-        () => `; ${document.cookie}`.split(`; ${options.sessionCookieName}=`)[1].split(";")[0],
-      );
+    const session = () => complete({}).session;
 
     const assign = (experiment) => {
       const all = arms(experiment);
-      const visitor = t.visitor();
+      const { visitor } = complete({});
       // Without an id the next page would draw again: everybody gets the same, nothing is measured.
       if (!visitor) return all[0][0];
       const others = (recall("variants") || []).filter(([name]) => name !== experiment);
@@ -277,6 +287,14 @@
       layer.forEach(read);
     }
 
+    // --- page views of those whom signals hide: counted as refused, and nothing said of them
+
+    const countDropped = () => {
+      if (mode() === "drop") sendAlone({ name: "pageview" });
+    };
+    pageWatchers.push(countDropped);
+    countDropped();
+
     // --- consent
 
     const CHOICE = `trackr_consent_${account}`;
@@ -284,7 +302,11 @@
     /** Nobody can agree to more than the property records. */
     const follow = (choice) => {
       if (choice !== "granted") memory = {};
-      t.setMode(choice === "granted" && t.config.mode === "cookieless" ? t.config.mode : choice);
+      setMode(
+        choice === "granted" && config.mode === "cookieless" ? config.mode : choice,
+        config.mode === "required" ? { consent: choice } : undefined,
+      );
+      countDropped();
     };
 
     methods.consent = (choice) => {
@@ -292,10 +314,12 @@
         attempt(() => (localStorage[CHOICE] = choice));
         follow(choice);
       }
-      return t.mode();
+      return mode();
     };
 
     const remembered = attempt(() => localStorage[CHOICE]);
     if (remembered) follow(remembered);
-  });
+  };
+
+  window.Trackr.use(use);
 })(window, document);

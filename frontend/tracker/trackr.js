@@ -9,10 +9,10 @@
  *
  * Every page of every customer pays for this file: at most 3,072 bytes gzipped (build.mjs). What
  * is not needed to count pages and visitors lives in more.js and vitals.js, which the core loads
- * where the configuration names them and which plug in by `Trackr.use` (see `plug` below).
+ * where the configuration names them and which plug in by `Trackr.use` (see `plugIn`).
  * One classic script, so it also works unbuilt.
  */
-((window, document) => {
+((window, document, location) => {
   const SECOND = 1000;
   const MINUTE = 60 * SECOND;
   const HOUR = 60 * MINUTE;
@@ -29,7 +29,7 @@
 
   const QUEUE_EVENTS = 200;
   const QUEUE_LIVES = 7 * DAY; // the collector refuses what is older
-  const BATCH_EVENTS = 50;
+  const BATCH_EVENTS = 25;
   const BATCH_CHARS = 20000; // at most 60 kB as UTF-8: browsers cap keepalive bodies at 64 kB
   const ANSWER_WITHIN = 20 * SECOND;
   const ORPHAN_AFTER = 30 * SECOND; // by then the tab that made an event has its answer or is gone
@@ -39,27 +39,12 @@
   const GRANTED = "granted"; // cookies and storage
   const COOKIELESS = "cookieless"; // neither
   const DENIED = "denied"; // nothing is recorded
-  const DROP = "drop"; // nothing is recorded, but page views are counted as refused
-
-  const OFF = "trackr_off"; // in localStorage: one's own visits are not recorded
 
   const script = document.currentScript;
-  const home = script?.src ? new URL("..", script.src).href : location.origin;
   const instances = {}; // account -> API: the same snippet twice on a page counts once
+  let plugIn; // what the file that has just run gave to Trackr.use
 
-  const DEFAULTS = {
-    account: "",
-    serverUrl: home,
-    trackPath: "/track",
-    trackrClass: "track-it",
-    sessionCookieName: "trackit_session",
-    v_visitorCookieName: "trackit_v_visitor",
-    visitorCookieName: "trackit_visitor",
-    loadstartvariable: "trackrloadstart",
-    tabIdPrefix: "trackit_tab_",
-    trackTabs: true,
-    allowAutomation: false,
-  };
+  const home = (script?.src || location.origin).split("/js/")[0]; // the collector of this file
 
   const safely =
     (fn) =>
@@ -72,370 +57,278 @@
   // Storage may be forbidden, full or absent: every access is an attempt.
   const attempt = (fn) => safely(fn)();
 
-  const on = (target, types, fn) => {
-    for (const type of types.split(" ")) {
-      target.addEventListener(type, safely(fn), { capture: true, passive: true });
-    }
-  };
+  const on = (types, fn) =>
+    types.split(" ").map((type) => window.addEventListener(type, safely(fn), true));
 
-  const later = (fn, ms) => setTimeout(safely(fn), ms);
-
-  /** A version 4 UUID; crypto.randomUUID is missing on plain http pages. */
-  const uuid = () =>
-    "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
-      (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16),
-    );
-
-  const now = () => performance.now(); // durations: the time of day may be set in between
-
-  /** Whole milliseconds; undefined for what no page load can have taken. */
-  const duration = (ms) => (ms >= 0 && ms < HOUR ? Math.round(ms) : undefined);
+  // Plain http pages have no randomUUID; the collector makes a UUID of any text.
+  const newId = () => crypto.randomUUID?.() || `${Date.now()}-${Math.random()}`;
 
   const readCookie = (name) =>
-    attempt(() => decodeURIComponent(`; ${document.cookie}`.split(`; ${name}=`)[1].split(";")[0]));
+    attempt(() => unescape(`; ${document.cookie}`.split(`; ${name}=`)[1].split(";")[0]));
 
   const writeCookie = (name, value, seconds) =>
     attempt(() => {
-      const secure = location.protocol === "https:" ? ";Secure" : "";
-      document.cookie = `${name}=${encodeURIComponent(value)};path=/;max-age=${seconds};SameSite=Lax${secure}`;
+      if (name) {
+        document.cookie = `${name}=${escape(value)};path=/;max-age=${seconds};SameSite=Lax${isSecureContext ? ";Secure" : ""}`;
+      }
     });
 
-  /** Visits of a browser in which this was set are not recorded; also by #trackr-off and -on. */
-  const optOut = (off) =>
-    attempt(() => (off ? localStorage.setItem(OFF, 1) : localStorage.removeItem(OFF)));
+  /**
+   * `new Trackr(options)`: starts tracking and returns the API, which is both an object of
+   * methods and a function: trackr.track("signup") and trackr("track", "signup") are the same.
+   */
+  function Trackr(given = {}) {
+    const {
+      property,
+      account = property,
+      host = home,
+      serverUrl = host,
+      trackPath = "/track",
+      sessionCookieName = "trackit_session",
+      v_visitorCookieName = "trackit_v_visitor",
+      visitorCookieName = "trackit_visitor",
+      loadstartvariable = "trackrloadstart",
+      tabIdPrefix = "trackit_tab_",
+      trackTabs = true,
+      allowAutomation = false,
+    } = given;
+    if (instances[account]) return instances[account];
 
-  const plugged = {}; // address of a file -> promise of what it gave to Trackr.use
-  let given;
-
-  const load = (src) => {
-    plugged[src] ||= new Promise((resolve) => {
-      const file = document.createElement("script");
-      file.src = src;
-      file.onload = () => resolve(given); // runs right after the file, before any other
-      document.head.append(file);
-    });
-    return plugged[src];
-  };
-
-  /** One property on this page: its page views, its presence, its methods. */
-  const begin = (options, replay) => {
-    const { account, tabIdPrefix, visitorCookieName } = options;
-    const server = `${options.serverUrl}`.replace(/\/+$/, "");
     const prefix = `trackr_${account}_`;
     const WAIT = `${prefix}wait`; // Retry-After binds the next page and other tabs
     const LOST = `${prefix}lost`; // how many events were dropped since this was last reported
     const CONFIG = `${prefix}config`;
-    const QUEUE = `${prefix}q`; // + time, tab and number: an entry each, so no tab overwrites another's
+    const QUEUE = `${prefix}q`; // + time, tab, number: an entry each, so tabs overwrite nothing
 
     let config;
     let mode;
-    let limited; // the most that Do Not Track and Global Privacy Control allow
+    let said; // what more.js adds to every event: what the visitor agreed to
+    let granted; // cookies and storage may be used in this mode
+    let open; // events may be sent in this mode
     let disk = {}; // localStorage where it may be used, else as long as the page
     let held = []; // events that wait for the mode
     let number = 1000; // of an event on this page: many have the same time, and keys are sorted
     const kept = {}; // ids of pages that may not set cookies
+    let tabId = newId();
     let user; // undefined: as the cookie says; empty: logged out
 
     let page; // the page view that events belong to
-    let arriving; // the page view that waits for its title
-    let manual; // trackPageStart or trackPageEnd was called: routes are the author's
-    let pageStarted;
+    let manual; // since when trackPageStart was called, if ever: routes are the author's then
     const pageWatchers = [];
     const leaveWatchers = [];
-
-    const isRecording = () => mode === GRANTED || mode === COOKIELESS;
 
     // --- who
 
     /** The id in a cookie, made or renewed for `seconds`; undefined when the option is false. */
     const cookieId = (name, seconds) => {
-      if (!name || mode !== GRANTED) return;
-      const found = readCookie(name) || kept[name];
-      const id = /^[\w-]{8,64}$/.test(found || "") ? found : uuid(); // the collector refuses long ones
+      if (!granted || !name) return;
+      const id = readCookie(name) || kept[name] || newId();
       writeCookie(name, id, seconds);
-      kept[name] = id;
+      if (!readCookie(name)) kept[name] = id;
       return id;
-    };
-
-    const visitor = () => cookieId(options.v_visitorCookieName, VISITOR_LIVES);
-
-    const tab = () => {
-      // A name that the page gave its window is left alone: links may aim at it.
-      if (mode === GRANTED) {
-        if (options.trackTabs && (!window.name || window.name.startsWith(tabIdPrefix))) {
-          window.name ||= tabIdPrefix + uuid();
-          return window.name.slice(tabIdPrefix.length);
-        }
-        kept.tab ||= attempt(() => sessionStorage[tabIdPrefix]);
-      }
-      kept.tab ||= uuid();
-      if (mode === GRANTED) attempt(() => (sessionStorage[tabIdPrefix] = kept.tab));
-      return kept.tab;
-    };
-
-    const saveUser = () => {
-      if (mode === GRANTED && visitorCookieName && user !== undefined) {
-        writeCookie(visitorCookieName, user, user ? VISITOR_LIVES : 0);
-      }
     };
 
     const setUser = (id) => {
       user = `${id}`;
-      saveUser();
+      if (granted) writeCookie(visitorCookieName, user, user ? VISITOR_LIVES : 0);
     };
 
     // --- events
 
     const makeEvent = (name, more) => ({
       name,
-      event_id: uuid(),
+      event_id: newId(),
       time: Date.now(),
       user,
       ...page,
+      title: document.title,
       screen: `${screen.width}x${screen.height}`,
       language: navigator.language,
       ...more,
     });
 
     // The fragment may carry tokens; it is sent only where it names the page.
-    const address = (url) =>
-      url && (config.capture.includes("hash_routes") ? url : url.split("#")[0]);
+    const address = (url) => (/hash/.test(config?.capture) ? url : url?.split("#")[0]);
 
     /** The event with what may be said in this mode. */
     const complete = (event) => ({
       ...event,
       url: address(event.url),
       referrer: address(event.referrer),
-      visitor: visitor(),
-      session:
-        event.name === "ping" && event.state !== "engaged" // an idle tab prolongs no session
-          ? readCookie(options.sessionCookieName)
-          : cookieId(options.sessionCookieName, SESSION_LIVES),
-      tab: tab(),
-      user: (event.user ?? (mode === GRANTED && readCookie(visitorCookieName))) || undefined,
-      consent: config.mode === "required" ? mode : undefined,
+      visitor: cookieId(v_visitorCookieName, VISITOR_LIVES),
+      session: cookieId(sessionCookieName, SESSION_LIVES),
+      tab: tabId,
+      user: event.user ?? readCookie(visitorCookieName),
+      ...said,
     });
 
-    /** Sends one request that outlives the page if it can; resolves to the answer. */
-    const send = async (text) =>
-      fetch(server + options.trackPath, {
-        method: "POST",
-        body: text,
-        keepalive: text.length < BATCH_CHARS + 500,
-        credentials: "omit",
-        signal: AbortSignal.timeout?.(ANSWER_WITHIN),
-      });
+    /** Sends one request that outlives the page if it can; resolves to the answer, if one comes. */
+    const send = async (body) => {
+      try {
+        return await fetch(serverUrl + trackPath, {
+          method: "POST",
+          body,
+          keepalive: body.length < BATCH_CHARS + 500,
+          credentials: "omit",
+          signal: AbortSignal.timeout?.(ANSWER_WITHIN),
+        });
+      } catch {}
+    };
 
-    const sendAlone = (event) =>
-      send(JSON.stringify({ property: config.property, ...event })).catch(() => {});
+    const sendAlone = (event) => send(JSON.stringify({ property: config.property, ...event }));
 
-    // Also what lies in the future is old: the clock was set, or somebody else wrote here.
-    const age = (key) => Math.abs(Date.now() - key.slice(QUEUE.length).split("_")[0]);
+    const age = (key) => Date.now() - parseInt(key.slice(QUEUE.length));
 
-    const keys = () =>
+    const keys = (start = QUEUE) =>
       Object.keys(disk)
-        .filter((key) => key.startsWith(QUEUE))
+        .filter((key) => key.startsWith(start))
         .sort();
 
     const add = (event) => {
-      if (!mode) {
-        if (held.length < QUEUE_EVENTS) held.push(event);
-      } else if (isRecording()) {
-        const key = `${QUEUE}${event.time}_${tab()}_${number++}`;
-        const text = JSON.stringify(complete(event));
-        try {
-          disk[key] = text;
-        } catch {
-          disk = { [key]: text }; // full: what is stored already waits for the next page
-        }
-        const all = keys();
-        all.forEach((each, i) => {
-          if (i < all.length - QUEUE_EVENTS || age(each) > QUEUE_LIVES) {
-            delete disk[each];
-            disk[LOST] = Number(disk[LOST] || 0) + 1;
-          }
-        });
-      } else if (mode === DROP && event.name === "pageview") {
-        sendAlone({ name: event.name });
+      // A copy: the page may go on to change what it gave.
+      if (!mode) held[QUEUE_EVENTS] || held.push(JSON.parse(JSON.stringify(event)));
+      if (!open) return;
+      const key = `${QUEUE}${event.time}_${tabId}_${number++}`;
+      const text = JSON.stringify(complete(event));
+      try {
+        disk[key] = text;
+      } catch {
+        disk = { [key]: text }; // full: what is stored already waits for the next page
       }
+      keys().forEach((each, i, all) => {
+        if (all[i + QUEUE_EVENTS] || age(each) > QUEUE_LIVES) {
+          delete disk[each];
+          disk[LOST] = ~~disk[LOST] + 1;
+        }
+      });
     };
 
     const emit = (name, props, revenue) => {
       settle();
-      // A copy: the page may go on to change the object; what is no JSON throws here.
-      add(makeEvent(name, { props: props && JSON.parse(JSON.stringify(props)), revenue }));
+      add(makeEvent(name, { props, revenue }));
+      flush();
     };
 
     // --- the way to the collector: one request at a time in all tabs
 
     const flying = new Set();
-    let busy;
     let failures = 0;
-    let notBefore = 0;
-    let limit = BATCH_EVENTS;
-    let retry;
 
+    /** Milliseconds until the collector may be asked again; 0 also when the clock was set back. */
     const waitLeft = () => {
-      const left = Math.max(notBefore, disk[WAIT] || 0) - Date.now();
-      return left > LONGEST_WAIT ? 0 : left; // the clock was set back
+      const left = disk[WAIT] - Date.now();
+      return left > 9 && left <= LONGEST_WAIT ? left : 0; // timers come a little early
     };
 
-    const patience = (answer) => {
+    /** Waits after a failure: as long as was told, and twice as long each time, at random. */
+    const backOff = (then, answer) => {
       const told = answer?.headers.get("Retry-After") * SECOND || 0;
-      const own = SECOND * 2 ** Math.min(failures++, 9) * (0.5 + Math.random() / 2);
-      const ms = Math.min(LONGEST_WAIT, told + own);
-      notBefore = Date.now() + ms;
-      if (told) disk[WAIT] = notBefore;
-      return ms;
+      const own = (SECOND / 2) * (1 + Math.random()) * 2 ** failures++;
+      disk[WAIT] = Date.now() + Math.min(LONGEST_WAIT, told + own);
+      setTimeout(then, waitLeft());
     };
 
-    const nextBatch = () => {
-      let chars = 0;
-      return keys()
-        .filter(
+    /**
+     * Sends a batch. True when the collector has answered for it, if only with refusals, and
+     * others may follow.
+     */
+    const ship = async () => {
+      if (waitLeft()) return;
+      let count = 0;
+      const batch = keys().filter(
+        (key) =>
+          !flying.has(key) &&
           // Storage shows what another tab removed a moment late: its fresh events are its own.
-          (key) => !flying.has(key) && (key.includes(tab()) || age(key) > ORPHAN_AFTER),
-        )
-        .slice(0, limit)
-        .filter((key, i) => {
-          chars += disk[key].length + 1;
-          return !i || chars < BATCH_CHARS;
-        });
-    };
-
-    /** True when the collector has answered for the batch, if only with refusals. */
-    const ship = async (batch) => {
-      let answer;
-      const events = batch.map((key) => disk[key]);
-      for (const key of batch) flying.add(key);
-      try {
-        answer = await send(
-          `{"property":"${config.property}","sent_at":${Date.now()},"events":[${events}]}`,
-        );
-      } catch {}
-      for (const key of batch) flying.delete(key);
-      const status = answer?.status;
-      if (batch[1] && (status === 400 || status === 413)) {
-        limit = 1; // one event spoils the envelope: the others must not go down with it
-      } else if (/^(202|4(?!29))/.test(status)) {
-        for (const key of batch) delete disk[key];
+          (key.includes(tabId) || age(key) > ORPHAN_AFTER) &&
+          count++ < BATCH_EVENTS,
+      );
+      if (!count) return;
+      const events = batch.map((key) => {
+        flying.add(key);
+        return disk[key];
+      });
+      const answer = await send(
+        `{"property":"${config.property}","sent_at":${Date.now()},"events":[${events}]}`,
+      );
+      const isFinal = /202|4(?!29)../.test(answer?.status);
+      for (const key of batch) {
+        flying.delete(key);
+        if (isFinal) delete disk[key];
+      }
+      if (isFinal) {
         failures = 0;
-        const count = Number(disk[LOST]);
+        const lost = ~~disk[LOST];
         delete disk[LOST];
-        if (count) add(makeEvent("events_lost", { props: { count } }));
-      } else {
-        later(flush, patience(answer));
-        return;
-      }
-      return true;
+        if (lost) add(makeEvent("events_lost", { props: { count: lost } }));
+      } else backOff(flush, answer);
+      return isFinal;
     };
 
-    const drain = async () => {
-      let batch;
-      do {
-        batch = nextBatch();
-      } while (batch[0] && (await ship(batch)));
-      if (!batch[0]) limit = BATCH_EVENTS;
-    };
+    const drain = async () => (await ship()) && drain();
 
-    const flush = async () => {
-      clearTimeout(retry);
-      if (busy || !isRecording()) return; // the running one looks again before it ends
-      const left = waitLeft();
-      if (left > 0) {
-        retry = later(flush, left);
-        return;
-      }
-      busy = true;
-      try {
-        await navigator.locks.request(WAIT, drain); // one tab at a time
-      } catch {
-        await drain(); // no locks on plain http; a duplicate is dropped by the collector
-      }
-      busy = false;
-    };
-
-    /** All at once, while the page still runs. What gets no answer goes again from the next page. */
-    const flushNow = () => {
-      if (waitLeft() > 0) return;
-      for (let batch = nextBatch(); batch[0]; batch = nextBatch()) ship(batch);
+    // One tab at a time. Plain http has no locks; a duplicate is dropped by the collector.
+    const flush = () => {
+      if (open) attempt(() => navigator.locks.request(WAIT, drain).catch(drain)) || drain();
     };
 
     // --- presence and engagement: the clock runs from `since` while the state is engaged
 
     let state;
-    let lastActive = now();
+    let lastActive;
     let since;
     let engaged;
-    let nextPing = 0;
     let heartbeat;
     let lowest; // furthest pixel shown
-    let height = 1;
     let scrollSent;
 
-    const ping = (next_ms) =>
-      isRecording() && sendAlone(complete(makeEvent("ping", { state, next_ms })));
+    const ping = (state, next_ms) =>
+      open && sendAlone(complete(makeEvent("ping", { state, next_ms })));
 
     const measure = () => {
-      if (arriving) return; // still the scroll position of the page before
-      height = Math.max(document.documentElement.scrollHeight, document.body?.scrollHeight || 1);
       lowest = Math.max(lowest, scrollY + innerHeight);
     };
 
     const runClock = () => {
-      const time = now();
+      const time = performance.now(); // the time of day may be set in between
       if (state === "engaged") {
         engaged += Math.max(0, Math.min(time, lastActive + IDLE_AFTER) - since);
       }
       since = time;
-      return time;
     };
 
     /** What was engaged and seen since the last such event, if it is worth one. */
     const emitEngagement = () => {
-      if (!page) return;
+      measure();
       runClock();
-      const scroll = Math.min(100, Math.round((100 * lowest) / height));
-      if (engaged < ENGAGED_WORTH_SENDING && scroll <= scrollSent) return;
-      add(makeEvent("engagement", { engaged_ms: Math.round(engaged), scroll }));
-      engaged = 0;
-      scrollSent = scroll;
+      const scroll = Math.min(100, (100 * lowest) / document.documentElement.scrollHeight);
+      if (engaged >= ENGAGED_WORTH_SENDING || scroll > scrollSent) {
+        add(makeEvent("engagement", { engaged_ms: engaged, scroll }));
+        engaged = 0;
+        scrollSent = scroll;
+      }
     };
 
-    /** Compares what is with what was said last; says it if it changed or if a ping is due. */
+    /** Says what is, and when it will say so again. */
     const look = safely(() => {
       clearTimeout(heartbeat);
-      measure();
-      const time = runClock();
-      const is =
-        document.visibilityState === "hidden"
-          ? "hidden"
-          : document.hasFocus() && time < lastActive + IDLE_AFTER
-            ? "engaged"
-            : "visible";
-      if (is !== state || time >= nextPing) {
-        state = is;
-        if (time - lastActive >= SILENT_AFTER) return;
-        nextPing = time + PING_EVERY[is];
-        ping(PING_EVERY[is]);
+      runClock();
+      state =
+        document.hasFocus() && since < lastActive + IDLE_AFTER
+          ? "engaged"
+          : document.visibilityState;
+      if (since < lastActive + SILENT_AFTER) {
+        ping(state, PING_EVERY[state]);
+        heartbeat = setTimeout(look, PING_EVERY[state]);
       }
-      const change = is === "engaged" ? Math.min(nextPing, lastActive + IDLE_AFTER) : nextPing;
-      heartbeat = setTimeout(look, Math.ceil(change - time));
     });
 
     const interact = () => {
-      const time = now();
-      if (state === "gone") return;
-      if (state !== "engaged" || time >= lastActive + IDLE_AFTER) {
-        look(); // ends the engagement before this one, where timers came late
-        lastActive = time;
-        look();
-      }
-      lastActive = time;
+      runClock(); // ends the engagement before this one, where timers came late
+      lastActive = since;
+      if (state !== "engaged") look();
     };
 
     const lookAway = () => {
-      if (state === "gone") return;
       look();
       if (state === "hidden") sayGoodbye();
       else if (!document.hasFocus()) {
@@ -444,301 +337,225 @@
       }
     };
 
+    /** All at once, while the page still runs. What gets no answer goes again from the next page. */
     const sayGoodbye = () => {
-      for (const fn of leaveWatchers) fn();
+      settle();
+      leaveWatchers.map(attempt);
       emitEngagement();
-      flushNow();
+      drain();
     };
 
     // --- pages
 
-    /** The page before is over, a new one begins; it is sent when its title can be known. */
-    const arrive = (referrer) => {
-      settle();
+    /** The page before is over, a new one begins. */
+    const arrive = (referrer, load_ms) => {
       emitEngagement();
-      arriving = { url: location.href, referrer: referrer || undefined, time: Date.now() };
+      page = { url: location.href, referrer };
       engaged = lowest = 0;
       scrollSent = -1; // the first engagement of a page is always worth sending
-    };
-
-    const settle = () => {
-      if (!arriving) return;
-      const { time, load_ms, ...rest } = arriving;
-      page = { ...rest, title: document.title || undefined };
-      arriving = undefined;
-      measure();
-      add(makeEvent("pageview", { time, load_ms }));
-      for (const fn of pageWatchers) fn();
-    };
-
-    const show = () => {
-      settle();
+      add(makeEvent("pageview", { load_ms }));
+      pageWatchers.map(attempt);
       flush();
-      look();
     };
 
-    const routeChanged = (replaced) => {
-      const shown = arriving || page;
-      if (manual || address(location.href) === address(shown.url)) return; // no other page
-      if (replaced && arriving && page) {
-        arriving.url = location.href; // a redirect inside the application
-        return;
-      }
-      arrive(shown.url);
-      later(() => {
-        settle();
-        flush();
-      }, TITLE_DELAY);
+    /** Notices a new route; a change of the fragment or of the state is none. */
+    const settle = () => {
+      if (!manual && address(location.href) !== address(page.url)) arrive(page.url);
     };
 
-    const watchHistory = (method) => {
-      const original = history[method];
-      history[method] = function (...args) {
-        const result = original.apply(this, args);
-        attempt(() => routeChanged(method === "replaceState"));
-        return result;
-      };
-    };
-
-    const loadTime = () => {
-      const entry = performance.getEntriesByType("navigation")[0];
-      return duration(
-        entry?.domInteractive
-          ? Math.max(0, entry.domInteractive - (entry.activationStart || 0))
-          : Date.now() - window[options.loadstartvariable],
-      );
-    };
-
-    const leave = () => {
-      settle();
-      measure();
-      sayGoodbye();
-      clearTimeout(heartbeat);
-      state = "gone";
-      ping(0);
-    };
-
-    const comeBack = ({ persisted }) => {
-      if (!persisted) return;
-      lastActive = now();
-      arrive(); // from the back-forward cache: what stood in between is unknown
-      show();
-    };
+    const routeChanged = safely(() => {
+      emitEngagement(); // while the page before is still there to be measured
+      setTimeout(safely(settle), TITLE_DELAY);
+    });
 
     // --- the configuration, and what it allows
 
-    const setMode = (next) => {
-      mode = next === DENIED ? next : limited || next;
-      if (mode === GRANTED) {
-        disk = attempt(() => localStorage) || {};
+    const setMode = (next, told) => {
+      said = told;
+      const signal = navigator.globalPrivacyControl || navigator.doNotTrack > 0;
+      mode = next === DENIED || !signal || config.signals === "ignore" ? next : config.signals;
+      granted = mode === GRANTED;
+      open = granted || mode === COOKIELESS;
+      disk = attempt(() => localStorage) || {};
+      if (granted) {
+        if (trackTabs) {
+          // A name that the page gave its window is left alone: links may aim at it.
+          window.name ||= tabIdPrefix + tabId;
+          tabId = window.name.split(tabIdPrefix)[1] || tabId;
+        }
         attempt(() => (disk[CONFIG] = JSON.stringify(config)));
       } else {
-        for (const name of [
-          options.v_visitorCookieName,
-          options.sessionCookieName,
-          visitorCookieName,
-        ]) {
-          if (readCookie(name)) writeCookie(name, "", 0);
-        }
-        attempt(() => {
-          for (const key of Object.keys(localStorage)) {
-            if (key.startsWith(prefix)) localStorage.removeItem(key);
-          }
-        });
+        [v_visitorCookieName, sessionCookieName, visitorCookieName].map((name) =>
+          writeCookie(name, "", 0),
+        );
+        keys(prefix).map((key) => delete disk[key]);
         disk = {};
       }
-      const waiting = held;
+      held.map(add);
       held = [];
-      waiting.forEach(add);
-      saveUser(); // not before: they were made before somebody logged in
-      state = undefined;
+      if (user !== undefined) setUser(user); // not before: they are older
       look();
       flush();
+      setTimeout(flush, waitLeft()); // what the page before was told to wait
     };
-
-    const remembered = () => attempt(() => JSON.parse(localStorage[CONFIG]));
 
     const configure = async () => {
       try {
-        const answer = await fetch(`${server}/js/${account}.json?host=${location.hostname}`, {
+        const answer = await fetch(`${serverUrl}/js/${account}.json?host=${location.hostname}`, {
           credentials: "omit",
         });
-        if (answer.status === 404) {
-          mode = DENIED; // there is no such property
-          return;
-        }
+        if (answer.status === 404) return; // there is no such property
         if (answer.ok) config = await answer.json();
       } catch {}
-      config ||= remembered();
-      if (config) follow();
-      else later(configure, patience());
-    };
-
-    const follow = () => {
-      const signal = navigator.globalPrivacyControl || navigator.doNotTrack === "1";
-      limited = signal && config.signals !== "ignore" && config.signals;
+      config ||= attempt(() => JSON.parse(localStorage[CONFIG]));
+      if (!config) {
+        backOff(configure);
+        return;
+      }
       if (config.mode !== "required") setMode(config.mode);
-      const t = {
-        options,
-        config,
-        on,
-        safely,
-        attempt,
-        emit,
-        flush,
-        page: () => page,
-        kept,
-        mode: () => mode,
-        setMode,
-        visitor,
-        methods,
-        onPage: (fn) => pageWatchers.push(safely(fn)),
-        onLeave: (fn) => leaveWatchers.push(safely(fn)),
-      };
-      const plug = async (path) => {
-        if (path) (await load(server + path))(t);
-      };
-      plug(config.vitals);
-      plug(config.more).then(
-        () => replay(),
-        () => replay(),
-      );
+      for (const path of [config.more, config.vitals]) {
+        if (path) {
+          const file = document.createElement("script");
+          file.src = serverUrl + path;
+          // Runs right after the file, before any other.
+          file.onload = safely(() => {
+            // By position: names would have to stand in both files.
+            plugIn(
+              given,
+              account,
+              config,
+              on,
+              safely,
+              attempt,
+              emit,
+              add,
+              makeEvent,
+              flush,
+              () => mode,
+              setMode,
+              complete,
+              methods,
+              sendAlone,
+              pageWatchers,
+              leaveWatchers,
+            );
+            replay();
+          });
+          document.head.append(file);
+        }
+      }
     };
 
     // --- what the author of the page may call
 
-    const emitNow = (...args) => {
-      emit(...args);
-      flush();
-    };
+    const optOut = safely((off) => {
+      localStorage.trackr_off = off ? 1 : "";
+      if (off) setMode(DENIED);
+    });
 
     const userCall = (name) => (id, data, signupDate) => {
       setUser(id);
-      emitNow(name, { ...data, signupDate });
+      emit(name, { ...data, signupDate });
     };
 
     const methods = {
-      __proto__: null,
-      track: (name, props, revenue) => emitNow(`${name}`, props, revenue),
+      track: emit,
       trackPageStart() {
-        manual = true;
-        settle();
         emitEngagement();
-        flush();
-        pageStarted = now();
+        manual = since;
       },
       trackPageEnd() {
-        manual = true;
-        arrive((arriving || page).url);
-        arriving.load_ms = duration(now() - pageStarted);
-        pageStarted = undefined;
-        show();
+        runClock();
+        arrive(page.url, since - manual);
+        manual = "ended"; // no number: a page that ends again has no duration
       },
       signupUser: userCall("signupUser"),
       loginUser: userCall("loginUser"),
       loginAndImportUser: userCall("importUser"),
-      updateUser: (data) => emitNow("updateUser", data),
+      updateUser: (data) => emit("updateUser", data),
       logoutUser() {
-        emitNow("logoutUser");
+        emit("logoutUser");
         setUser("");
       },
-      optOut(off) {
-        optOut(off);
-        if (off) setMode(DENIED);
-      },
+      optOut,
     };
 
-    arrive(document.referrer);
-    on(window, "pagehide", leave);
-    on(window, "pageshow", comeBack);
-    on(window, "popstate hashchange", () => routeChanged());
-    on(window, "focus scroll mousemove mousedown keydown touchstart", interact);
-    on(window, "scroll load", measure);
-    on(window, "blur", lookAway);
-    on(document, "visibilitychange", lookAway);
-    on(window, "online", () => {
-      notBefore = 0;
-      flush();
-    });
-    watchHistory("pushState");
-    watchHistory("replaceState");
-    const parsed = () => {
-      arriving.load_ms = loadTime();
-      lastActive = now(); // a page that opens in front of somebody is looked at
-      show();
-    };
-    if (document.readyState === "loading") on(document, "DOMContentLoaded", parsed);
-    else parsed();
-    configure();
-    return methods;
-  };
+    // What was called before this script was here, and what waits for more.js.
+    const waiting = Array.from(window.trackr?.q || []);
 
-  const NAMES =
-    "track trackPageStart trackPageEnd signupUser loginUser loginAndImportUser updateUser logoutUser optOut convert interest interests variant shop consent notFound";
-
-  /**
-   * `new Trackr(options)`: starts tracking and returns the API, which is both an object of
-   * methods and a function: trackr.track("signup") and trackr("track", "signup") are the same.
-   */
-  function Trackr(given) {
-    const options = { ...DEFAULTS, ...given };
-    const { account } = options;
-    if (instances[account]) return instances[account];
-
-    // What the page called before this script was here, and what waits for more.js.
-    let waiting = Array.from(window.trackr?.q || []);
-    let methods = { optOut };
     const call = safely((name, ...args) => {
-      if (methods[name]) return methods[name](...args);
-      waiting?.push([name, ...args]);
+      if (methods[name] && (page || mode)) return methods[name](...args);
+      waiting.push([name, ...args]);
     });
-    /** `left`: where calls of unknown names go, nowhere once more.js is there or will not come. */
-    const replay = (left) => {
-      const calls = waiting;
-      waiting = left;
-      for (const args of calls) call(...args);
+
+    const replay = () => waiting.splice(0).map((args) => call(...args));
+
+    const start = () => {
+      arrive(
+        document.referrer,
+        performance.timing.domInteractive - (window[loadstartvariable] || performance.timeOrigin),
+      );
+      interact(); // a page that opens in front of somebody is looked at
+      on("pagehide", () => {
+        sayGoodbye();
+        ping("gone", 0);
+        lastActive = -Infinity; // silence
+      });
+      on("pageshow", (event) => {
+        if (!event.persisted) return;
+        arrive(); // from the back-forward cache: what stood in between is unknown
+        interact();
+      });
+      on("popstate hashchange", routeChanged);
+      on("focus scroll pointermove pointerdown keydown", interact);
+      on("scroll", measure);
+      on("blur visibilitychange", lookAway);
+      on("online", () => {
+        delete disk[WAIT];
+        flush();
+      });
+      for (const method of ["pushState", "replaceState"]) {
+        const original = history[method];
+        history[method] = function (...args) {
+          original.apply(this, args);
+          routeChanged();
+        };
+      }
+      configure();
+      replay();
     };
-    const begins = safely(() => {
-      methods = begin(options, replay);
-      replay([]);
+
+    // trackr.name(...) is trackr("name", ...), for whatever name: more.js may know it later.
+    const api = new Proxy(call, {
+      // Not "then": a promise may resolve to the API, which is none itself.
+      get: (target, name) =>
+        target[name] || (name !== "then" && ((...args) => call(name, ...args))),
     });
-
-    const automated = navigator.webdriver && !options.allowAutomation && !window.__trackrTest;
-    if (location.hash === "#trackr-off") optOut(true);
-    if (location.hash === "#trackr-on") optOut();
-    if (
-      !account ||
-      automated ||
-      !/^http/.test(location.protocol) ||
-      attempt(() => localStorage[OFF])
-    ) {
-      waiting = undefined; // every call is taken and none does anything
-    } else if (document.prerendering) {
-      on(document, "prerenderingchange", begins); // rendered ahead: it may never be seen
-    } else {
-      begins();
-    }
-
-    const api = (...args) => call(...args);
-    for (const name of NAMES.split(" ")) api[name] = (...args) => call(name, ...args);
-    api.q = { push: (args) => call(...args) }; // for whoever kept the stub
+    call.q = { push: (args) => call(...args) }; // for whoever kept the stub
     instances[account] = api;
+
+    if (location.hash.startsWith("#trackr-o")) optOut(location.hash === "#trackr-off");
+    if (
+      (navigator.webdriver && allowAutomation === false) ||
+      attempt(() => localStorage.trackr_off)
+    ) {
+      mode = DENIED; // every call is taken and none does anything
+    } else if (document.prerendering) {
+      on("prerenderingchange", start); // rendered ahead: it may never be seen
+    } else if (document.readyState === "loading") {
+      on("DOMContentLoaded", start); // before, not even the title is known
+    } else {
+      attempt(start);
+    }
     return api;
   }
 
   Trackr.use = (fn) => {
-    given = fn;
+    plugIn = fn;
   };
 
-  // An element with this id would be found here, too.
-  if (typeof window.Trackr !== "function") window.Trackr = Trackr;
+  window.Trackr ||= Trackr;
   if (script?.dataset.property) {
-    const { dataset } = script;
-    const options = { account: dataset.property, serverUrl: dataset.host || home };
-    for (const key of Object.keys(DEFAULTS)) {
-      const value = dataset[key];
-      if (value !== undefined) options[key] = value === "" || (value === "false" ? false : value);
-    }
-    window.trackr = new window.Trackr(options);
+    window.trackr = new window.Trackr({ host: home, ...script.dataset });
   }
-})(window, document);
+})(window, document, location);

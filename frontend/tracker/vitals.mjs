@@ -10,25 +10,28 @@
 
 import { onCLS, onFCP, onINP, onLCP, onTTFB } from "web-vitals";
 
-window.Trackr.use((t) => {
+window.Trackr.use((...given) => {
+  const [, , , on, safely, attempt, emit] = given;
+  const leaveWatchers = given.at(-1);
+
   let measured = {};
   let isSent = false;
 
-  const take = t.safely(({ name, value }) => {
+  const take = safely(({ name, value }) => {
     const unit = name === "CLS" ? 1e4 : 1;
     measured[name.toLowerCase()] = Math.round(value * unit) / unit;
   });
   for (const watch of [onTTFB, onFCP, onLCP, onCLS, onINP]) {
     // All changes: when the page is left it is too late to ask for the last one.
-    t.attempt(() => watch(take, { reportAllChanges: true }));
+    attempt(() => watch(take, { reportAllChanges: true }));
   }
 
-  t.onLeave(() => {
+  leaveWatchers.push(() => {
     if (isSent || !Object.keys(measured).length) return;
     isSent = true;
-    t.emit("web_vitals", measured);
+    emit("web_vitals", measured);
   });
-  t.on(window, "pageshow", ({ persisted }) => {
+  on("pageshow", ({ persisted }) => {
     if (!persisted) return;
     measured = {};
     isSent = false;

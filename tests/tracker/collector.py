@@ -222,7 +222,7 @@ class Collector:
         self.wait(lambda: self.states().count(state) >= count, f"{count} pings {state}")
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        parts = urlsplit(handler.path)
+        parts = urlsplit("/" + handler.path.lstrip("/"))
         raw = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
         if parts.path.endswith(".js"):
             script = self.script if parts.path == "/js/trackr.js" else self._file(parts.path)

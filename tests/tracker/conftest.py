@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 from .collector import KEY, Collector, Site
 
 HERE = Path(__file__).parent
-TESTING = "<script>window.__trackrTest = true</script>"
+TESTING = "<script>Object.defineProperty(navigator, 'webdriver', {value: false})</script>"
 
 # Playwright keeps every page focused and visible; tests that need another state say so here.
 PRESENCE = """
