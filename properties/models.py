@@ -99,11 +99,23 @@ class Property(models.Model):
         """Every change raises the version; tracking/signals.py tells the collectors."""
         self.first_key = self.first_key or self.key
         fields = kwargs.get("update_fields")
-        if self.pk and (fields is None or set(fields) - {"first_event_at"}):
-            self.version += 1
-            if fields is not None:
-                kwargs["update_fields"] = {*fields, "version"}
-        super().save(*args, **kwargs)
+        if not self.pk or (fields is not None and not set(fields) - {"first_event_at"}):
+            super().save(*args, **kwargs)
+            return
+        if fields is not None:
+            kwargs["update_fields"] = {*fields, "version"}
+        with transaction.atomic():
+            self._catch_up(replaces_key=fields is not None and "key" in fields)
+            super().save(*args, **kwargs)
+
+    def _catch_up(self, *, replaces_key: bool) -> None:
+        """What somebody else saved since this was read: two changes never share a version, and a
+        key that was replaced does not come back."""
+        stored = Property.objects.across_accounts().select_for_update().filter(pk=self.pk).first()
+        if stored is not None:
+            self.version = stored.version + 1
+            if not replaces_key:
+                self.key = stored.key
 
     def replace_key(self, days: int, now: datetime) -> "RetiredKey":
         """Give the property a new public key; the old one goes on for so many days.
@@ -116,7 +128,6 @@ class Property(models.Model):
                 raise ValidationError(
                     f"The key has just been replaced: it is {stored.key} now. Open the page again."
                 )
-            self.version = stored.version
             old, self.key = self.key, new_property_key()
             retired = RetiredKey.objects.create(
                 account_id=self.account_id,
@@ -133,7 +144,7 @@ class Property(models.Model):
             if retired.is_accepted(now):
                 retired.until = now
                 retired.save(update_fields=["until"])
-                self.save(update_fields=["key"])
+                self.save(update_fields=["version"])
 
 
 class RetiredKey(models.Model):

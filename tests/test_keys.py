@@ -100,6 +100,33 @@ def test_two_clicks_replace_the_key_once(place: Any) -> None:
     assert place.retired_keys.count() == 1
 
 
+def test_who_saves_an_older_copy_does_not_bring_the_old_key_back(place: Any) -> None:
+    from properties.models import Property
+
+    def stored() -> Any:
+        return Property.objects.across_accounts().get(pk=place.pk)
+
+    settings_page, end_page = stored(), stored()
+    first = place.replace_key(30, now())
+    settings_page.name = "Renamed"
+    settings_page.save()
+    end_page.end_key(first, now())
+    assert (stored().key, stored().name) == (place.key, "Renamed")
+    assert load(first.key) is None
+    assert settings_page.key == place.key
+
+
+def test_two_changes_never_share_a_version(place: Any) -> None:
+    """Collectors tell by it whether they know the newest."""
+    from properties.models import Property
+
+    same = Property.objects.across_accounts().get(pk=place.pk)
+    for copy, zone in ((place, "Europe/Berlin"), (same, "Asia/Tokyo")):
+        copy.timezone = zone
+        copy.save()
+    assert same.version == place.version + 1
+
+
 # -- over HTTP, on the page and by the API ---------------------------------------------------------
 
 
