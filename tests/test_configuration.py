@@ -1,6 +1,9 @@
 """How the tracker and a property's configuration are served: to anybody, from any cache."""
 
 import re
+import time
+
+import pytest
 
 from tests.people import new_account, new_property, new_user
 from tests.test_collector import fetch, pageview, post
@@ -60,3 +63,18 @@ def test_a_slash_too_many_is_forgiven(web_server: str) -> None:
     place = new_property()
     assert fetch(f"{web_server}//js/{place.key}.json").status == 200
     assert fetch(f"{web_server}/js/trackr.js", "POST", b"").status == 405
+
+
+def test_a_change_shows_before_any_event_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tracking import directory, views
+
+    place, began = new_property(), time.monotonic()
+    assert directory.load(place.key) is not None
+    for age, is_fresh in ((views.FRESH - 1, True), (views.FRESH + 1, False)):
+        monkeypatch.setattr(directory.time, "monotonic", lambda age=age: began + age)
+        assert directory.recall(place.key) is not None  # events: their call tells the version
+        if is_fresh:
+            assert directory.recall(place.key, within=views.FRESH) is not None
+        else:
+            with pytest.raises(directory.Unknown):
+                directory.recall(place.key, within=views.FRESH)

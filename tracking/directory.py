@@ -95,14 +95,17 @@ _known: dict[tuple[str, str], tuple[float, Record | None]] = {}
 _newest: dict[int, int] = {}  # the version of a property that was loaded last, by its id
 
 
-def recall(name: str, hostname: str = "") -> Record | None:
-    """The record of a name already looked up (None: no such property). Raises Unknown."""
+def recall(name: str, hostname: str = "", within: float = KEEP) -> Record | None:
+    """The record of a name already looked up (None: no such property). Raises Unknown, also when
+    the record was looked up more than `within` seconds ago."""
     if not _NAME.fullmatch(name):  # nothing that Postgres could not be asked for, or not cheaply
         return None
     entry = _known.get((name, hostname))
     if entry is None or entry[0] < time.monotonic():
         raise Unknown
     record = entry[1]
+    if record is not None and entry[0] < time.monotonic() + KEEP - within:
+        raise Unknown
     if record is not None and _newest.get(record.property_id) != record.version:
         raise Unknown  # changed under another of its names: this one may have ended
     return record

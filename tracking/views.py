@@ -156,10 +156,11 @@ class Request:
                 return b"".join(parts)
 
 
-async def find(name: str, hostname: str = "") -> Record | None:
-    """The property's record: from memory when warm, else from Postgres."""
+async def find(name: str, hostname: str = "", within: float = directory.KEEP) -> Record | None:
+    """The property's record: from memory when warm (and at most `within` seconds old), else from
+    Postgres."""
     try:
-        return directory.recall(name, hostname)
+        return directory.recall(name, hostname, within)
     except directory.Unknown:
         try:
             return await store.in_thread(directory.load, name, hostname)
@@ -167,10 +168,10 @@ async def find(name: str, hostname: str = "") -> Record | None:
             raise store.Unavailable(str(error)) from error
 
 
-async def find_named(account: str, hostname: str) -> Record | None:
+async def find_named(account: str, hostname: str, within: float = directory.KEEP) -> Record | None:
     """By a property's key, or by an account's slug and the hostname of the page."""
     by_key = account.startswith("AK-")
-    return await find(account, "" if by_key else hostname[:253].lower() or "-")
+    return await find(account, "" if by_key else hostname[:253].lower() or "-", within)
 
 
 async def keep(
@@ -310,6 +311,7 @@ async def count_nameless(code: str, count: int) -> None:
 JAVASCRIPT = b"text/javascript; charset=utf-8"
 BY_NAME = b"public, max-age=3600, stale-while-revalidate=86400"
 BY_HASH = b"public, max-age=31536000, immutable"
+FRESH = 20.0  # seconds; no event tells the worker of a silent property that it was changed
 CONFIGURED = b"public, max-age=60, stale-while-revalidate=600"
 
 
@@ -335,7 +337,10 @@ async def tracker(request: Request) -> Reply:
 async def _configuration(request: Request, account: str) -> Reply:
     """`account` is a property's key, or an account's slug: then `host` says which property."""
     host = dict(parse_qsl(request.query.decode("latin-1"))).get("host", "")
-    record = await find_named(account, host)
+    try:
+        record = await find_named(account, host, FRESH)
+    except store.Unavailable:  # Postgres is away: what was right a while ago is better than nothing
+        record = await find_named(account, host)
     if record is None:
         fault = unknown_property()
         return _missing(fault.code, fault.message)
