@@ -321,5 +321,5 @@
     if (remembered) follow(remembered);
   };
 
-  window.Trackr.use(use);
+  window.Trackr.use = use;
 })(window, document);

@@ -9,7 +9,7 @@
  *
  * Every page of every customer pays for this file: at most 3,072 bytes gzipped (build.mjs). What
  * is not needed to count pages and visitors lives in more.js and vitals.js, which the core loads
- * where the configuration names them and which plug in by `Trackr.use` (see `plugIn`).
+ * where the configuration names them and which plug in by setting `Trackr.use` (see there).
  * One classic script, so it also works unbuilt.
  */
 ((window, document, location) => {
@@ -42,7 +42,6 @@
 
   const script = document.currentScript;
   const instances = {}; // account -> API: the same snippet twice on a page counts once
-  let plugIn; // what the file that has just run gave to Trackr.use
 
   const home = (script?.src || location.origin).split("/js/")[0]; // the collector of this file
 
@@ -130,7 +129,7 @@
 
     const setUser = (id) => {
       user = `${id}`;
-      if (granted) writeCookie(visitorCookieName, user, user ? VISITOR_LIVES : 0);
+      if (granted) writeCookie(visitorCookieName, user, user && VISITOR_LIVES);
     };
 
     // --- events
@@ -181,8 +180,8 @@
 
     const keys = (start = QUEUE) =>
       Object.keys(disk)
-        .filter((key) => key.startsWith(start))
-        .sort();
+        .sort()
+        .filter((key) => key.startsWith(start));
 
     const add = (event) => {
       // A copy: the page may go on to change what it gave.
@@ -412,15 +411,17 @@
         backOff(configure);
         return;
       }
-      if (config.mode !== "required") setMode(config.mode);
+      // Who once chose less than everything (c..., d...) or nothing yet waits for more.js.
+      const isLess = attempt(() => localStorage[`trackr_consent_${account}`] < "g");
+      if (!isLess && !/req/.test(config.mode)) setMode(config.mode);
       for (const path of [config.more, config.vitals]) {
         if (path) {
           const file = document.createElement("script");
           file.src = serverUrl + path;
-          // Runs right after the file, before any other.
+          // Runs right after the file, which has set Trackr.use, before any other.
           file.onload = safely(() => {
             // By position: names would have to stand in both files.
-            plugIn(
+            Trackr.use(
               given,
               account,
               config,
@@ -467,7 +468,7 @@
       trackPageEnd() {
         runClock();
         arrive(page.url, since - manual);
-        manual = "ended"; // no number: a page that ends again has no duration
+        manual = {}; // no number: a page that ends again has no duration
       },
       signupUser: userCall("signupUser"),
       loginUser: userCall("loginUser"),
@@ -481,7 +482,7 @@
     };
 
     // What was called before this script was here, and what waits for more.js.
-    const waiting = Array.from(window.trackr?.q || []);
+    const waiting = [...(window.trackr?.q || [])];
 
     const call = safely((name, ...args) => {
       if (methods[name] && (page || mode)) return methods[name](...args);
@@ -549,10 +550,6 @@
     }
     return api;
   }
-
-  Trackr.use = (fn) => {
-    plugIn = fn;
-  };
 
   window.Trackr ||= Trackr;
   if (script?.dataset.property) {

@@ -3,14 +3,14 @@
  *
  * In: the measurements of the library web-vitals, which build.mjs bundles with this module into
  * dist/js/vitals.js, and the instance of trackr.js that asked for the file. Out: one event
- * `web_vitals` a page load, when the page is first left, hidden or followed by a route: whole
+ * `web_vitals` a page load, when the page is first left or hidden: whole
  * milliseconds, and the layout shift with four decimals. What was not measured is not in it.
  * A return from the back-forward cache is a load of its own; a route is none.
  */
 
 import { onCLS, onFCP, onINP, onLCP, onTTFB } from "web-vitals";
 
-window.Trackr.use((...given) => {
+window.Trackr.use = (...given) => {
   const [, , , on, safely, attempt, emit] = given;
   const leaveWatchers = given.at(-1);
 
@@ -36,4 +36,4 @@ window.Trackr.use((...given) => {
     measured = {};
     isSent = false;
   });
-});
+};

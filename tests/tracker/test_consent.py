@@ -79,3 +79,26 @@ def test_consent_allows_no_more_than_the_property(
     sentinel()
     assert {"visitor", "session"} & set(collector.accepted("sentinel")[0]) == set()
     assert visitor.cookies() == []
+
+
+def test_a_denial_erases_what_was_stored(
+    tab: Page, site: Site, collector: Collector, visitor: BrowserContext
+) -> None:
+    visit(tab, site, collector, "calls")
+    collector.wait_for("pageview")
+    collector.answer_with(503)
+    tab.evaluate("trackr.loginUser(7); trackr.interest('tea')")
+    collector.wait(lambda: collector.sent("interest"), "interest")
+    assert any("interests" in key for key in stored(tab))
+    assert len(visitor.cookies()) == 3
+    tab.evaluate("trackr.consent('denied')")
+    assert (stored(tab), visitor.cookies()) == ([CHOICE], [])
+    assert tab.evaluate("trackr.interests()") == []
+
+    collector.recover()
+    count = len(collector.requests)
+    tab.goto(f"{site.url}/next")  # of a property that needs no consent: the denial still counts
+    tab.wait_for_function("trackr.consent() === 'denied'")
+    later = collector.requests[count:]
+    assert [request for request in later if request.events] == []
+    assert {request.body["state"] for request in later} <= {"gone"}

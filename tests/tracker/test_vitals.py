@@ -41,7 +41,9 @@ def open_page(tab: Page, site: Site, collector: Collector) -> None:
     tab.add_init_script("window.requestIdleCallback = (fn) => setTimeout(fn)")
     collector.configure(capture=["vitals"], vitals="/js/vitals.js")
     tab.goto(f"{site.url}/load")
-    tab.wait_for_function("document.querySelector('script[src$=\"vitals.js\"]')")
+    tab.wait_for_function(
+        "performance.getEntriesByType('resource').some((each) => each.name.endsWith('vitals.js'))"
+    )
     collector.wait_for("pageview")
     wait_until_seen(tab, "largest-contentful-paint")
 
