@@ -64,11 +64,17 @@ def test_a_signal_does_what_the_property_says(mode: str, signal: str) -> None:
 
 
 def test_a_refusal_for_the_visitors_sake_comes_before_any_look_at_the_event() -> None:
-    from tracking.refusals import UNSEEN, Reason
+    from tracking.refusals import UNSEEN, Reason, Refusal
 
     broken = {"name": 5, "url": "nonsense", "event_id": []}
     assert verdict(broken, {"signal": Reason.GPC}, signals="drop") == Reason.GPC
     assert verdict(broken, mode="required") == Reason.CONSENT_DENIED
+    elsewhere = pageview(property="AK-ELSEWHER")
+    assert verdict(elsewhere, {"signal": Reason.GPC}, signals="drop") == Reason.GPC
+    with pytest.raises(Refusal, match="asks not to be counted"):
+        judged("no object", {"signal": Reason.GPC}, signals="drop")
+    assert verdict(elsewhere, mode="required") == Reason.CONSENT_DENIED
+    assert verdict(elsewhere | {"consent": "denied"}) == Reason.CONSENT_DENIED
     assert {str(reason) for reason in UNSEEN} == {"consent_denied", "gpc", "dnt"}
 
 

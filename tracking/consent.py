@@ -24,6 +24,12 @@ def signal_of(headers: Mapping[str, str]) -> Reason | None:
     return None
 
 
+def check_signal(record: Record, signal: Reason | None) -> None:
+    """Of who asks not to be counted nothing is looked at. Raises Refusal."""
+    if signal and record.signals == "drop":
+        raise Refusal(signal, "The visitor asks not to be counted, and the property agrees.")
+
+
 def is_nameless(
     payload: Mapping[str, Any], record: Record, signal: Reason | None, privileged: bool
 ) -> bool:
@@ -31,8 +37,6 @@ def is_nameless(
 
     `privileged`: a program with a key, which answers for the visitors it speaks of.
     """
-    if signal and record.signals == "drop":
-        raise Refusal(signal, "The visitor asks not to be counted, and the property agrees.")
     consent = payload.get("consent")
     if consent is None:
         if record.mode == "required" and not privileged:

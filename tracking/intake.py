@@ -65,14 +65,15 @@ def judge(
     payload: Any, record: Record, origin: Origin, now: int, sent_at: int | None = None
 ) -> Event | Ping:
     """The event that this payload is. Times in epoch ms; raises Refusal."""
+    consent.check_signal(record, origin.signal)
     if not isinstance(payload, dict):
         raise Refusal(Reason.SHAPE, "An event must be a JSON object.")
+    nameless = consent.is_nameless(payload, record, origin.signal, origin.privileged)
     named = payload.get("property")
     if named is not None and named not in record.keys:
         raise Refusal(
             Reason.MIXED_PROPERTY, "One request, one property: send this one apart.", "property"
         )
-    nameless = consent.is_nameless(payload, record, origin.signal, origin.privileged)
     if origin.privileged:
         origin = _own_origin(payload, origin)
     elif record.strict_origin:
