@@ -167,7 +167,30 @@ def test_older_events_come_from_postgres_each_once(web_server: str, place: Any) 
     assert rows(place, 2, name="pageview") == shown
 
 
+def test_a_sample_ends_by_its_age_although_others_come(web_server: str) -> None:
+    """Where something is refused every minute, the key in Valkey never ends by itself."""
+    from django_redis import get_redis_connection
+
+    from tracking import keys
+    from tracking.sampling import LASTS, REFUSED
+
+    place = new_property(hostnames=["shop.example"])
+    wrong = [pageview(url=f"https://wrong.example/{number}") for number in range(3)]
+    post(web_server, {"property": place.key, "events": wrong[:2]})
+    assert [seen.where[-2:] for seen in rows(place, 2)] == ["/1", "/0"]
+    client = get_redis_connection("default")
+    key = keys.samples(keys.prefix(place.account_id, place.pk), REFUSED)
+    for sample in client.zrange(key, 0, -1):
+        client.zincrby(key, -1_000 * LASTS, sample)
+    assert recent(place).rows == []
+    post(web_server, {"property": place.key, "events": wrong[2:]})
+    rows(place, 1)
+    assert client.zcard(key) == 1
+
+
 def test_one_event_by_its_id(web_server: str, place: Any) -> None:
+    from django.utils import timezone
+
     from accounts.tenancy import tenant
     from tracking import inspection
     from tracking.drain import drain_all
@@ -175,12 +198,12 @@ def test_one_event_by_its_id(web_server: str, place: Any) -> None:
     post(web_server, pageview(property=place.key))
     [seen] = rows(place, 1)
     with tenant(place.account_id):
-        assert inspection.one(place, seen.id) == seen
+        assert inspection.one(place, seen.id, timezone.now()) == seen
         assert not inspection.is_in_postgres(place, seen)
         drain_all()
         assert inspection.is_in_postgres(place, seen)
         for unknown in ("", "x", str(uuid.uuid4()), "\x00"):
-            assert inspection.one(place, unknown) is None
+            assert inspection.one(place, unknown, timezone.now()) is None
 
 
 def test_nobody_sees_what_belongs_to_another(

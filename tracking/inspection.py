@@ -24,7 +24,7 @@ from tracking.addresses import split
 from tracking.event import COLUMNS, read_row
 from tracking.models import Event, EventId, Visitor
 from tracking.refusals import WHAT_TO_DO, Reason
-from tracking.sampling import LASTS, LEFT_OUT, LIMITED, PINGS, REFUSED, SEEN, sampler
+from tracking.sampling import LASTS, LEFT_OUT, LIMITED, PINGS, REFUSED, SEEN, oldest, sampler
 
 MOST = 100
 WATCHED_FOR = 15_000  # ms after the page has asked
@@ -94,7 +94,7 @@ def recent(place: Property, now: datetime, verdict: str = "", name: str = "") ->
     property watched."""
     try:
         watch(place, now)
-        sampled, tallies, is_live = _samples(place), _tallies(place, now), True
+        sampled, tallies, is_live = _samples(place, now), _tallies(place, now), True
     except (redis.exceptions.RedisError, ConnectionInterrupted) as error:
         log.warning("no samples for the event inspector", error=str(error))
         sampled, tallies, is_live = [], Counter(), False
@@ -106,10 +106,10 @@ def recent(place: Property, now: datetime, verdict: str = "", name: str = "") ->
     return Recent(rows[:MOST], tallies[PINGS], tallies[LEFT_OUT], tallies[LIMITED], is_live=is_live)
 
 
-def one(place: Property, seen_id: str) -> Seen | None:
+def one(place: Property, seen_id: str, now: datetime) -> Seen | None:
     """An event of `recent` by its id: from the samples, else as stored."""
     try:
-        found = next((seen for seen in _samples(place) if seen.id == seen_id), None)
+        found = next((seen for seen in _samples(place, now) if seen.id == seen_id), None)
     except (redis.exceptions.RedisError, ConnectionInterrupted):
         found = None
     return found or _one_stored(place, seen_id)
@@ -142,11 +142,12 @@ def _tallies(place: Property, now: datetime) -> Counter[str]:
     return counted
 
 
-def _samples(place: Property) -> list[Seen]:
+def _samples(place: Property, now: datetime) -> list[Seen]:
     prefix = keys.prefix(place.account_id, place.pk)
     pipe = get_redis_connection("default").pipeline(transaction=False)
     for kind in (SEEN, REFUSED):
-        pipe.lrange(keys.samples(prefix, kind), 0, -1)
+        since = f"({oldest(_ms(now))}"
+        pipe.zrange(keys.samples(prefix, kind), "+inf", since, desc=True, byscore=True)
     return [_seen(orjson.loads(sample)) for part in pipe.execute() for sample in part]
 
 

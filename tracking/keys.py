@@ -58,7 +58,7 @@ What the event inspector shows (sampling.py) lies in the other Valkey, that of t
 nothing has to last:
 
     aktivat:watched                zset    property -> ms until which somebody looks  minutes
-    aktivat:samples:{a:p}:<kind>   list    the newest events, JSON (seen or refused)  5 minutes
+    aktivat:samples:{a:p}:<kind>   zset    events (seen, refused) as JSON -> ms       5 minutes
     aktivat:tally:{a:p}:<minute>   hash    p<second> pings, o left out, l limited       3 minutes
 """
 

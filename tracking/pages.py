@@ -139,7 +139,7 @@ def inspector(request: HttpRequest, place: Property) -> HttpResponse:
     asked = Asked.of(request.GET)
     target = getattr(getattr(request, "htmx", None), "target", None)
     if target == "event":
-        return render(request, "tracking/event.html", _one(place, asked))
+        return render(request, "tracking/event.html", _one(place, asked, now))
     context = _list(place, asked, now)
     if target == "events":
         if context["mark"] == request.GET.get("mark"):
@@ -147,7 +147,7 @@ def inspector(request: HttpRequest, place: Property) -> HttpResponse:
         _with_rows(place, asked, now, context)
         return render(request, "tracking/events.html", context)
     _with_rows(place, asked, now, context)
-    context |= _one(place, asked)
+    context |= _one(place, asked, now)
     return render(request, "tracking/inspector.html", context)
 
 
@@ -183,8 +183,8 @@ def _with_rows(place: Property, asked: Asked, now: datetime, context: dict[str, 
     ]
 
 
-def _one(place: Property, asked: Asked) -> dict[str, Any]:
-    seen = inspection.one(place, asked.event) if asked.event else None
+def _one(place: Property, asked: Asked, now: datetime) -> dict[str, Any]:
+    seen = inspection.one(place, asked.event, now) if asked.event else None
     at = wall(seen.at, zone(place.timezone)) if seen else None
     return {
         "property": place,

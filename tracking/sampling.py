@@ -1,8 +1,8 @@
 """Samples of the events that come now, for whoever looks at the event inspector.
 
 In: from the collector (views.py, usual.py), once a request is answered, its payloads and what
-became of them. Out: short lists in the cache's Valkey, which inspection.py reads; they end by
-themselves after minutes. Events are sampled while somebody watches their property, refusals
+became of them. Out: small sets in the cache's Valkey, which inspection.py reads; each sample ends
+after minutes, by its age. Events are sampled while somebody watches their property, refusals
 always, so that whoever opens the page sees what was refused just now.
 
 Collecting owes nothing to any of this: a request only appends to a bounded list in memory, and
@@ -170,12 +170,16 @@ class Sampler:
         waiting, self._waiting = self._waiting, []
         tallies, self._tallies = self._tallies, Counter()
         pipe = client.pipeline(transaction=False)
+        now = now_ms()
         for (prefix, kind), group in itertools.groupby(sorted(waiting, key=_list_of), key=_list_of):
             key = keys.samples(prefix, kind)
-            pipe.lpush(key, *(sample for _, _, sample in group))
-            pipe.ltrim(key, 0, KEPT[kind] - 1)
+            # Thousandths keep the order of those that came together.
+            pipe.zadd(key, {sample: now + i / 1_000 for i, (_, _, sample) in enumerate(group)})
+            # By age too: where one a minute is refused, the key itself never ends.
+            pipe.zremrangebyscore(key, "-inf", oldest(now))
+            pipe.zremrangebyrank(key, 0, -KEPT[kind] - 1)
             pipe.expire(key, LASTS)
-        second = now_ms() // 1_000
+        second = now // 1_000
         for (prefix, what), count in tallies.items():
             key = keys.tally(prefix, second // 60)
             pipe.hincrby(key, f"{what}{second}", count)
@@ -193,6 +197,12 @@ class Sampler:
 
 
 sampler = Sampler()
+
+
+def oldest(now: int) -> int:
+    """The moment up to which samples are forgotten. Both in ms."""
+    return now - LASTS * 1_000
+
 
 _list_of = itemgetter(0, 1)  # prefix and kind
 _SAID = {
