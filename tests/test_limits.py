@@ -273,6 +273,20 @@ def test_every_request_counts_for_its_address(one_each: Any, first: Callable[[An
     assert asked("/track", pageview(place), address="203.0.113.2")[0] == 202
 
 
+def test_inventing_names_of_configurations_counts_for_an_address(one_each: Any) -> None:
+    """Each is a question to Postgres; what is in memory is answered to anybody."""
+    known = new_property(hostnames=["*.a.example"])
+    slug = known.account.slug
+    assert asked(f"/js/{slug}.json?host=1.a.example")[0] == 200
+    for unknown in (f"AK-{uuid.uuid4().hex[:8]}.json", f"{slug}.json?host=2.a.example"):
+        status, headers, body = asked(f"/js/{unknown}")
+        assert (status, headers[b"retry-after"]) == (429, b"1")
+        assert headers[b"cache-control"] == b"no-store"
+        assert json.loads(body)["error"]["code"] == "rate_limited"
+    assert asked(f"/js/{slug}.json?host=1.a.example")[0] == 200
+    assert asked(f"/js/{slug}.json?host=2.a.example", address="203.0.113.2")[0] == 200
+
+
 def test_the_address_is_that_which_a_trusted_proxy_names(one_each: Any, settings: Any) -> None:
     from ipaddress import ip_network
 

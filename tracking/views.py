@@ -170,8 +170,12 @@ async def find(name: str, hostname: str = "", within: float = directory.KEEP) ->
 
 async def find_named(account: str, hostname: str, within: float = directory.KEEP) -> Record | None:
     """By a property's key, or by an account's slug and the hostname of the page."""
-    by_key = account.startswith("AK-")
-    return await find(account, "" if by_key else hostname[:253].lower() or "-", within)
+    return await find(account, _beside(account, hostname), within)
+
+
+def _beside(account: str, hostname: str) -> str:
+    """A key needs no hostname, and a slug cannot go without."""
+    return "" if account.startswith("AK-") else hostname[:253].lower() or "-"
 
 
 async def keep(
@@ -338,14 +342,39 @@ async def _configuration(request: Request, account: str) -> Reply:
     """`account` is a property's key, or an account's slug: then `host` says which property."""
     host = dict(parse_qsl(request.query.decode("latin-1"))).get("host", "")
     try:
-        record = await find_named(account, host, FRESH)
-    except store.Unavailable:  # Postgres is away: what was right a while ago is better than nothing
-        record = await find_named(account, host)
+        record = directory.recall(account, _beside(account, host), FRESH)
+    except directory.Unknown:  # a question to Postgres: strangers can invent names without end
+        if seconds := _charge_lookup(request):
+            return _later(seconds)
+        record = await _fresh(account, host)
     if record is None:
         fault = unknown_property()
         return _missing(fault.code, fault.message)
     made = configuration(record)
     return _cached(request, made.text, made.etag, CONFIGURED, b"application/json")
+
+
+async def _fresh(account: str, host: str) -> Record | None:
+    try:
+        return await find_named(account, host, FRESH)
+    except store.Unavailable:  # Postgres is away: what was right a while ago is better than nothing
+        return await find_named(account, host)
+
+
+def _charge_lookup(request: Request) -> float:
+    """Seconds until the address may ask for what is not in memory; 0: it costs as much as an
+    event."""
+    now = time.monotonic()
+    seconds = limits().wait_to_read(request.address, False, now)
+    if not seconds:
+        limits().charge_unread(request.address, False, now)
+    return seconds
+
+
+def _later(seconds: float) -> Reply:
+    """429, and not in the ledger: nothing was to be collected."""
+    fault = too_many(seconds)
+    return json_reply(429, fault.as_json(), (b"retry-after", str(fault.retry_after).encode()))
 
 
 def _cached(request: Request, text: bytes, etag: str, caching: bytes, kind: bytes) -> Reply:
