@@ -228,6 +228,15 @@ def test_a_changed_property_is_judged_anew_on_the_short_way_too(
     assert [refusal["reason"] for refusal in body["rejected"]] == ["hostname"]
 
 
+def test_what_is_judged_anew_is_charged_once(connection: Connection) -> None:
+    place = new_property(rate_limit=1)  # and ten at once, where the installation has no limit
+    connection.send(request(place))
+    assert connection.answer()[0] == 202
+    place.save()
+    connection.send(request(place, events=[event(place) for _ in range(8)]))
+    assert connection.answer()[0] == 202
+
+
 def test_a_visitor_beyond_the_limit_is_refused_on_both_ways_alike(connection: Connection) -> None:
     place = new_property(visitor_limit=1)
     connection.send(request(place))

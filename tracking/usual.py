@@ -130,6 +130,8 @@ def take(
 
     def conclude(verdicts: str, error: Exception | None) -> None:
         if error:
+            if isinstance(error, store.Stale):  # it is judged again there, and charged again
+                limits().give_back(origin.address, record, len(sent.payloads), moment)
             tell(503, b"", error)
         else:
             tell(*_reply_of(hearing, verdicts, sent.is_batch), None)
