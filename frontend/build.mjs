@@ -34,6 +34,7 @@ async function shorten(name) {
     ecma: 2021,
     compress: {
       passes: 4,
+      conditionals: false, // as statements they repeat each other more often
 
       keep_fargs: false,
       pure_getters: true,

@@ -29,7 +29,6 @@
 
   const QUEUE_EVENTS = 200;
   const QUEUE_LIVES = 7 * DAY; // the collector refuses what is older
-  const BATCH_EVENTS = 25;
   const BATCH_CHARS = 20000; // at most 60 kB as UTF-8: browsers cap keepalive bodies at 64 kB
   const ANSWER_WITHIN = 20 * SECOND;
   const ORPHAN_AFTER = 30 * SECOND; // by then the tab that made an event has its answer or is gone
@@ -94,9 +93,9 @@
     if (instances[account]) return instances[account];
 
     const prefix = `trackr_${account}_`;
-    const WAIT = `${prefix}wait`; // Retry-After binds the next page and other tabs
-    const LOST = `${prefix}lost`; // how many events were dropped since this was last reported
-    const CONFIG = `${prefix}config`;
+    const WAIT = `${prefix}w`; // Retry-After binds the next page and other tabs
+    const LOST = `${prefix}l`; // how many events were dropped since this was last reported
+    const CONFIG = `${prefix}c`;
     const QUEUE = `${prefix}q`; // + time, tab, number: an entry each, so tabs overwrite nothing
 
     let config;
@@ -129,7 +128,7 @@
 
     const setUser = (id) => {
       user = `${id}`;
-      if (granted) writeCookie(visitorCookieName, user, user && VISITOR_LIVES);
+      if (granted) writeCookie(visitorCookieName, user, user ? VISITOR_LIVES : 0);
     };
 
     // --- events
@@ -227,21 +226,21 @@
       setTimeout(then, waitLeft());
     };
 
-    /**
-     * Sends a batch. True when the collector has answered for it, if only with refusals, and
-     * others may follow.
-     */
-    const ship = async () => {
+    /** Sends a batch and, once the collector has answered for it, if only with refusals, others. */
+    const drain = async () => {
       if (waitLeft()) return;
-      let count = 0;
-      const batch = keys().filter(
-        (key) =>
+      let size = 0;
+      const batch = keys().filter((key) => {
+        const fits =
           !flying.has(key) &&
           // Storage shows what another tab removed a moment late: its fresh events are its own.
           (key.includes(tabId) || age(key) > ORPHAN_AFTER) &&
-          count++ < BATCH_EVENTS,
-      );
-      if (!count) return;
+          // What is longer goes by itself: only itself is lost if it is too long.
+          (size && size + disk[key].length) < BATCH_CHARS;
+        if (fits) size += disk[key].length;
+        return fits;
+      });
+      if (!size) return;
       const events = batch.map((key) => {
         flying.add(key);
         return disk[key];
@@ -259,11 +258,10 @@
         const lost = ~~disk[LOST];
         delete disk[LOST];
         if (lost) add(makeEvent("events_lost", { props: { count: lost } }));
-      } else backOff(flush, answer);
-      return isFinal;
+        return drain();
+      }
+      backOff(flush, answer);
     };
-
-    const drain = async () => (await ship()) && drain();
 
     // One tab at a time. Plain http has no locks; a duplicate is dropped by the collector.
     const flush = () => {
@@ -336,7 +334,7 @@
       }
     };
 
-    /** All at once, while the page still runs. What gets no answer goes again from the next page. */
+    /** While the page still runs. What gets no answer, or no room, goes from the next page. */
     const sayGoodbye = () => {
       settle();
       leaveWatchers.map(attempt);
@@ -517,8 +515,8 @@
       });
       for (const method of ["pushState", "replaceState"]) {
         const original = history[method];
-        history[method] = function (...args) {
-          original.apply(this, args);
+        history[method] = (...args) => {
+          original.apply(history, args);
           routeChanged();
         };
       }

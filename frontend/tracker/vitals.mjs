@@ -11,9 +11,11 @@
 import { onCLS, onFCP, onINP, onLCP, onTTFB } from "web-vitals";
 
 window.Trackr.use = (...given) => {
-  const [, , , on, safely, attempt, emit] = given;
+  const [, , , on, safely, attempt, , add, makeEvent] = given;
   const leaveWatchers = given.at(-1);
 
+  // The page that was loaded: by the time it is left, a route may have changed the address.
+  const { url, referrer, title } = makeEvent("");
   let measured = {};
   let isSent = false;
 
@@ -29,7 +31,7 @@ window.Trackr.use = (...given) => {
   leaveWatchers.push(() => {
     if (isSent || !Object.keys(measured).length) return;
     isSent = true;
-    emit("web_vitals", measured);
+    add(makeEvent("web_vitals", { url, referrer, title, props: measured }));
   });
   on("pageshow", ({ persisted }) => {
     if (!persisted) return;
