@@ -52,12 +52,33 @@ def test_two_in_one_text_and_separators_of_addresses() -> None:
     )
 
 
-def test_whole_numbers() -> None:
+def test_numbers() -> None:
     from tracking.cards import is_card
 
     assert is_card(4_111_111_111_111_111)
-    for number in (4_111_111_111_111_112, 0, -4_111_111_111_111_111, 1_774_000_000_000_000, 2**62):
+    assert is_card(4_111_111_111_111_111.0)
+    for number in (
+        4_111_111_111_111_112,
+        3.5e13 + 0.5,
+        1e300,
+        0,
+        -4_111_111_111_111_111,
+        1_774_000_000_000_000,
+        2**62,
+    ):
         assert not is_card(number)
+
+
+@pytest.mark.parametrize("number", [4_111_111_111_111_111, 4_111_111_111_111_111.0])
+def test_a_number_in_props_is_masked_however_it_is_written(number: float) -> None:
+    from tests.test_intake import judged, pageview
+
+    hidden = b'"************1111"'
+    assert judged(pageview(props={"a": [number]})).props == b'{"a":[' + hidden + b"]}"
+    order = {"transaction_id": "1", "items": [{"item_id": "A", "own": number}]}
+    event = judged(pageview(name="purchase", props=order))
+    assert hidden in event.props
+    assert event.sanitized
 
 
 def test_few_long_numbers_are_taken_for_cards() -> None:

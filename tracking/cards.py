@@ -40,9 +40,9 @@ def without_cards(text: str) -> str:
     return text if masked == text else masked
 
 
-def is_card(number: int) -> bool:
-    """Whether a whole number is a card's."""
-    return number >= _SMALLEST and _is_issued(str(number))
+def is_card(number: float) -> bool:
+    """Whether a number is a card's, also one written with .0 or an exponent."""
+    return number >= _SMALLEST and number == int(number) and _is_issued(str(int(number)))
 
 
 def _masked(found: re.Match[str]) -> str:

@@ -279,8 +279,8 @@ def _own(value: Any, path: str, changed: list[bool]) -> Any:
     if isinstance(value, str):
         return _clean(value, changed)
     if isinstance(value, int | float) and -fields.LARGEST < value < fields.LARGEST:
-        if isinstance(value, int) and is_card(value):
-            return _clean(str(value), changed)
+        if is_card(value):
+            return _clean(str(int(value)), changed)
         return value
     raise Refusal(Reason.INVALID, f"{path} must be text, a number, true, false or null.", path)
 

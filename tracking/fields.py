@@ -217,9 +217,9 @@ def _cleaned(value: Any, path: str, depth: int, seen: list[int], changed: list[b
     if isinstance(value, int | float):
         if not -LARGEST < value < LARGEST:  # what is below it came in as the nearest float
             raise Refusal(Reason.NUMBER_RANGE, f"{path[:80]} is too large a number.", "props")
-        if isinstance(value, int) and is_card(value):
+        if is_card(value):
             changed.append(True)
-            return without_cards(str(value))
+            return without_cards(str(int(value)))
         return value
     if depth > MAX_DEPTH:
         raise Refusal(Reason.DEPTH, f"props may be nested {MAX_DEPTH} levels deep.", "props")
