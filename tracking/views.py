@@ -415,14 +415,14 @@ async def collector(scope: Scope, receive: Receive, send: Send) -> None:
         if fault.status not in (405, 429) and not request.path.startswith("/js/"):
             with_key = bool(request.header("authorization"))
             limits().charge_unread(request.address, with_key, time.monotonic())
-        reply = await _faulty(fault, scope["path"])
+        reply = await _faulty(fault, request.path)
     except store.Busy:
         await asyncio.sleep(BUSY_FOR)  # who comes back at once costs more than who is served
         reply = unsure()
     except store.Unavailable:
         reply = unsure()
     except Exception:
-        log.exception("collector", path=scope["path"])
+        log.exception("collector", path=request.path)
         reply = json_reply(
             500, {"error": {"code": "error", "message": "Our fault; try again later."}}
         )
