@@ -1,5 +1,6 @@
 """How the tracker and a property's configuration are served: to anybody, from any cache."""
 
+import gzip
 import re
 import time
 
@@ -32,6 +33,25 @@ def test_a_file_by_its_hash_never_changes(web_server: str) -> None:
     assert got.headers["content-type"].startswith("text/javascript")
     assert got.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert fetch(f"{web_server}/js/{'0' * 32}.js").status == 404
+
+
+def test_browsers_get_the_tracker_packed(web_server: str) -> None:
+    plain = fetch(f"{web_server}/js/trackr.js")
+    packed = fetch(f"{web_server}/js/trackr.js", accept_encoding="gzip, deflate, br")
+    assert (plain.headers["vary"], packed.headers["vary"]) == ("accept-encoding",) * 2
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert plain.headers["etag"] != packed.headers["etag"]
+    again = fetch(
+        f"{web_server}/js/trackr.js",
+        accept_encoding="gzip",
+        if_none_match=packed.headers["etag"],
+    )
+    assert (again.status, again.body) == (304, b"")
+    assert "content-encoding" not in again.headers
+    refused = fetch(f"{web_server}/js/trackr.js", accept_encoding="gzip;q=0, identity")
+    assert refused.body == plain.body
 
 
 def test_no_file_is_loaded_that_no_switch_asks_for(web_server: str) -> None:

@@ -4,6 +4,7 @@ In: a file's name (`trackr.js`) or the hash in its address (`/js/<hash>.js`). Ou
 by views.py, which serves them, and by configuration.py, which tells the core their addresses.
 """
 
+import gzip
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -17,11 +18,8 @@ CORE = "trackr.js"
 @dataclass(frozen=True, slots=True)
 class File:
     text: bytes
+    packed: bytes  # gzipped, once and as well as it can be
     digest: str  # what the address of the immutable copy is made of
-
-    @property
-    def etag(self) -> str:
-        return f'"{self.digest}"'
 
     @property
     def address(self) -> str:
@@ -41,7 +39,7 @@ def files() -> dict[str, File]:
 
 def _read(path: Path) -> File:
     text = path.read_bytes()
-    return File(text, sha256(text).hexdigest()[:32])
+    return File(text, gzip.compress(text, 9, mtime=0), sha256(text).hexdigest()[:32])
 
 
 def named(name: str) -> File | None:

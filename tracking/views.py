@@ -6,6 +6,7 @@ A 2xx leaves only after Valkey has answered; when that is not sure, it is 503.
 """
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -328,14 +329,26 @@ async def tracker(request: Request) -> Reply:
         raise Fault(405, "method", "The tracker is fetched with GET.")
     name = request.path.removeprefix("/js/")
     if name == script.CORE:
-        core = script.files()[name]
-        return _cached(request, core.text, core.etag, BY_NAME, JAVASCRIPT)
+        return _file(request, script.files()[name], BY_NAME)
     if name.endswith(".json"):
         return await _configuration(request, name.removesuffix(".json"))
     file = script.at(request.path)
     if file is None:
         return _missing("not_found", "There is no such script; ask for /js/trackr.js.")
-    return _cached(request, file.text, file.etag, BY_HASH, JAVASCRIPT)
+    return _file(request, file, BY_HASH)
+
+
+_GZIP = re.compile(r"gzip(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
+
+
+def _file(request: Request, file: script.File, caching: bytes) -> Reply:
+    """A file of the tracker, packed for whoever can unpack it: all browsers, not every program."""
+    takes_gzip = bool(_GZIP.search(request.header("accept-encoding")))
+    text, etag = (file.packed, "-gzip") if takes_gzip else (file.text, "")
+    reply = _cached(request, text, f'"{file.digest}{etag}"', caching, JAVASCRIPT)
+    vary = (b"vary", b"accept-encoding")
+    packed = ((b"content-encoding", b"gzip"),) if takes_gzip and reply.body else ()
+    return Reply(reply.status, reply.body, (*reply.headers, vary, *packed), reply.content_type)
 
 
 async def _configuration(request: Request, account: str) -> Reply:
