@@ -167,6 +167,21 @@ def test_older_events_come_from_postgres_each_once(web_server: str, place: Any) 
     assert rows(place, 2, name="pageview") == shown
 
 
+def test_a_refusal_leads_to_the_page_with_its_setting(web_server: str, alice: Any) -> None:
+    place = new_property(
+        new_account(alice), hostnames=["shop.example"], excluded_addresses=["127.0.0.0/8"]
+    )
+    post(web_server, pageview(property=place.key))
+    [excluded] = rows(place, 1)
+    place.excluded_addresses = []
+    place.save()
+    post(web_server, pageview(property=place.key, url="https://elsewhere.example/"))
+    hostname, _ = rows(place, 2)
+    for seen, page in ((excluded, "settings/tracking"), (hostname, "settings")):
+        shown = signed_in_as(alice).get(f"/p/{place.key}/inspector/?event={seen.id}")
+        assert f'. <a href="/p/{place.key}/{page}/">Settings</a>' in shown.content.decode()
+
+
 def test_a_sample_ends_by_its_age_although_others_come(web_server: str) -> None:
     """Where something is refused every minute, the key in Valkey never ends by itself."""
     from django_redis import get_redis_connection
