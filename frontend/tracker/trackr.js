@@ -42,7 +42,7 @@
   const script = document.currentScript;
   const instances = {}; // account -> API: the same snippet twice on a page counts once
 
-  const home = (script?.src || location.origin).split("/js/")[0]; // the collector of this file
+  const home = (script?.src || "").split("/js/")[0]; // the collector of this file
 
   const safely =
     (fn) =>
@@ -209,48 +209,50 @@
 
     // --- the way to the collector: one request at a time in all tabs
 
-    const flying = new Set();
+    const flying = {};
     let failures = 0;
 
-    /** Milliseconds until the collector may be asked again; 0 also when the clock was set back. */
+    /** Milliseconds until the collector may be asked again, if any; none when the clock was set back. */
     const waitLeft = () => {
       const left = disk[WAIT] - Date.now();
-      return left > 9 && left <= LONGEST_WAIT ? left : 0; // timers come a little early
+      if (left > 9 && left <= LONGEST_WAIT) return left; // timers come a little early
     };
 
     /** Waits after a failure: as long as was told, and twice as long each time, at random. */
     const backOff = (then, answer) => {
-      const told = answer?.headers.get("Retry-After") * SECOND || 0;
-      const own = (SECOND / 2) * (1 + Math.random()) * 2 ** failures++;
-      disk[WAIT] = Date.now() + Math.min(LONGEST_WAIT, told + own);
-      setTimeout(then, waitLeft());
+      const wait = Math.min(
+        LONGEST_WAIT,
+        (SECOND / 2) * (1 + Math.random()) * 2 ** failures++ +
+          (answer?.headers.get("Retry-After") * SECOND || 0),
+      );
+      attempt(() => (disk[WAIT] = Date.now() + wait)); // no room in a storage that is full
+      setTimeout(then, wait);
     };
 
     /** Sends a batch and, once the collector has answered for it, if only with refusals, others. */
     const drain = async () => {
       if (waitLeft()) return;
-      let size = 0;
+      let events = "";
       const batch = keys().filter((key) => {
         const fits =
-          !flying.has(key) &&
+          !flying[key] &&
           // Storage shows what another tab removed a moment late: its fresh events are its own.
           (key.includes(tabId) || age(key) > ORPHAN_AFTER) &&
           // What is longer goes by itself: only itself is lost if it is too long.
-          (size && size + disk[key].length) < BATCH_CHARS;
-        if (fits) size += disk[key].length;
+          (events && events.length + disk[key].length) < BATCH_CHARS;
+        if (fits) {
+          flying[key] = true;
+          events += `,${disk[key]}`;
+        }
         return fits;
       });
-      if (!size) return;
-      const events = batch.map((key) => {
-        flying.add(key);
-        return disk[key];
-      });
+      if (!events) return;
       const answer = await send(
-        `{"property":"${config.property}","sent_at":${Date.now()},"events":[${events}]}`,
+        `{"property":"${config.property}","sent_at":${Date.now()},"events":[${events.slice(1)}]}`,
       );
-      const isFinal = /202|4(?!29)../.test(answer?.status);
+      const isFinal = /202|4(?!08|29)../.test(answer?.status);
       for (const key of batch) {
-        flying.delete(key);
+        delete flying[key];
         if (isFinal) delete disk[key];
       }
       if (isFinal) {
@@ -327,7 +329,7 @@
 
     const lookAway = () => {
       look();
-      if (state === "hidden") sayGoodbye();
+      if (document.hidden) sayGoodbye();
       else if (!document.hasFocus()) {
         emitEngagement(); // else focus went into a frame or a field
         flush();
@@ -369,8 +371,13 @@
 
     const setMode = (next, told) => {
       said = told;
-      const signal = navigator.globalPrivacyControl || navigator.doNotTrack > 0;
-      mode = next === DENIED || !signal || config.signals === "ignore" ? next : config.signals;
+      mode =
+        attempt(() => localStorage.trackr_off) ||
+        (next !== DENIED &&
+        (navigator.globalPrivacyControl || navigator.doNotTrack > 0) &&
+        config.signals !== "ignore"
+          ? config.signals
+          : next);
       granted = mode === GRANTED;
       open = granted || mode === COOKIELESS;
       disk = attempt(() => localStorage) || {};
@@ -390,7 +397,7 @@
       }
       held.map(add);
       held = [];
-      if (user !== undefined) setUser(user); // not before: they are older
+      user === undefined || setUser(user); // not before: they are older
       look();
       flush();
       setTimeout(flush, waitLeft()); // what the page before was told to wait
@@ -413,7 +420,8 @@
       const isLess = attempt(() => localStorage[`trackr_consent_${account}`] < "g");
       if (!isLess && !/req/.test(config.mode)) setMode(config.mode);
       for (const path of [config.more, config.vitals]) {
-        if (path) {
+        attempt(() => {
+          if (!path) return;
           const file = document.createElement("script");
           file.src = serverUrl + path;
           // Runs right after the file, which has set Trackr.use, before any other.
@@ -441,14 +449,14 @@
             replay();
           });
           document.head.append(file);
-        }
+        });
       }
     };
 
     // --- what the author of the page may call
 
     const optOut = safely((off) => {
-      localStorage.trackr_off = off ? 1 : "";
+      localStorage.trackr_off = off ? DENIED : "";
       if (off) setMode(DENIED);
     });
 
@@ -480,7 +488,7 @@
     };
 
     // What was called before this script was here, and what waits for more.js.
-    const waiting = [...(window.trackr?.q || [])];
+    const waiting = attempt(() => [...window.trackr.q]) || [];
 
     const call = safely((name, ...args) => {
       if (methods[name] && (page || mode)) return methods[name](...args);
@@ -530,7 +538,7 @@
       get: (target, name) =>
         target[name] || (name !== "then" && ((...args) => call(name, ...args))),
     });
-    call.q = { push: (args) => call(...args) }; // for whoever kept the stub
+    call.q = { push: safely((args) => call(...args)) }; // for whoever kept the stub
     instances[account] = api;
 
     if (location.hash.startsWith("#trackr-o")) optOut(location.hash === "#trackr-off");
@@ -549,7 +557,8 @@
     return api;
   }
 
-  window.Trackr ||= Trackr;
+  // An element with this id is no tracker.
+  if (!window.Trackr?.call) window.Trackr = Trackr;
   if (script?.dataset.property) {
     window.trackr = new window.Trackr({ host: home, ...script.dataset });
   }

@@ -32,7 +32,7 @@ def wait_until_sent(collector: Collector, name: str, count: int = 1) -> None:
     collector.wait(lambda: len(collector.sent(name)) >= count, f"{count} sendings of {name}")
 
 
-@pytest.mark.parametrize("status", [429, 500, 503, 302, 200])
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 302, 200])
 def test_what_is_not_answered_for_is_sent_again(
     status: int, tab: Page, site: Site, collector: Collector
 ) -> None:
@@ -340,6 +340,23 @@ def test_a_full_storage_loses_nothing_of_this_page(
     tab.goto(site.url)
     collector.wait_for("pageview", 2)
     tab.wait_for_function(f"{QUEUE} === 0")
+
+
+def test_a_storage_that_is_filled_while_a_request_is_under_way(
+    tab: Page, site: Site, collector: Collector
+) -> None:
+    collector.answer_with(503, times=1)
+    collector.hold()
+    tab.goto(site.url)
+    wait_until_sent(collector, "pageview")
+    tab.evaluate("""() => {
+        let text = 'x'.repeat(1 << 20);
+        while (text) try { localStorage.setItem('big' + Math.random(), text) }
+          catch { text = text.slice(text.length / 2 + 0.5) }
+    }""")
+    collector.release()
+    collector.wait_for("pageview")  # there is no room for when to send again, yet it is sent
+    assert len(collector.sent("pageview")) == 2
 
 
 def test_a_strict_policy_needs_nothing_inline(

@@ -33,3 +33,17 @@ def test_off_until_on(way: str, tab: Page, site: Site, collector: Collector) -> 
         tab.goto(f"{site.url}/f#trackr-on")
     views = collector.wait_for("pageview", 2 if way == "call" else 1)
     assert views[-1]["url"] == f"{site.url}/f"
+
+
+def test_off_before_the_configuration_has_come(tab: Page, site: Site, collector: Collector) -> None:
+    collector.configure(capture=["calls"], more="/js/more.js")
+    collector.hold_configuration()
+    tab.goto(site.url)
+    collector.wait(lambda: collector.configured, "the question for the configuration")
+    tab.evaluate("trackr.optOut(true)")
+    collector.release_configuration()
+    tab.wait_for_function("trackr.consent()")
+    assert tab.evaluate("trackr.consent('granted')") == "denied"
+    tab.evaluate("trackr.track('a'); hidden_()")
+    tab.goto("about:blank")
+    assert collector.requests == []
