@@ -47,6 +47,17 @@ def test_the_answer_of_a_visitor_in_every_mode(
         assert verdict(pageview(consent=no), mode=mode) == "consent_denied"
 
 
+def test_the_id_of_a_click_is_kept_of_those_only_who_are_known() -> None:
+    url = "https://shop.example/?utm_source=news&gclid=Cj0K"
+    known, nameless = (
+        judged(pageview(url=url, visitor=VISITOR, consent=word))
+        for word in ("granted", "cookieless")
+    )
+    assert (known.query, nameless.query) == ("utm_source=news&gclid=Cj0K", "utm_source=news")
+    assert judged(pageview(url=url, visitor=VISITOR), mode="cookieless").query == "utm_source=news"
+    assert (nameless.source, nameless.channel) == (known.source, known.channel)
+
+
 @pytest.mark.parametrize("signal", ["gpc", "dnt"])
 @pytest.mark.parametrize("mode", ["granted", "cookieless", "required"])
 def test_a_signal_does_what_the_property_says(mode: str, signal: str) -> None:

@@ -4,10 +4,11 @@ The parameters, their names and their order are those of the original, fields of
 codes included; what is stored is asserted whole, and so is what is not.
 """
 
+import http.client
 import json
 import uuid
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -146,3 +147,15 @@ def test_the_pixel_can_say_what_the_visitor_answered(web_server: str) -> None:
     assert fetch(begin).headers["x-aktivat-reason"] == "consent_denied"
     assert fetch(f"{begin}&consent=cookieless").headers["x-aktivat-reason"] is None
     assert len(stream(place)) == 1
+
+
+def test_looking_where_the_pixel_leads_counts_nothing(web_server: str) -> None:
+    place = new_property()
+    page = quote("https://shop.example/", safe="")
+    address = urlsplit(f"{web_server}/track/it?config_account={place.key}&url={page}")
+    pipe = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    pipe.request("HEAD", f"{address.path}?{address.query}")
+    answer = pipe.getresponse()
+    assert (answer.status, answer.read()) == (200, b"")
+    pipe.close()
+    assert stream(place) == []

@@ -8,7 +8,7 @@ payload, however it came (HTTP, pixel, import).
 import json
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tracking import agents, commerce, consent, fields, places, sources
-from tracking.addresses import Page, clean_text, host_allowed, split
+from tracking.addresses import CLICK_IDS, Page, clean_text, host_allowed, split
 from tracking.directory import Record
 from tracking.event import Event
 from tracking.refusals import Reason, Refusal
@@ -132,7 +132,7 @@ def judge(
         or props_changed,
         hostname=way.hostname,
         page=way.page,
-        query=way.query,
+        query=way.query_of_nobody if unknown else way.query,
         title=title,
         referrer=came.referrer,
         source=came.source,
@@ -211,6 +211,7 @@ class Way(NamedTuple):
     hostname: str = ""
     page: str = ""
     query: str = ""
+    query_of_nobody: str = ""  # without the ids of clicks, each of which is one person's
     came: sources.Attribution = sources.NO_ATTRIBUTION
     is_spam: bool = False
 
@@ -234,10 +235,15 @@ def _way(url: str, referrer: str, hostnames: tuple[str, ...]) -> Way:
     return Way(
         hostname=page.hostname if page else "",
         page=page.path if page else "",
-        query="&".join(f"{name}={value}" for name, value in page.query.items()) if page else "",
+        query=_joined(page.query) if page else "",
+        query_of_nobody=_joined(page.query, without=CLICK_IDS) if page else "",
         came=sources.attribute(page, referrer, hostnames),
         is_spam=came_from is not None and sources.is_spam(came_from.hostname),
     )
+
+
+def _joined(query: Mapping[str, str], without: Container[str] = ()) -> str:
+    return "&".join(f"{name}={value}" for name, value in query.items() if name not in without)
 
 
 _OFTEN = 400

@@ -296,6 +296,8 @@ async def track_pixel(request: Request) -> Reply:
     """GET /track/it: a GIF whatever happens, but 503 when the event is not safe."""
     if request.method not in ("GET", "HEAD"):
         raise Fault(405, "method", "The pixel is fetched with GET.")
+    if request.method == "HEAD":  # programs that look where links lead
+        return gif_reply()
     now = now_ms()
     check_address(request)
     hit = pixel.read(request.query, request.header("referer"))
