@@ -53,7 +53,7 @@ def open_place(**fields):
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/St_Johns"])
 def test_both_sources_give_the_same_rows(zone):
     place = open_place(timezone=zone)
-    collect(place, payloads(1500, 900))
+    collect(place, payloads(1800, 900))
     drain(place)
     roll_up(place, now())
     assert {origin for _, origin in rolled(place).values()} == {"valkey"}

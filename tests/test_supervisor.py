@@ -248,7 +248,11 @@ def test_ctrl_c_of_the_tests_themselves_leaves_nothing(tmp_path):
     family = psutil.Process(tests.pid).children(recursive=True)
     assert {"postgres", "valkey-server"} <= {process.name() for process in family}
     os.killpg(tests.pid, signal.SIGINT)
-    tests.communicate(timeout=60)
+    try:
+        tests.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        tests.send_signal(signal.SIGABRT)  # pytest's fault handler says where it hangs
+        pytest.fail(tests.communicate(timeout=60)[0][-5_000:])
     assert tests.returncode == pytest.ExitCode.INTERRUPTED
     assert all(is_gone(process) for process in family)
     assert not list(tmp_path.glob("aktivat-test-*"))
