@@ -1,6 +1,7 @@
 """The recipes of docs/snippet.md for one's own address, run by a real nginx and a real Caddy: the
 script, its configuration, its second file and the events all come and go by the site itself."""
 
+import os
 import re
 import shutil
 import socket
@@ -63,7 +64,7 @@ def block(language: str) -> str:
 @contextmanager
 def serving(program: str, site: str, collector: str, folder: Path) -> Iterator[str]:
     """The web server with the recipe of the docs; the site's pages behind it."""
-    path = shutil.which(program)
+    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         miss("Recipes of docs/snippet.md", f"Install {program} (apt-get install {program}).")
     with free_ports(1) as [port]:
