@@ -239,6 +239,8 @@ def test_ctrl_c_of_the_tests_themselves_leaves_nothing(tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     said = ""
     while "asleep" not in said:

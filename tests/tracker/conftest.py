@@ -21,6 +21,9 @@ TESTING = "<script>Object.defineProperty(navigator, 'webdriver', {value: false})
 PRESENCE = """
 window.become = (visibility, focused) => {
   Object.defineProperty(document, 'visibilityState', {get: () => visibility, configurable: true});
+  Object.defineProperty(document, 'hidden', {
+    get: () => visibility === 'hidden', configurable: true
+  });
   document.hasFocus = () => focused;
 };
 window.blurred = () => { become('visible', false); dispatchEvent(new Event('blur')); };

@@ -21,7 +21,7 @@ def leave_behind(tab: Page, name: str, milliseconds: int) -> None:
     tab.evaluate(
         """([key, name, age]) => {
             const time = Date.now() - age;
-            const event = {name, event_id: 'x', tab: 'other', time, url: location.href};
+            const event = {name, event_id: name, tab: 'other', time, url: location.href};
             localStorage.setItem(`trackr_${key}_q${time}_x`, JSON.stringify(event));
         }""",
         [KEY, name, milliseconds],
@@ -280,12 +280,13 @@ def test_the_queue_is_bounded_and_tells_what_it_dropped(
 def test_what_is_older_than_a_week_is_dropped(
     tab: Page, site: Site, collector: Collector, sentinel: Callable[[], None]
 ) -> None:
-    tab.goto(site.url)
-    collector.wait_for("pageview")
+    site.pages["/untracked"] = page("")
+    tab.goto(f"{site.url}/untracked")
     leave_behind(tab, "days6", milliseconds=6 * 86_400_000)
     leave_behind(tab, "days8", milliseconds=8 * 86_400_000)
-    sentinel()
+    tab.goto(site.url)
     collector.wait_for("days6")
+    sentinel()
     [lost] = collector.wait_for("events_lost")
     assert lost["props"] == {"count": 1}
     assert collector.sent("days8") == []
