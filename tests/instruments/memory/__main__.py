@@ -148,6 +148,7 @@ def with_cookies(product: Product, wanted: wishes.Settings) -> bool:
             judged("without pages", last.without_pages, BUDGET_WITHOUT_PAGES, wanted),
             judged("all, plain / 10", last.used, all_plain // TIMES_LESS, wanted),
             judged("bits of events, plain / 10", bits, some_plain // TIMES_LESS, wanted),
+            judged("events, plain / 10", last.without_pages, some_plain // TIMES_LESS, wanted),
         ]
     )
 
