@@ -7,7 +7,10 @@ Called by allauth (the adapter) and by axes, which counts failed log-ins of one 
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
 from django.http import HttpRequest
+
+from accounts.fresh import is_fresh
 
 
 def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
@@ -23,3 +26,7 @@ def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) 
 
 class AccountAdapter(DefaultAccountAdapter):
     """Sign-up is open to everybody; where to go after it, the home page decides."""
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """allauth's pages for e-mail and second factors follow the rule of accounts/fresh.py."""
+        return not is_fresh(context.request)

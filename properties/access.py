@@ -6,7 +6,8 @@ stranger (404), a member without the right (403) or nobody (401, the log-in page
 `@door`, API views inherit `DoorView`; a route with neither fails a test that reads the URLconf.
 
 The other ways in: `@member` (an account's page for whoever has any right in it), `@signed_in`
-(about nothing in particular) and `@public`.
+(about nothing in particular) and `@public`. Below each of them, `@fresh_login` asks people to
+confirm that they are themselves before they do something dangerous.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, ClassVar
 
+from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -28,9 +30,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import modules
+from accounts.fresh import is_fresh
 from accounts.models import Account, User
 from accounts.tenancy import tenant
-from properties.api import Invalid
+from properties.api import Invalid, NotFresh
 from properties.inputs import is_storable
 from properties.models import ApiKey, Grant, Property
 
@@ -265,6 +268,22 @@ def signed_in(view: View) -> View:
     return guarded
 
 
+def fresh_login(view: View) -> View:
+    """Writing asks whoever signed in more than a quarter of an hour ago for the password or a code
+    first, then goes on with what was sent. Stands below the door: `@door(...) @fresh_login`.
+
+    Forms on such a page name their `action`, for the answer comes from the address that asked.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **names: Any) -> HttpResponseBase:
+        if request.method not in SAFE_METHODS and not is_fresh(request):
+            raise ReauthenticationRequired  # allauth keeps the request and asks
+        return view(request, *args, **names)
+
+    return guarded
+
+
 def public(view: View) -> View:
     """A route that asks for no right: sign-up, health, collecting, documentation."""
     view.access = Access("public")  # type: ignore[attr-defined]
@@ -296,10 +315,12 @@ class DoorView(SignedInView):
 
     `module` and `verbs` (method -> verb) say what it asks for. Handlers find the place in
     `self.place` and run inside the tenant's transaction, undone when they answer with an error.
+    `fresh` names methods for which a browser's user must have signed in lately; keys are not asked.
     """
 
     module: ClassVar[str]
     verbs: ClassVar[dict[str, str]] = {"GET": "view"}
+    fresh: ClassVar[frozenset[str]] = frozenset()
     place: Property | Account
     _tenant: ExitStack
 
@@ -320,6 +341,9 @@ class DoorView(SignedInView):
         super().initial(request, *args, **kwargs)
         verb = self.verbs.get(request.method or "GET", "view")
         place = enter(self.actor, self.module, verb, kwargs)
+        is_person = isinstance(self.actor.holder, User)
+        if is_person and request.method in self.fresh and not is_fresh(request._request):
+            raise NotFresh
         self._tenant.enter_context(tenant(account_id_of(place)))
         self.place = place
 

@@ -19,6 +19,14 @@ class Invalid(exceptions.APIException):
         self.field = field
 
 
+class NotFresh(exceptions.APIException):
+    """403: the right is there, but the browser's user signed in too long ago for this."""
+
+    status_code = 403
+    default_code = "fresh_login"
+    default_detail = "Confirm that it is you at /user/reauthenticate/, then send this again."
+
+
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """`{"error": {"code", "message", "field"?}}` for every refusal; None lets a bug be a 500."""
     response = exception_handler(error, context)

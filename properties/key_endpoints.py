@@ -47,6 +47,7 @@ class Keys(DoorView):
 
     module = "property"
     verbs: ClassVar = {"GET": "view", "POST": "manage"}
+    fresh = frozenset({"POST"})
     place: Property
 
     @extend_schema(tags=TAGS, operation_id="property_keys", responses=KEYS)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from properties import currencies, forms
-from properties.access import actor_of, door
+from properties.access import actor_of, door, fresh_login
 from properties.models import Goal, Property, RetiredKey
 
 
@@ -115,6 +115,7 @@ def _goal(place: Property, pk: int) -> Goal:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @door("property", POST="manage")
+@fresh_login
 def keys(request: HttpRequest, place: Property) -> HttpResponse:
     """The public key, the ones it had before, and the form that replaces it."""
     form = forms.ReplaceKeyForm(request.POST or None)

@@ -16,7 +16,7 @@ from accounts import modules
 from accounts.forms import AccountForm
 from accounts.models import Account, Membership, User
 from properties import currencies, forms, joining, snippets
-from properties.access import Actor, actor_of, door, member, signed_in
+from properties.access import Actor, actor_of, door, fresh_login, member, signed_in
 from properties.context import home_of, url_of
 from properties.models import ApiKey, Property
 
@@ -88,6 +88,7 @@ def members(request: HttpRequest, place: Account) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 @door("api_keys", POST="manage")
+@fresh_login
 def api_keys(request: HttpRequest, place: Account) -> HttpResponse:
     """The keys of the account. A new key's secret is in the answer to its POST and nowhere else."""
     actor = _actor(request)
@@ -112,6 +113,7 @@ def api_keys(request: HttpRequest, place: Account) -> HttpResponse:
 
 @require_POST
 @door("api_keys", "manage")
+@fresh_login
 def revoke_api_key(request: HttpRequest, place: Account, pk: int) -> HttpResponse:
     """End a key. Its row stays, so that the list tells what there was."""
     key = get_object_or_404(ApiKey.objects.of(place), pk=pk)

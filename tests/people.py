@@ -89,14 +89,28 @@ def new_key(
     return key, secret
 
 
-def signed_in_as(user: "User | None") -> "Client":
-    """A browser in which that user is signed in; nobody for None."""
+def signed_in_as(user: "User | None", fresh: bool = True) -> "Client":
+    """A browser in which that user is signed in, a moment or (not fresh) a while ago; nobody for
+    None."""
     from django.test import Client
 
     client = Client()
     if user is not None:
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        if fresh:
+            confirmed(client, user)
     return client
+
+
+def confirmed(client: "Client", user: "User") -> None:
+    """She has just typed her password."""
+    from allauth.account.internal.flows.login import record_authentication
+    from django.http import HttpRequest
+
+    request = HttpRequest()
+    request.session = client.session
+    record_authentication(request, user, method="password")
+    request.session.save()
 
 
 def with_key(secret: str) -> "Client":

@@ -32,18 +32,23 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def look(new_context: Any, web_server: str, complaints: list[str]) -> Any:
-    """look(user, path, width=1280, scheme="light", **context options) -> the open page."""
+    """look(user, path, width=1280, scheme="light", fresh=True, **options) -> the open page."""
     opened: list[Page] = []
 
     def open_page(
-        user: Any, path: str, width: int = 1280, scheme: str = "light", **options: Any
+        user: Any,
+        path: str,
+        width: int = 1280,
+        scheme: str = "light",
+        fresh: bool = True,
+        **options: Any,
     ) -> Page:
         context = new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, **options
         )
         context.set_default_timeout(15_000)
         context.add_init_script(LISTEN)
-        cookie = signed_in_as(user).cookies["sessionid"].value
+        cookie = signed_in_as(user, fresh).cookies["sessionid"].value
         context.add_cookies([{"name": "sessionid", "value": cookie, "url": web_server}])
         page = context.new_page()
         page.on("console", lambda message: _note(message, complaints))

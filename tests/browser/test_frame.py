@@ -63,7 +63,7 @@ def test_the_entrance_fits_and_axe_finds_nothing(
 def test_the_code_for_the_authenticator_can_be_scanned(look: Look, alice: Any) -> None:
     from tests.people import PASSWORD
 
-    page = look(alice, "/user/2fa/totp/activate/", scheme="dark")
+    page = look(alice, "/user/2fa/totp/activate/", scheme="dark", fresh=False)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Confirm").click()
     code = page.locator("img.qr")
