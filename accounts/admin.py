@@ -7,8 +7,10 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
-from accounts.models import Account, Membership, User
+from accounts import plans
+from accounts.models import Account, Membership, Plan, User
 
 admin.site.site_header = "Aktivat"
 admin.site.site_title = "Aktivat"
@@ -50,11 +52,25 @@ class PersonAdmin(UserAdmin):
 
 @admin.register(Account)
 class AccountAdmin(admin.ModelAdmin):
-    list_display = ("slug", "name", "member_count", "property_count", "created")
-    search_fields = ("slug", "name", "memberships__user__email")
+    list_display = (
+        "slug",
+        "name",
+        "plan",
+        "quota",
+        "member_count",
+        "property_count",
+        "allow_support",
+        "created",
+    )
+    list_filter = ("plan", "quota_level", "allow_support", "created")
+    list_select_related = ("plan",)
+    search_fields = ("slug", "name", "memberships__user__email", "properties__key")
     ordering = ("slug",)
     date_hierarchy = "created"
-    readonly_fields = ("created",)
+    # Whether support may look is the customer's to say.
+    readonly_fields = ("created", "allow_support", "quota")
+    fields = ("name", "slug", "plan", "quota", "allow_support", "created")
+    autocomplete_fields = ("plan",)
     inlines: ClassVar = [MembershipInline]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
@@ -71,3 +87,39 @@ class AccountAdmin(admin.ModelAdmin):
     @admin.display(ordering="property_count", description="properties")
     def property_count(self, account: Any) -> int:
         return account.property_count
+
+    @admin.display(ordering="quota_level", description="this month")
+    def quota(self, account: Account) -> str:
+        return LEVELS[account.quota_level_at(timezone.now())]
+
+
+LEVELS = {
+    0: "-",
+    plans.WARN: "80 % used",
+    plans.FULL: "over the plan",
+    plans.CLOSED: "refusing events",
+}
+
+
+@admin.register(Plan)
+class PlanAdmin(admin.ModelAdmin):
+    """What accounts may use; accounts follow within seconds of a change."""
+
+    list_display = (
+        "name",
+        "events_per_month",
+        "overrun_percent",
+        "max_properties",
+        "max_members",
+        "is_default",
+        "account_count",
+    )
+    list_filter = ("is_default",)
+    search_fields = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
+        return super().get_queryset(request).annotate(account_count=Count("accounts"))
+
+    @admin.display(ordering="account_count", description="accounts of its own")
+    def account_count(self, plan: Any) -> int:
+        return plan.account_count

@@ -11,6 +11,14 @@ from accounts.models import Account
 RESERVED = frozenset({"all", "api", "admin", "new"})
 
 
+def clean_name(text: str) -> str:
+    """Not blank; control characters have no place in a name."""
+    name = "".join(c for c in text if c.isprintable()).strip()
+    if not name:
+        raise forms.ValidationError("Enter a name.")
+    return name
+
+
 class AccountForm(forms.ModelForm):
     """A new account. An empty slug is made from the name."""
 
@@ -35,11 +43,7 @@ class AccountForm(forms.ModelForm):
         self.fields["slug"].required = False
 
     def clean_name(self) -> str:
-        """Not blank; control characters have no place in a name."""
-        name = "".join(c for c in self.cleaned_data["name"] if c.isprintable()).strip()
-        if not name:
-            raise forms.ValidationError("Enter a name.")
-        return name
+        return clean_name(self.cleaned_data["name"])
 
     def clean_slug(self) -> str:
         made = slugify(self.cleaned_data.get("name", ""))[:40].strip("-")
@@ -49,3 +53,21 @@ class AccountForm(forms.ModelForm):
         if slug in RESERVED:
             raise forms.ValidationError(f"{slug!r} is used by Aktivat itself. Choose another.")
         return slug
+
+
+class AccountSettingsForm(forms.ModelForm):
+    """What an account's owner may change about it."""
+
+    class Meta:
+        model = Account
+        fields = ("name", "allow_support")
+        help_texts: ClassVar = {
+            "name": "Your company, team or customer.",
+            "allow_support": "When you ask for help, whoever runs this installation can see your "
+            "pages as one of your members for 30 minutes: never passwords, keys or two-factor "
+            "codes. Each time stands in your audit log, with the reason.",
+        }
+        labels: ClassVar = {"allow_support": "Let support look at this account"}
+
+    def clean_name(self) -> str:
+        return clean_name(self.cleaned_data["name"])

@@ -1,13 +1,15 @@
 """Who: users, accounts (the tenants) and memberships. What a member may do is a Grant."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 
 from accounts.modules import ROLES
+from accounts.plans import month_of
 
 
 class UserManager(BaseUserManager["User"]):
@@ -46,6 +48,44 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.name or self.email.split("@")[0]
 
 
+class Plan(models.Model):
+    """What accounts may use. Without a plan of its own an account has the default one; without a
+    default one nothing is limited."""
+
+    name = models.CharField(max_length=60, unique=True)
+    events_per_month = models.PositiveBigIntegerField(
+        default=0, help_text="Accepted events in a UTC month, bots included. 0: not limited."
+    )
+    overrun_percent = models.PositiveSmallIntegerField(
+        default=20,
+        validators=[MaxValueValidator(1_000)],
+        help_text="So much more is still accepted; then events are refused (quota).",
+    )
+    max_properties = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: not limited."
+    )
+    max_members = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: not limited."
+    )
+    is_default = models.BooleanField(
+        default=False, help_text="For every account that has no plan of its own."
+    )
+
+    class Meta:
+        ordering: ClassVar = ["events_per_month", "name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=models.Q(is_default=True),
+                name="one_default_plan",
+                violation_error_message="Another plan is the default one: change that first.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class AccountQuerySet(models.QuerySet["Account"]):
     def of_user(self, user: User) -> "AccountQuerySet":
         return self.filter(memberships__user=user)
@@ -65,12 +105,30 @@ class Account(models.Model):
         ],
     )
     name = models.CharField(max_length=120)
+    plan = models.ForeignKey(
+        Plan,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="accounts",
+        help_text="Empty: the default plan.",
+    )
+    allow_support = models.BooleanField(
+        default=True, help_text="Whether support may look at the account as one of its members."
+    )
+    # Written by tracking/quota.py, so that no page has to add up: see accounts/plans.py.
+    quota_level = models.PositiveSmallIntegerField(default=0, editable=False)
+    quota_month = models.DateField(null=True, editable=False)
     created = models.DateTimeField(auto_now_add=True)
 
     objects = AccountQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.name
+
+    def quota_level_at(self, now: datetime) -> int:
+        """0, WARN, FULL or CLOSED of accounts/plans.py; 0 when the month has ended."""
+        return self.quota_level if self.quota_month == month_of(now) else 0
 
 
 class Membership(models.Model):
@@ -88,3 +146,28 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.account}"
+
+
+class SupportSession(models.Model):
+    """Support looked at the product as one of its users: who, as whom, why, and for how long.
+
+    The rules stand in accounts/support.py. Rows are made and ended there and never changed else.
+    """
+
+    staff = models.ForeignKey(User, models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    reason = models.CharField(max_length=300)
+    may_write = models.BooleanField(default=False)
+    started = models.DateTimeField()
+    ends = models.DateTimeField()
+    ended = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-started"]
+        permissions: ClassVar = [
+            ("support_enter", "Can look at the product as one of its users"),
+            ("support_write", "Can change things while acting as a user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.staff} as {self.user}"

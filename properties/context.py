@@ -28,6 +28,8 @@ PROPERTY_TABS: tuple[Row, ...] = (
 ACCOUNT_TABS: tuple[Row, ...] = (
     ("members", "Members", "view", "members"),
     ("api_keys", "API keys", "view", "api_keys"),
+    ("usage", "Usage", "view", "usage"),
+    ("account_settings", "Settings", "view", "property"),
 )
 
 

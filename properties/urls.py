@@ -2,12 +2,20 @@
 
 from django.urls import URLPattern, path
 
-from properties import endpoints, goal_endpoints, key_endpoints, settings_pages, views
+from properties import (
+    account_settings,
+    endpoints,
+    goal_endpoints,
+    key_endpoints,
+    settings_pages,
+    views,
+)
 
 urlpatterns: list[URLPattern] = [
     path("", views.home, name="home"),
     path("new-account/", views.new_account, name="new_account"),
     path("a/<str:account>/", views.account, name="account"),
+    path("a/<str:account>/settings/", account_settings.account_settings, name="account_settings"),
     path("a/<str:account>/members/", views.members, name="members"),
     path("a/<str:account>/api-keys/", views.api_keys, name="api_keys"),
     path(

@@ -29,6 +29,7 @@ def test_the_admin_has_the_lists_that_operators_need() -> None:
     assert models_in_the_admin() == [
         "accounts_account",
         "accounts_membership",
+        "accounts_plan",
         "accounts_user",
         "properties_apikey",
         "properties_grant",
