@@ -22,6 +22,34 @@ PROPERTY_MODULES = (
 )
 ACCOUNT_MODULES = ("property", "members", "api_keys", "usage", "audit")
 MODULES = PROPERTY_MODULES + ACCOUNT_MODULES
+
+# How people read them: heading -> {module: (its name, what it shows or does)}.
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "Reports": {
+        "realtime": ("Live", "Who is here now, page by page."),
+        "audience": ("Audience", "How many visitors, from which countries, with which devices."),
+        "sources": ("Sources", "Where they came from: search, links, campaigns."),
+        "content": ("Content", "Which pages they saw, entered and left by."),
+        "events": ("Events", "What they did, goals, and each event as it arrives."),
+    },
+    "People and money": {
+        "people": ("People", "Who they are: names, ids and the path of one person."),
+        "ecommerce": ("E-commerce", "Orders, products and revenue."),
+    },
+    "Tools": {
+        "experiments": ("Experiments", "Variants and which one won; manage: start and stop them."),
+        "queries": ("Queries", "Questions in SQL over raw events, scheduled ones too."),
+        "chat": ("Chat", "Conversations with visitors; manage: answer them."),
+    },
+    "Administration": {
+        "property": ("Properties", "Settings, goals and snippets; manage: change them, add more."),
+        "members": ("Members", "Who belongs to the account; manage: invite, remove, give rights."),
+        "api_keys": ("API keys", "Keys of programs; manage: make and revoke them."),
+        "usage": ("Usage", "How many events the account took, and its limits."),
+        "audit": ("Audit log", "Who did what, when and from where."),
+    },
+}
+NAMES = {module: name for group in GROUPS.values() for module, (name, _) in group.items()}
 ASKED_OF_ACCOUNTS = ("members", "api_keys", "usage", "audit")  # never of a single property
 
 _REPORTS = ("realtime", "audience", "sources", "content", "events")

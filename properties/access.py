@@ -20,6 +20,7 @@ from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -72,14 +73,20 @@ class Actor:
 
     @cached_property
     def rights(self) -> frozenset[Right]:
+        """What it may do, as of the first time that anybody asks: one query a request. Nothing for
+        a user who is switched off, nor for a key that ended."""
         grants = Grant.objects.across_accounts()
         if isinstance(self.holder, User):
-            grants = grants.filter(membership__user=self.holder)
+            grants = grants.filter(membership__user=self.holder, membership__user__is_active=True)
         else:
-            grants = grants.filter(api_key=self.holder)
+            grants = grants.filter(Q(api_key=self.holder, api_key__revoked=None), _not_expired())
         return frozenset(
             Right(*row) for row in grants.values_list("account", "property", "module", "verb")
         )
+
+    def still_may(self, verb: str, module: str, place: Property | Account) -> bool:
+        """`may` as of this moment, by one query: what lasts (a stream) asks it every second."""
+        return Actor(self.holder).may(verb, module, place)
 
     def may(self, verb: str, module: str, place: Property | Account) -> bool:
         """May it do this there? In an account: by grants of the whole account only."""
@@ -114,6 +121,10 @@ class Actor:
             query = Property.objects.of(account).select_related("account")
         reach = query.filter(account_id__in={right.account_id for right in self.rights})
         return [place for place in reach.order_by("name") if self.sees(place)]
+
+
+def _not_expired() -> Q:
+    return Q(api_key__expires=None) | Q(api_key__expires__gt=timezone.now())
 
 
 def actor_of(request: HttpRequest | Request) -> Actor | None:

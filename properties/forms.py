@@ -283,10 +283,6 @@ class ReplaceKeyForm(forms.Form):
     )
 
 
-# Names that are not just the module with a capital letter.
-_MODULE_NAMES = {"realtime": "Live", "ecommerce": "E-commerce", "api_keys": "API keys"}
-
-
 class ApiKeyForm(forms.Form):
     """A new key: its name, and a matrix of module x verb in one scope.
 
@@ -326,8 +322,11 @@ class ApiKeyForm(forms.Form):
         ticked = set(self["grants"].value() or [])
         for module in modules.MODULES:
             values = [(verb, f"{module}:{verb}") for verb in modules.VERBS]
-            label = _MODULE_NAMES.get(module, module.capitalize())
-            yield module, label, [(verb, value, value in ticked) for verb, value in values]
+            yield (
+                module,
+                modules.NAMES[module],
+                [(verb, value, value in ticked) for verb, value in values],
+            )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
