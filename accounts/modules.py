@@ -51,6 +51,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 }
 NAMES = {module: name for group in GROUPS.values() for module, (name, _) in group.items()}
 ASKED_OF_ACCOUNTS = ("members", "api_keys", "usage", "audit")  # never of a single property
+# What a share link may show: an address is handed on, so nobody's name, query or chat is behind it.
+SHAREABLE = ("realtime", "audience", "sources", "content", "events", "ecommerce", "experiments")
 
 _REPORTS = ("realtime", "audience", "sources", "content", "events")
 

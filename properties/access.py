@@ -10,7 +10,7 @@ The other ways in: `@member` (an account's page for whoever has any right in it)
 confirm that they are themselves before they do something dangerous.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, wraps
@@ -36,7 +36,7 @@ from accounts.models import Account, User
 from accounts.tenancy import tenant
 from properties.api import Invalid, NotFresh
 from properties.inputs import is_storable
-from properties.models import ApiKey, Grant, Property
+from properties.models import ApiKey, Grant, Property, ShareLink
 
 # What a member sees of a property at all: any right about it, but not, say, reading the audit log.
 _ABOUT_PROPERTIES = frozenset(modules.PROPERTY_MODULES) | {"property"}
@@ -63,23 +63,39 @@ class Right:
 
 @dataclass(frozen=True)
 class Actor:
-    """Whoever asks: a user or an API key. All of them answer the same questions."""
+    """Whoever asks: a user, an API key or a share link. All of them answer the same questions.
 
-    holder: User | ApiKey
+    Needs no request: a mail report or a stream makes one of whom it works for.
+    """
+
+    holder: User | ApiKey | ShareLink
 
     @property
     def name(self) -> str:
         return str(self.holder)
 
+    @property
+    def only_looks(self) -> bool:
+        """A share link: views the reports of its property and nothing else, whatever its grants
+        say; it is in no account and changes nothing."""
+        return isinstance(self.holder, ShareLink)
+
+    @property
+    def maker(self) -> User | None:
+        """Who answers for what it makes: the user, or whoever made the key."""
+        return self.holder if isinstance(self.holder, User) else self.holder.made_by
+
     @cached_property
     def rights(self) -> frozenset[Right]:
         """What it may do, as of the first time that anybody asks: one query a request. Nothing for
-        a user who is switched off, nor for a key that ended."""
+        a user who is switched off, nor for a key or link that ended."""
         grants = Grant.objects.across_accounts()
+        if isinstance(self.holder, ShareLink):
+            return frozenset(_rights_of_link(self.holder))
         if isinstance(self.holder, User):
             grants = grants.filter(membership__user=self.holder, membership__user__is_active=True)
         else:
-            grants = grants.filter(Q(api_key=self.holder, api_key__revoked=None), _not_expired())
+            grants = grants.filter(_goes_on("api_key"), api_key=self.holder)
         return frozenset(
             Right(*row) for row in grants.values_list("account", "property", "module", "verb")
         )
@@ -98,7 +114,9 @@ class Actor:
     def sees(self, place: Property | Account) -> bool:
         """Whether the place exists for this actor; if not, the answer is 404."""
         if isinstance(place, Account):
-            return any(right.account_id == place.pk for right in self.rights)
+            return not self.only_looks and any(
+                right.account_id == place.pk for right in self.rights
+            )
         return any(
             right.covers(place) and right.module in _ABOUT_PROPERTIES for right in self.rights
         )
@@ -111,6 +129,8 @@ class Actor:
 
     def accounts(self) -> list[Account]:
         """The accounts in which it has any right, by name."""
+        if self.only_looks:
+            return []
         ids = {right.account_id for right in self.rights}
         return list(Account.objects.filter(pk__in=ids).order_by("name"))
 
@@ -123,8 +143,21 @@ class Actor:
         return [place for place in reach.order_by("name") if self.sees(place)]
 
 
-def _not_expired() -> Q:
-    return Q(api_key__expires=None) | Q(api_key__expires__gt=timezone.now())
+def _goes_on(holder: str) -> Q:
+    """The key or link of a grant has not ended."""
+    endless = Q(**{f"{holder}__expires": None})
+    return Q(**{f"{holder}__revoked": None}) & (
+        endless | Q(**{f"{holder}__expires__gt": timezone.now()})
+    )
+
+
+def _rights_of_link(link: ShareLink) -> Iterator[Right]:
+    """Of its grants those to view what may be shared, in its own property. One with fixed dates
+    shows nobody who is there now."""
+    of_link = Grant.objects.across_accounts().filter(_goes_on("share_link"), share_link=link)
+    for module in set(of_link.values_list("module", flat=True)) & set(modules.SHAREABLE):
+        if link.first is None or module != "realtime":
+            yield Right(link.account_id, link.property_id, module, "view")
 
 
 def actor_of(request: HttpRequest | Request) -> Actor | None:

@@ -353,7 +353,7 @@ class ApiKeyForm(forms.Form):
         """The key and its secret, which is shown once."""
         data = self.cleaned_data
         grants = [modules.parse_grant(text) for text in data["grants"]]
-        key, secret = ApiKey.issue(self.account, data["name"])
+        key, secret = ApiKey.issue(self.account, data["name"], made_by=self.actor.maker)
         give(key, grants, self._scopes(data))
         return key, secret
 

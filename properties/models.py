@@ -1,4 +1,4 @@
-"""What may be measured and by whom: Property, RetiredKey, Goal, Grant, ApiKey.
+"""What may be measured and by whom: Property, RetiredKey, Goal, Grant, ApiKey, ShareLink.
 
 These tables are what THE DOOR reads to decide, so they stand outside row-level security; their
 managers make every query name its account, or say `across_accounts()`. What a property is told
@@ -10,12 +10,14 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
+from django.contrib.auth.hashers import check_password, make_password
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from accounts import modules
-from accounts.models import Account, Membership
+from accounts.models import Account, Membership, User
 from properties import capture, periods
 
 KEY_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # none of 0 O 1 I: keys are read aloud
@@ -37,6 +39,10 @@ class TenantQuerySet(models.QuerySet[Any]):
 
     def of(self, account: Account) -> Self:
         return self.filter(account=account)
+
+    def made_by(self, user: User) -> Self:
+        """Keys and links that she made, or that a key of hers made."""
+        return self.filter(made_by=user)
 
     def across_accounts(self) -> Self:
         return self.all()
@@ -85,6 +91,10 @@ class Property(models.Model):
     version = models.PositiveIntegerField(default=1, editable=False)
     created = models.DateTimeField(auto_now_add=True)
     first_event_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    # No column: the days that whoever asks may see, set by THE DOOR and kept by every question
+    # (reports/queries.py). None: all of them.
+    window: "periods.Range | None" = None
 
     objects = TenantQuerySet.as_manager()
 
@@ -203,10 +213,17 @@ class Goal(models.Model):
         return self.name
 
 
-class Grant(models.Model):
-    """What a member or a key may do: a verb in a module, in the account or in one property.
+def _held_by(holder: str) -> models.Q:
+    """Its holder, and no other, is set."""
+    names = ("membership", "api_key", "share_link")
+    return models.Q(**{f"{name}__isnull": name != holder for name in names})
 
-    Members and API keys share this table so that THE DOOR asks every actor the same question.
+
+class Grant(models.Model):
+    """What an actor may do: a verb in a module, in the account or in one property.
+
+    Members, API keys and share links have their grants in this table, so that THE DOOR asks every
+    actor the same question.
     """
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="grants")
@@ -215,6 +232,9 @@ class Grant(models.Model):
     )
     api_key = models.ForeignKey(
         "ApiKey", models.CASCADE, null=True, blank=True, related_name="grants"
+    )
+    share_link = models.ForeignKey(
+        "ShareLink", models.CASCADE, null=True, blank=True, related_name="grants"
     )
     module = models.CharField(max_length=20, choices=[(m, m) for m in modules.MODULES])
     verb = models.CharField(max_length=10, choices=[(v, v) for v in modules.VERBS])
@@ -232,12 +252,11 @@ class Grant(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=models.Q(membership__isnull=False, api_key__isnull=True)
-                | models.Q(membership__isnull=True, api_key__isnull=False),
+                condition=_held_by("membership") | _held_by("api_key") | _held_by("share_link"),
                 name="grant_has_one_holder",
             ),
             models.UniqueConstraint(
-                fields=["membership", "api_key", "module", "verb", "property"],
+                fields=["membership", "api_key", "share_link", "module", "verb", "property"],
                 name="grant_only_once",
                 nulls_distinct=False,
             ),
@@ -263,13 +282,21 @@ class Grant(models.Model):
             )
 
 
-class ApiKey(models.Model):
-    """`ak_...`: 32 random bytes, shown once, kept as SHA-256 (enough for a secret this long)."""
+class Ending(models.Model):
+    """What ApiKey and ShareLink share: somebody made it, it may expire, and it can be revoked.
 
-    account = models.ForeignKey(Account, models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=120)
-    prefix = models.CharField(max_length=11, editable=False)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
+    The row stays when it has ended: the list tells what there was.
+    """
+
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="Of what a key made: whoever made that key.",
+    )
     created = models.DateTimeField(auto_now_add=True)
     expires = models.DateTimeField(null=True, blank=True)
     revoked = models.DateTimeField(null=True, blank=True)
@@ -277,12 +304,37 @@ class ApiKey(models.Model):
 
     objects = TenantQuerySet.as_manager()
 
-    def __str__(self) -> str:
-        return f"{self.name} ({self.prefix}...)"
+    class Meta:
+        abstract = True
+
+    def is_usable(self, now: datetime) -> bool:
+        return self.revoked is None and (self.expires is None or self.expires > now)
+
+    def revoke(self, now: datetime) -> bool:
+        """End it, for every process with its next request; False when it was revoked already."""
+        if self.revoked is not None:
+            return False
+        self.revoked = now
+        self.save(update_fields=["revoked"])
+        return True
 
     @staticmethod
     def digest_of(secret: str) -> str:
-        return hashlib.sha256(secret.encode()).hexdigest()
+        """What is kept of a secret: SHA-256 is enough for one of 128 random bits and more."""
+        return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+class ApiKey(Ending):
+    """`ak_...`: 32 random bytes, shown once, kept as SHA-256."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=120)
+    prefix = models.CharField(max_length=11, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    last_used_from = models.GenericIPAddressField(null=True, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}...)"
 
     @classmethod
     def issue(cls, account: Account, name: str, **fields: Any) -> tuple["ApiKey", str]:
@@ -297,5 +349,76 @@ class ApiKey(models.Model):
         )
         return key, secret
 
-    def is_usable(self, now: datetime) -> bool:
-        return self.revoked is None and (self.expires is None or self.expires > now)
+
+class ShareLink(Ending):
+    """The reports of one property, to look at, for whoever has the address `/share/<token>/`.
+
+    The token is 24 random bytes, shown once, kept as SHA-256. Grants say which modules it shows;
+    `days` (so many, today included) or `first` and `last` which days; neither: all of them.
+    """
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="share_links")
+    property = models.ForeignKey(Property, models.CASCADE, related_name="share_links")
+    name = models.CharField(max_length=120)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    days = models.PositiveIntegerField(null=True, blank=True)
+    first = models.DateField(null=True, blank=True)
+    last = models.DateField(null=True, blank=True)
+    password = models.CharField(max_length=200, blank=True, editable=False)  # hashed
+    downloads = models.BooleanField(default=False)
+    hosts = models.JSONField(default=list, blank=True)  # pages of these may show it in a frame
+    views = models.PositiveBigIntegerField(default=0, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["-created", "-pk"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(first__isnull=True, last__isnull=True)
+                | models.Q(
+                    first__isnull=False,
+                    last__isnull=False,
+                    first__lte=models.F("last"),
+                    days__isnull=True,
+                ),
+                name="share_link_shows_one_range",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def issue(cls, place: Property, name: str, **fields: Any) -> tuple["ShareLink", str]:
+        """A new link and its token, which is not kept."""
+        token = secrets.token_urlsafe(24)
+        link = cls.objects.create(
+            account_id=place.account_id,
+            property=place,
+            name=name,
+            digest=cls.digest_of(token),
+            **fields,
+        )
+        return link, token
+
+    @classmethod
+    def find(cls, token: str, now: datetime) -> "ShareLink | None":
+        """The link of that token, unless it has ended."""
+        query = cls.objects.across_accounts().select_related("account", "property__account")
+        link = query.filter(digest=cls.digest_of(token)).first()
+        return link if link is not None and link.is_usable(now) else None
+
+    def window(self, now: datetime) -> periods.Range | None:
+        """The days that it shows, in the property's zone; None: all of them."""
+        zone = periods.zone(self.property.timezone)
+        if self.days is not None:
+            return periods.parse_range(f"{self.days}d", zone, now)
+        if self.first is not None:
+            return periods.parse_range(f"{self.first}..{self.last}", zone, now)
+        return None
+
+    def set_password(self, password: str) -> None:
+        """Remember its hash; "" lets everybody in who has the address."""
+        self.password = make_password(password) if password else ""
+
+    def check_password(self, password: str) -> bool:
+        return check_password(password, self.password)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.test import Client
 
     from accounts.models import Account, Membership, User
-    from properties.models import ApiKey, Property
+    from properties.models import ApiKey, Property, ShareLink
 
 PASSWORD = "correct horse battery staple"
 
@@ -87,6 +87,18 @@ def new_key(
     key, secret = ApiKey.issue(account, fresh("key"))
     give(key, [parse_grant(right) for right in rights], [place])
     return key, secret
+
+
+def new_link(place: "Property", *modules: str, **fields: Any) -> "tuple[ShareLink, str]":
+    """A share link that shows those modules of the property, and its token."""
+    from properties.models import Grant, ShareLink
+
+    link, token = ShareLink.issue(place, fresh("link"), **fields)
+    for module in modules:
+        Grant.objects.create(
+            account=place.account, share_link=link, module=module, verb="view", property=place
+        )
+    return link, token
 
 
 def signed_in_as(user: "User | None", fresh: bool = True) -> "Client":
