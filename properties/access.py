@@ -343,8 +343,18 @@ class SignedInView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        for name in request.query_params.keys() - self.parameters:
-            raise Invalid("unknown_parameter", "The address takes no such parameter.", name[:60])
+        known = self.known_parameters(request.method or "GET")
+        for name, values in request.query_params.lists():
+            if name not in known:
+                raise Invalid(
+                    "unknown_parameter", "The address takes no such parameter.", name[:60]
+                )
+            if len(values) > 1:
+                raise Invalid("twice", "This parameter is sent twice. Send it once.", name)
+
+    def known_parameters(self, method: str) -> frozenset[str]:
+        """What may stand in the query string; paging.py adds to it."""
+        return self.parameters
 
     @property
     def actor(self) -> Actor:

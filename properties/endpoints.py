@@ -1,7 +1,8 @@
 """The API of accounts and properties: the same rules as the pages, in JSON.
 
 Enters: a request that passed THE DOOR, with fields named one by one in the serializers. Leaves:
-one object, or `{"results": [...]}`. Values are read by inputs.py, as in the forms.
+one object with its ETag (etags.py), or a page of a list (paging.py). Values are read by inputs.py,
+as in the forms. This is the file to copy for another resource.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from rest_framework.response import Response
 from accounts.models import Account
 from properties import capture, inputs
 from properties.access import DoorView, SignedInView
+from properties.etags import Tagged, locked
 from properties.models import Property
+from properties.paging import Paged, exactly
 
 TAGS = ["properties"]  # the heading in the documentation
 
@@ -111,33 +114,42 @@ class PropertySerializer(Strict, serializers.ModelSerializer[Property]):
 
 
 def results(name: str, serializer: type[serializers.BaseSerializer]) -> OpenApiResponse:
-    """`{"results": [...]}` in the schema."""
-    return OpenApiResponse(inline_serializer(name, {"results": serializer(many=True)}))
+    """A page of a list, in the schema."""
+    following = serializers.CharField(allow_null=True)
+    return OpenApiResponse(
+        inline_serializer(name, {"results": serializer(many=True), "next": following})
+    )
 
 
-class Accounts(SignedInView):
+class Accounts(Paged, SignedInView):
     """The accounts in which the key or user has any right."""
+
+    orderings = ("name", "created", "slug")
 
     @extend_schema(
         tags=TAGS, operation_id="accounts", responses=results("AccountList", AccountSerializer)
     )
     def get(self, request: Request) -> Response:
-        return Response({"results": AccountSerializer(self.actor.accounts(), many=True).data})
+        found = [account.pk for account in self.actor.accounts()]
+        return self.page(Account.objects.filter(pk__in=found), AccountSerializer)
 
 
-class AccountProperties(DoorView):
+class AccountProperties(Paged, DoorView):
     """The properties of an account."""
 
     module = "property"
     verbs: ClassVar = {"GET": "view", "POST": "manage"}
     place: Account
+    orderings = ("name", "created", "key")
+    filters: ClassVar = {"name": exactly("name")}
 
     @extend_schema(
         tags=TAGS, operation_id="properties", responses=results("PropertyList", PropertySerializer)
     )
     def get(self, request: Request, account: str) -> Response:
-        found = self.actor.properties(self.place)
-        return Response({"results": PropertySerializer(found, many=True).data})
+        found = [place.pk for place in self.actor.properties(self.place)]
+        query = Property.objects.of(self.place).filter(pk__in=found).select_related("account")
+        return self.page(query, PropertySerializer)
 
     @extend_schema(
         tags=TAGS,
@@ -152,7 +164,7 @@ class AccountProperties(DoorView):
         return Response(asked.data, status=status.HTTP_201_CREATED)
 
 
-class OneProperty(DoorView):
+class OneProperty(Tagged, DoorView):
     """The settings of a property."""
 
     module = "property"
@@ -161,7 +173,7 @@ class OneProperty(DoorView):
 
     @extend_schema(tags=TAGS, operation_id="property", responses=PropertySerializer)
     def get(self, request: Request, key: str) -> Response:
-        return Response(PropertySerializer(self.place).data)
+        return self.tagged(PropertySerializer(self.place).data)
 
     @extend_schema(
         tags=TAGS,
@@ -170,7 +182,10 @@ class OneProperty(DoorView):
         responses=PropertySerializer,
     )
     def patch(self, request: Request, key: str) -> Response:
-        asked = PropertySerializer(self.place, data=request.data, partial=True)
+        account = self.place.account
+        place = locked(Property.objects.of(account).select_related("account"), pk=self.place.pk)
+        self.unchanged(PropertySerializer(place).data)
+        asked = PropertySerializer(place, data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         asked.save()
-        return Response(asked.data)
+        return self.tagged(asked.data)

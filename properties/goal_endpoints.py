@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
@@ -12,7 +13,9 @@ from rest_framework.response import Response
 from properties import goals, inputs
 from properties.access import DoorView
 from properties.endpoints import TAGS, Strict, parsed, results
+from properties.etags import Tagged, locked
 from properties.models import Goal, Property
+from properties.paging import Paged, one_of
 
 
 class GoalSerializer(Strict, serializers.ModelSerializer[Goal]):
@@ -58,17 +61,19 @@ class GoalSerializer(Strict, serializers.ModelSerializer[Goal]):
         return self.instance
 
 
-class Goals(DoorView):
+class Goals(Paged, DoorView):
     """The goals of a property."""
 
     module = "property"
     verbs: ClassVar = {"GET": "view", "POST": "manage"}
     place: Property
+    orderings = ("name", "created")
+    filters: ClassVar = {"kind": one_of("kind", Goal.Kind.values)}
 
     @extend_schema(tags=TAGS, operation_id="goals", responses=results("GoalList", GoalSerializer))
     def get(self, request: Request, key: str) -> Response:
         found = Goal.objects.of(self.place.account).filter(property=self.place)
-        return Response({"results": GoalSerializer(found, many=True).data})
+        return self.page(found, GoalSerializer)
 
     @extend_schema(
         tags=TAGS,
@@ -82,29 +87,29 @@ class Goals(DoorView):
         return Response(GoalSerializer(asked.save()).data, status=status.HTTP_201_CREATED)
 
 
-class OneGoal(DoorView):
+class OneGoal(Tagged, DoorView):
     """One goal of a property."""
 
     module = "property"
     verbs: ClassVar = {"GET": "view", "PATCH": "manage", "DELETE": "manage"}
     place: Property
 
-    def _goal(self, pk: int) -> Goal:
-        return get_object_or_404(Goal.objects.of(self.place.account), property=self.place, pk=pk)
+    def _goals(self) -> QuerySet[Goal]:
+        return Goal.objects.of(self.place.account).filter(property=self.place)
 
     @extend_schema(tags=TAGS, operation_id="goal", responses=GoalSerializer)
     def get(self, request: Request, key: str, pk: int) -> Response:
-        return Response(GoalSerializer(self._goal(pk)).data)
+        return self.tagged(GoalSerializer(get_object_or_404(self._goals(), pk=pk)).data)
 
     @extend_schema(
         tags=TAGS, operation_id="change_goal", request=GoalSerializer, responses=GoalSerializer
     )
     def patch(self, request: Request, key: str, pk: int) -> Response:
-        asked = GoalSerializer(
-            self._goal(pk), data=request.data, partial=True, context={"place": self.place}
-        )
+        goal = locked(self._goals(), pk=pk)
+        self.unchanged(GoalSerializer(goal).data)
+        asked = GoalSerializer(goal, data=request.data, partial=True, context={"place": self.place})
         asked.is_valid(raise_exception=True)
-        return Response(GoalSerializer(asked.save()).data)
+        return self.tagged(GoalSerializer(asked.save()).data)
 
     @extend_schema(
         tags=TAGS,
@@ -112,5 +117,7 @@ class OneGoal(DoorView):
         responses={status.HTTP_204_NO_CONTENT: OpenApiResponse(description="It is gone.")},
     )
     def delete(self, request: Request, key: str, pk: int) -> Response:
-        self._goal(pk).delete()
+        goal = locked(self._goals(), pk=pk)
+        self.unchanged(GoalSerializer(goal).data)
+        goal.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)

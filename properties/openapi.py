@@ -1,4 +1,5 @@
-"""What OpenAPI says of every endpoint alike: how callers show who they are, and the refusals.
+"""What OpenAPI says of every endpoint alike: how callers show who they are, the refusals, and the
+parameters and headers of lists (paging.py) and of single things (etags.py).
 
 Read by drf-spectacular: properties/apps.py imports the extensions, settings name the hook. Apart
 from authentication.py, because drf-spectacular loads REST framework, which loads that.
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
 
 ERROR: Final[dict[str, Any]] = {
     "type": "object",
@@ -35,6 +37,65 @@ REFUSALS: Final = {
     "415": "Bodies are JSON only.",
 }
 _WITH_A_BODY: Final = {"413", "415"}
+
+CHANGES: Final = ("PATCH", "PUT", "DELETE")
+
+
+class Schema(AutoSchema):
+    """Of a view that is Paged or Tagged, which say themselves what they take."""
+
+    def get_override_parameters(self) -> list[Any]:
+        from properties.etags import Tagged
+        from properties.paging import Paged
+
+        found: list[Any] = list(super().get_override_parameters())
+        if isinstance(self.view, Paged) and self.method == "GET":
+            found += self._of_list(self.view)
+        if isinstance(self.view, Tagged):
+            if self.method == "GET":
+                found.append(_header("If-None-Match", "The ETag you have: 304 while it holds."))
+            elif self.method in CHANGES:
+                found.append(_header("If-Match", "The ETag you read: 412 when it has changed."))
+        return found
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        from properties.etags import Tagged
+
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is not None and isinstance(self.view, Tagged):
+            if self.method == "GET":
+                operation["responses"]["304"] = {"description": "As you have it: no body."}
+            elif self.method in CHANGES:
+                operation["responses"]["412"] = refusal("Somebody changed it since you read it.")
+        return operation
+
+    @staticmethod
+    def _of_list(view: Any) -> list[OpenApiParameter]:
+        from properties.paging import LIMIT, MOST
+
+        names = [name.removeprefix("-") for name in view.orderings]
+        orders = [sign + name for name in names for sign in ("", "-")]
+        return [
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT},
+                description="Most rows of a page.",
+            ),
+            OpenApiParameter("cursor", str, description="`next` of the page before."),
+            OpenApiParameter(
+                "ordering",
+                {"type": "string", "enum": orders, "default": view.orderings[0]},
+                description="A minus turns it round.",
+            ),
+            *(
+                OpenApiParameter(name, dict(found.schema), description="Only these.")
+                for name, found in view.filters.items()
+            ),
+        ]
+
+
+def _header(name: str, words: str) -> OpenApiParameter:
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=words)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -69,11 +130,15 @@ def add_refusals(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """Postprocessing hook: every operation says how it refuses, and in which shape."""
     parts = result.setdefault("components", {})
     parts.setdefault("schemas", {})["Error"] = ERROR
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     for operations in result["paths"].values():
         for operation in operations.values():
             for status, words in REFUSALS.items():
                 if status not in _WITH_A_BODY or "requestBody" in operation:
-                    answer = {"description": words, "content": content}
-                    operation["responses"].setdefault(status, answer)
+                    operation["responses"].setdefault(status, refusal(words))
     return result
+
+
+def refusal(words: str) -> dict[str, Any]:
+    """An answer in the shape of an error."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {"description": words, "content": content}
