@@ -1,4 +1,5 @@
-"""Who: users, accounts (the tenants) and memberships. What a member may do is a Grant."""
+"""Who: users, accounts (the tenants) and memberships. What a member may do is a Grant. And the
+audit log, in which every account reads who did what."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -171,3 +172,43 @@ class SupportSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.staff} as {self.user}"
+
+
+class AuditEntry(models.Model):
+    """One line of an account's audit log: written by accounts/audit.py, never changed.
+
+    Postgres numbers, dates and seals it (accounts/migrations: the hash covers the entry and the
+    hash before it) and refuses UPDATE, DELETE and TRUNCATE. Plain integers instead of foreign
+    keys: the log outlives what it tells of.
+    """
+
+    row_level_security = True
+    append_only = True
+
+    pk = models.CompositePrimaryKey("account_id", "number")
+    account_id = models.BigIntegerField()
+    number = models.BigIntegerField(default=0)  # 1, 2, 3 ... in each account; given by Postgres
+    at = models.DateTimeField(auto_now_add=True)  # Postgres's clock decides
+    action = models.TextField()
+    actor_kind = models.TextField()  # user, api key, share link, nobody, system
+    actor_id = models.BigIntegerField(null=True)
+    actor_name = models.TextField()  # as of then
+    impersonator_id = models.BigIntegerField(null=True)
+    impersonator_name = models.TextField()
+    address = models.TextField()
+    user_agent = models.TextField()
+    request_id = models.TextField()
+    property_id = models.BigIntegerField(null=True)
+    property_name = models.TextField()
+    target = models.TextField()
+    old = models.JSONField(null=True)
+    new = models.JSONField(null=True)
+    hash = models.BinaryField(default=bytes)  # SHA-256, made by Postgres
+
+    class Meta:
+        db_table = "audit_entries"
+        verbose_name_plural = "audit entries"
+        indexes: ClassVar = [models.Index(fields=["account_id", "at"], name="audit_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.action}"

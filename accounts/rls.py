@@ -1,7 +1,9 @@
 """Row-level security and table rights, applied after every migration.
 
 Enters: the list of tenant tables (models with `row_level_security = True`). Leaves: grants for
-the web and worker users, forced policies on tenant tables. Runs as owner; safe to repeat.
+the web and worker users, forced policies on tenant tables. A table of a model with
+`append_only = True` takes new rows from the web too, those of its tenant, and no change from
+anybody. Runs as owner; safe to repeat.
 """
 
 from typing import Any
@@ -15,11 +17,16 @@ from accounts.tenancy import SETTING
 
 def tenant_tables() -> list[str]:
     """Names of the tables that row-level security guards."""
-    return [
-        model._meta.db_table
-        for model in apps.get_models()
-        if getattr(model, "row_level_security", False)
-    ]
+    return _tables("row_level_security")
+
+
+def append_only_tables() -> list[str]:
+    """Those of them to which rows are only added."""
+    return _tables("append_only")
+
+
+def _tables(trait: str) -> list[str]:
+    return [model._meta.db_table for model in apps.get_models() if getattr(model, trait, False)]
 
 
 def protect_after_migrate(using: str, **kwargs: Any) -> None:
@@ -49,8 +56,11 @@ def statements(web: str, worker: str) -> list[sql.Composed]:
         " JOIN pg_class ON pg_class.oid = inhrelid AND relkind IN ('r', 'p') LOOP "
         "EXECUTE format('REVOKE ALL ON %s FROM %I', part, {web}); END LOOP; END $$"
     ).format(web=sql.Literal(web))
-    return [every, partitions] + [
-        _policy(table, web_name, worker_name) for table in tenant_tables()
+    return [
+        every,
+        partitions,
+        *(_policy(table, web_name, worker_name) for table in tenant_tables()),
+        *(_append_only(table, web_name, worker_name) for table in append_only_tables()),
     ]
 
 
@@ -64,6 +74,21 @@ def _policy(table: str, web: sql.Identifier, worker: sql.Identifier) -> sql.Comp
         "CREATE POLICY tenant ON {table} FOR SELECT TO {web} USING"
         " (account_id = nullif(current_setting({setting}, true), '')::bigint);"
         "CREATE POLICY worker ON {table} TO {worker} USING (true) WITH CHECK (true)"
+    ).format(
+        table=sql.Identifier(table),
+        web=web,
+        worker=worker,
+        setting=sql.Literal(SETTING),
+    )
+
+
+def _append_only(table: str, web: sql.Identifier, worker: sql.Identifier) -> sql.Composed:
+    return sql.SQL(
+        "REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {worker};"
+        "GRANT INSERT ON {table} TO {web};"
+        "DROP POLICY IF EXISTS tenant_adds ON {table};"
+        "CREATE POLICY tenant_adds ON {table} FOR INSERT TO {web} WITH CHECK"
+        " (account_id = nullif(current_setting({setting}, true), '')::bigint)"
     ).format(
         table=sql.Identifier(table),
         web=web,

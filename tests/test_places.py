@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accounts.addresses import visitor_address
 from tracking import places
-from tracking.places import country, country_name, mask, visitor_address
+from tracking.places import country, country_name, mask
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("2001:db8:ffff::/48"), ip_network("127.0.0.1/32")]
 CLIENT = "203.0.113.7"

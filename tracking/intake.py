@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from accounts.addresses import visitor_address
 from tracking import agents, commerce, consent, fields, places, sources
 from tracking.addresses import CLICK_IDS, Page, clean_text, host_allowed, split
 from tracking.directory import Record
@@ -166,7 +167,7 @@ def _own_origin(payload: Mapping[str, Any], origin: Origin) -> Origin:
     """A privileged sender speaks for others: an event carries its visitor's address and agent,
     and the sender's own say nothing about the visitor."""
     return Origin(
-        address=places.visitor_address(str(payload.get("_address") or "")[:64], None, ()),
+        address=visitor_address(str(payload.get("_address") or "")[:64], None, ()),
         agent=clean_text(str(payload.get("_agent") or ""), agents.AGENT_LIMIT)[0],
         privileged=True,
         visitor_salt=origin.visitor_salt,

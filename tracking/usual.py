@@ -17,6 +17,7 @@ from typing import NamedTuple
 import orjson
 from django.conf import settings
 
+from accounts.addresses import visitor_address
 from tracking import directory, envelope, store
 from tracking.agents import PREFETCH_HEADERS, is_prefetch
 from tracking.collecting import Answer, Hearing, hear, now_ms, status_of
@@ -25,7 +26,6 @@ from tracking.gather import gatherer
 from tracking.intake import Origin, site_of
 from tracking.items import chunks
 from tracking.limits import limits
-from tracking.places import visitor_address
 from tracking.refusals import Fault, Reason
 from tracking.sampling import sampler
 from tracking.waiting import Ticket

@@ -19,6 +19,7 @@ import structlog
 from django.conf import settings
 from rest_framework.exceptions import AuthenticationFailed
 
+from accounts.addresses import visitor_address
 from properties.access import Actor
 from properties.authentication import key_of
 from properties.models import Property
@@ -31,7 +32,6 @@ from tracking.directory import Record
 from tracking.gather import gatherer
 from tracking.intake import Origin, site_of
 from tracking.limits import limits, too_many
-from tracking.places import visitor_address
 from tracking.refusals import Fault, Reason
 from tracking.sampling import sampler
 
