@@ -10,6 +10,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from django.http import HttpRequest
 
+from accounts.addresses import address_of
 from accounts.fresh import is_fresh
 
 
@@ -30,3 +31,12 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """allauth's pages for e-mail and second factors follow the rule of accounts/fresh.py."""
         return not is_fresh(context.request)
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """As everywhere: through the proxies that settings trust. A Unix socket is this machine."""
+        return address_of(request) or "127.0.0.1"
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """allauth counts failures by name alone: anybody could lock anybody out, from anywhere."""
+        key = super()._get_login_attempts_cache_key(request, **credentials)
+        return f"{key}:{self.get_client_ip(request)}"

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
@@ -15,6 +16,8 @@ from accounts.models import Account, Membership, Plan, User
 admin.site.site_header = "Aktivat"
 admin.site.site_title = "Aktivat"
 admin.site.index_title = "Administration"
+# The one entrance for all: Django's own form would ask for no second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.unregister(Group)  # rights are grants of members; groups would be a second kind
 
 

@@ -149,17 +149,26 @@ def test_staff_without_the_right_does_not_see_the_ledger(alice: Any) -> None:
     assert signed_in_as(alice).get("/admin/ledger/").status_code == 403
 
 
-@pytest.mark.parametrize(
-    ("form", "field"), [("/admin/login/", "username"), ("/user/login/", "login")]
-)
-def test_guessing_a_password_ends(form: str, field: str, boss: Any, settings: Any) -> None:
+def test_the_administration_has_no_entrance_of_its_own(boss: Any) -> None:
+    """Django's would ask for no second factor."""
+    nobody = signed_in_as(None)
+    for answer in (
+        nobody.get("/admin/login/?next=/admin/ledger/"),
+        nobody.post("/admin/login/", {"username": boss.email, "password": PASSWORD}),
+    ):
+        assert answer.headers["Location"].startswith("/user/login/?next=")
+    assert "_auth_user_id" not in nobody.session
+
+
+def test_guessing_a_password_ends(boss: Any, settings: Any) -> None:
     """Also for the right one: else the lock would only tell the guesser to go on."""
     from django.test import Client
 
     settings.AXES_FAILURE_LIMIT = 2
     client = Client(REMOTE_ADDR="192.0.2.77")
-    wrong = {field: boss.email, "password": "wrong"}
+    form = "/user/login/"
+    wrong = {"login": boss.email, "password": "wrong"}
     assert [client.post(form, wrong).status_code for _ in range(2)] == [200, 429]
-    right = {field: boss.email.upper(), "password": PASSWORD}
+    right = {"login": boss.email.upper(), "password": PASSWORD}
     assert client.post(form, right).status_code == 429
     assert "_auth_user_id" not in client.session

@@ -1,0 +1,119 @@
+"""Guessing passwords and codes ends, and locks nobody else out."""
+
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from redis.exceptions import ConnectionError as Away
+
+from tests.people import PASSWORD, new_user
+from tests.test_second_factor import code_now, standing_clock, with_app
+
+__all__ = ["standing_clock"]
+
+
+def from_address(address: str, **headers: str) -> Any:
+    from django.test import Client
+
+    return Client(REMOTE_ADDR=address, headers=headers)
+
+
+def address() -> str:
+    """One that no other test has used in this run; limits are remembered."""
+    import secrets
+
+    return f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"
+
+
+def tried(client: Any, email: str, password: str) -> int:
+    """200: wrong, 429: too many, 302: in."""
+    answer = client.post("/user/login/", {"login": email, "password": password})
+    if answer.status_code == 200 and "Too many" in answer.content.decode():
+        return 429
+    return answer.status_code
+
+
+def test_fifty_wrong_ones_are_throttled_and_the_right_one_from_elsewhere_comes_in(
+    alice: Any,
+) -> None:
+    guesser = from_address(address())
+    got = [tried(guesser, alice.email, f"wrong {number}") for number in range(50)]
+    assert got[0] == 200
+    assert got.count(200) <= 10
+    assert set(got[10:]) == {429}
+    assert tried(guesser, alice.email, PASSWORD) == 429
+    assert tried(from_address(address()), alice.email, PASSWORD) == 302
+
+
+def test_an_address_that_tries_many_names_is_throttled(alice: Any) -> None:
+    guesser = from_address(address())
+    got = [tried(guesser, f"{number}@example.com", "wrong") for number in range(40)]
+    assert got[-1] == 429
+    assert got.count(200) <= 30
+
+
+def test_visitors_behind_our_proxy_are_counted_apart(alice: Any, settings: Any) -> None:
+    settings.TRUSTED_PROXIES = [ip_network("10.0.0.1/32")]
+    guesser = from_address("10.0.0.1", x_forwarded_for=address())
+    assert [tried(guesser, alice.email, "wrong") for _ in range(20)][-1] == 429
+    other = from_address("10.0.0.1", x_forwarded_for=address())
+    assert tried(other, alice.email, PASSWORD) == 302
+
+
+def test_a_forged_header_resets_nothing(alice: Any) -> None:
+    origin = address()
+    guessers = [from_address(origin, x_forwarded_for=address()) for _ in range(20)]
+    assert [tried(client, alice.email, "wrong") for client in guessers][-1] == 429
+
+
+def test_codes_of_the_second_factor_are_throttled_and_work_once(
+    alice: Any, standing_clock: None
+) -> None:
+
+    secret = with_app(alice)
+    first = from_address(address())
+    assert tried(first, alice.email, PASSWORD) == 302
+    code = code_now(secret)
+    assert first.post("/user/2fa/authenticate/", {"code": code}).status_code == 302
+    assert first.session["_auth_user_id"] == str(alice.pk)
+
+    replay = from_address(address())
+    tried(replay, alice.email, PASSWORD)
+    assert "_auth_user_id" not in replay.session
+    page = replay.post("/user/2fa/authenticate/", {"code": code})
+    assert "Incorrect code" in page.content.decode()
+    for number in range(10):
+        page = replay.post("/user/2fa/authenticate/", {"code": f"{number:06}"})
+    assert "Too many" in page.content.decode()
+    assert "_auth_user_id" not in replay.session
+
+
+def test_an_old_code_is_refused(alice: Any) -> None:
+    from allauth.mfa.totp.internal import auth
+
+    secret = with_app(alice)
+    client = from_address(address())
+    tried(client, alice.email, PASSWORD)
+    counter = next(iter(auth.yield_hotp_counters_from_time())) - 2
+    old = auth.format_hotp_value(auth.hotp_value(secret, counter))
+    client.post("/user/2fa/authenticate/", {"code": old})
+    assert "_auth_user_id" not in client.session
+
+
+def test_while_the_cache_is_away_nobody_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts failures cannot count: no guess is judged at all."""
+    user = new_user("alice")
+    client = from_address(address())
+    client.raise_request_exception = False
+    client.get("/user/login/")
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise Away("the cache is away")
+
+    with monkeypatch.context() as patched:
+        for name in ("get", "set", "add", "incr"):
+            patched.setattr(cache, name, away)
+        assert tried(client, user.email, PASSWORD) == 503
+        assert tried(client, user.email, "wrong") == 503
+    assert tried(client, user.email, PASSWORD) == 302
