@@ -79,3 +79,11 @@ def parsed(text: str) -> Address | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         return address.ipv4_mapped
     return address
+
+
+@lru_cache(maxsize=4_096)
+def household(address: str) -> str:
+    """The address as visitor_address writes it; of an IPv6 address the network of its /64."""
+    if ":" not in address:
+        return address
+    return str(IPv6Network((address.partition("%")[0], 64), strict=False))

@@ -36,6 +36,8 @@ TRUSTED_PROXIES = tuple(
 # once; 0 switches a limit off (tracking/limits.py).
 ADDRESS_RATE, ADDRESS_BURST = envint("ADDRESS_RATE", 200), envint("ADDRESS_BURST", 4_000)
 KEY_RATE, KEY_BURST = envint("KEY_RATE", 2_000), envint("KEY_BURST", 20_000)
+# Requests a second of one key, user or address to the API, and how many at once; 0: no limit.
+API_RATE, API_BURST = envint("API_RATE", 20), envint("API_BURST", 1_000)
 PUBLIC_URL = envstr("PUBLIC_URL").rstrip("/")  # shown in snippets; empty: the request's own host
 
 INSTALLED_APPS = [
@@ -283,6 +285,7 @@ REST_FRAMEWORK = {
         "properties.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["properties.permission.DoorPermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["properties.throttling.Throttle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "properties.openapi.Schema",

@@ -24,7 +24,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
-from rest_framework.exceptions import NotAuthenticated
+from rest_framework.exceptions import APIException, NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -341,8 +341,15 @@ class SignedInView(APIView):
     # What may stand in the query string; `format` is REST framework's own.
     parameters: ClassVar[frozenset[str]] = frozenset({"format"})
 
+    budget: Any = None  # how much more the caller may ask (throttling.py)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
+        try:
+            super().initial(request, *args, **kwargs)
+        except APIException:
+            if self.budget is None:  # refused before it was counted: nobody guesses for nothing
+                self.check_throttles(request)
+            raise
         known = self.known_parameters(request.method or "GET")
         for name, values in request.query_params.lists():
             if name not in known:
@@ -355,6 +362,14 @@ class SignedInView(APIView):
     def known_parameters(self, method: str) -> frozenset[str]:
         """What may stand in the query string; paging.py adds to it."""
         return self.parameters
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.budget.headers() if self.budget else ():
+            answer[name] = value
+        return answer
 
     @property
     def actor(self) -> Actor:

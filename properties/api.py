@@ -40,6 +40,8 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     elif isinstance(error, exceptions.ValidationError):
         code = "invalid"
         field, message = _first(error.detail)
+    elif isinstance(error, exceptions.Throttled):
+        code, message = "rate_limited", "You ask too often. Wait the seconds of Retry-After."
     elif isinstance(error, exceptions.APIException):
         code, message = _code(error), _advice(error, context)
     else:

@@ -35,6 +35,7 @@ REFUSALS: Final = {
     "406": "Answers are JSON only.",
     "413": "The body is too large.",
     "415": "Bodies are JSON only.",
+    "429": "Asked too often: wait the seconds of `Retry-After`.",
 }
 _WITH_A_BODY: Final = {"413", "415"}
 

@@ -64,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # All tests are one address.
         "ADDRESS_RATE": "0",
         "KEY_RATE": "0",
+        "API_RATE": "0",
         # Playwright's blocking API runs an event loop in the thread that runs the tests.
         "DJANGO_ALLOW_ASYNC_UNSAFE": "1",
     }

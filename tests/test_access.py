@@ -309,8 +309,10 @@ VARYING = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
 
 
 def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
-    """What a client can tell answers apart by, without the token of the form."""
-    headers = {name: value for name, value in response.items() if name.lower() != "set-cookie"}
+    """What a client can tell answers apart by, without the token of the form and the count of the
+    caller's own requests."""
+    own = ("set-cookie", "ratelimit-remaining", "ratelimit-reset")
+    headers = {name: value for name, value in response.items() if name.lower() not in own}
     return response.status_code, VARYING.sub(b"", response.content), headers
 
 

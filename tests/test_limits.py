@@ -12,13 +12,13 @@ from tests.people import new_key, new_property
 
 
 def buckets(most: int = 100) -> Any:
-    from tracking.limits import Buckets
+    from properties.buckets import Buckets
 
     return Buckets(most)
 
 
 def limit(rate: float, burst: float) -> Any:
-    from tracking.limits import Limit
+    from properties.buckets import Limit
 
     return Limit(rate, burst)
 
@@ -79,7 +79,7 @@ def test_no_more_senders_are_remembered_than_there_is_room_for() -> None:
     ],
 )
 def test_an_ipv6_address_is_its_network(address: str, home: str) -> None:
-    from tracking.limits import household
+    from accounts.addresses import household
 
     assert household(address) == home
 

@@ -1,4 +1,5 @@
-"""How much one address and one property may send: token buckets in the memory of a web process.
+"""How much one address and one property may send: token buckets (properties/buckets.py) in the
+memory of a web process.
 
 In: who sends, how many events, and a monotonic clock. Out: how many seconds to wait, 0 for none;
 what comes in is charged. Asked by views.py and usual.py before anything is judged. Each web
@@ -9,74 +10,16 @@ An address stands for a household: for IPv6 its /64, which one sender can fill b
 
 import math
 from collections.abc import Hashable
-from functools import cache, lru_cache
-from ipaddress import IPv6Network
+from functools import cache
 
 from django.conf import settings
 
+from accounts.addresses import household
+from properties.buckets import MOST, Buckets, Limit
 from tracking.directory import Record
 from tracking.refusals import Fault
 
-MOST = 100_000  # senders remembered; who was not heard of for longest is forgotten first
 SECONDS = 10  # of a property's own rate, which its bucket holds where the installation sets none
-
-
-class Limit:
-    """`rate` events a second for ever, `burst` at once. rate 0: no limit."""
-
-    __slots__ = ("depth", "each", "rate")
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self.rate = max(rate, 0)
-        self.each = 1 / rate if self.rate else 0.0  # seconds in which an event's room comes back
-        self.depth = burst * self.each  # seconds in which an empty bucket fills
-
-
-class Buckets:
-    """Of each sender the moment at which its bucket is full again; absent: it is full."""
-
-    def __init__(self, most: int = MOST) -> None:
-        self._half = most // 2
-        self._full_at: dict[Hashable, float] = {}
-        self._before: dict[Hashable, float] = {}  # who was not heard of since the other is in use
-
-    def __len__(self) -> int:
-        return len(self._full_at) + len(self._before)
-
-    def wait(self, name: Hashable, events: int, limit: Limit, now: float) -> float:
-        """Seconds until so many may come. What is larger than the bucket waits for a full one."""
-        full_at = self._full_at.get(name) or self._before.get(name)
-        if full_at is None or full_at <= now:
-            return 0.0
-        return max(0.0, full_at - now + min(events * limit.each, limit.depth) - limit.depth)
-
-    def take(self, name: Hashable, events: int, limit: Limit, now: float) -> None:
-        """Charge them, whether or not there is room: then the next wait longer."""
-        full_at = self._full_at.get(name)
-        if full_at is None:
-            full_at = self._before.get(name, now)
-            if len(self._full_at) >= self._half:
-                self._before, self._full_at = self._full_at, {}
-        self._full_at[name] = (full_at if full_at > now else now) + events * limit.each
-
-    def enter(self, name: Hashable, events: int, limit: Limit, now: float) -> float:
-        """wait, and take when there is room: both in one look, for every event comes here."""
-        full_at = self._full_at.get(name)
-        if full_at is None:
-            seconds = self.wait(name, events, limit, now)
-            if not seconds:
-                self.take(name, events, limit, now)
-            return seconds
-        if full_at <= now:
-            self._full_at[name] = now + events * limit.each
-            return 0.0
-        seconds = events * limit.each
-        lacks = full_at - now
-        over = lacks + (seconds if seconds < limit.depth else limit.depth) - limit.depth
-        if over > 0:
-            return over
-        self._full_at[name] = full_at + seconds
-        return 0.0
 
 
 class Limits:
@@ -145,14 +88,6 @@ def limits() -> Limits:
         Limit(settings.ADDRESS_RATE, settings.ADDRESS_BURST),
         Limit(settings.KEY_RATE, settings.KEY_BURST),
     )
-
-
-@lru_cache(maxsize=4_096)
-def household(address: str) -> str:
-    """The address as visitor_address writes it; of an IPv6 address the network of its /64."""
-    if ":" not in address:
-        return address
-    return str(IPv6Network((address.partition("%")[0], 64), strict=False))
 
 
 def _reading(address: str, with_key: bool) -> Hashable:

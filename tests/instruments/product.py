@@ -184,6 +184,7 @@ def running_product(
         # Asked for every event, as everywhere, and out of reach of what one machine can send.
         "ADDRESS_RATE": "10000000",
         "ADDRESS_BURST": "100000000",
+        "API_RATE": "0",
         "KEY_RATE": "10000000",
         "KEY_BURST": "100000000",
         **(environ or {}),
