@@ -40,3 +40,10 @@ class AccountAdapter(DefaultAccountAdapter):
         """allauth counts failures by name alone: anybody could lock anybody out, from anywhere."""
         key = super()._get_login_attempts_cache_key(request, **credentials)
         return f"{key}:{self.get_client_ip(request)}"
+
+    def unstash_verified_email(self, request: HttpRequest) -> str | None:
+        """The address that an invitation proved, if it is the one that was typed. allauth would
+        give it to whoever signs up with any other address as well."""
+        proved = super().unstash_verified_email(request)
+        typed = str(request.POST.get("email", "")).strip().lower()
+        return proved if proved and proved.lower() == typed else None

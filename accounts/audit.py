@@ -39,6 +39,16 @@ ACTIONS: dict[str, str] = {
     "goal.created": "Created a goal",
     "goal.changed": "Changed a goal",
     "goal.deleted": "Deleted a goal",
+    # Members
+    "member.changed": "Changed the rights of a member",
+    "member.removed": "Removed a member",
+    "member.left": "Left the account",
+    "owner.made": "Made a member an owner",
+    "owner.ended": "Let an owner be an admin",
+    "invitation.sent": "Invited somebody",
+    "invitation.resent": "Sent an invitation again",
+    "invitation.revoked": "Took an invitation back",
+    "invitation.accepted": "Accepted an invitation and joined",
     # API keys
     "api_key.created": "Created an API key",
     "api_key.revoked": "Revoked an API key",

@@ -65,6 +65,15 @@ ROLES: dict[str, dict[str, str]] = {
     "support": dict.fromkeys(("realtime", "people", "events"), "view") | {"chat": "manage"},
     "viewer": dict.fromkeys(_REPORTS, "view"),
 }
+# What each is for, in a line.
+ROLES_EXPLAINED = {
+    "owner": "Everything, always; makes and ends owners.",
+    "admin": "Everything, but for ownership.",
+    "analyst": "Sees every report, people and revenue too, and writes queries.",
+    "marketer": "Sees reports and revenue, and runs experiments; sees no people.",
+    "support": "Sees who is here, people and their events, and answers chats.",
+    "viewer": "Sees reports, without people and revenue.",
+}
 
 
 class UnknownRight(LookupError):

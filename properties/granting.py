@@ -10,10 +10,11 @@ one by one. Only an owner makes or ends an owner, and the last one stays.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 
-from accounts import modules
+from accounts import audit, modules
 from accounts.models import Account, Membership, User
 from properties.access import Actor, Right
 from properties.models import ApiKey, Grant, Property
@@ -49,8 +50,19 @@ class Grantable:
         return place is not None and self.actor.may(right.verb, right.module, place)
 
     def cut(self, rights: Iterable[Right]) -> frozenset[Right]:
-        """Those of the rights that she can give."""
-        return frozenset(right for right in rights if self.has(right))
+        """What she can give of the rights: viewing where she may not manage, and her properties
+        where she does not have the account."""
+        less = {
+            Right(right.account_id, where, right.module, verb)
+            for right in rights
+            for verb in (right.verb, "view")
+            for where in (right.property_id, *self._below(right))
+        }
+        return tidy(right for right in less if self.has(right))
+
+    def _below(self, right: Right) -> Iterable[int]:
+        whole = right.property_id is None and right.module not in modules.ASKED_OF_ACCOUNTS
+        return self.places if whole else ()
 
 
 def grantable_by(actor: Actor, account: Account, by: str = "members") -> Grantable:
@@ -173,17 +185,23 @@ def store(membership: Membership, rights: Iterable[Right]) -> None:
                 verb=right.verb,
                 property_id=right.property_id,
             )
-            for right in sorted(tidy(rights), key=_order)
+            for right in listed(tidy(rights))
         )
 
 
-def _order(right: Right) -> tuple[int, int]:
-    return right.property_id or 0, modules.MODULES.index(right.module)
+def listed(rights: Iterable[Right]) -> list[Right]:
+    """In the order of the rulebook, those of the whole account first."""
+    return sorted(rights, key=lambda r: (r.property_id or 0, modules.MODULES.index(r.module)))
 
 
 @transaction.atomic
 def change(
-    actor: Actor, membership: Membership, rights: Iterable[Right], role: str | None = None
+    actor: Actor,
+    membership: Membership,
+    rights: Iterable[Right],
+    role: str | None = None,
+    *,
+    request: Any = None,
 ) -> None:
     """Give a member these rights instead of hers, and remember the role they started from.
 
@@ -202,9 +220,7 @@ def change(
     if not wanted:
         raise Refused("empty", "Leave at least one right, or remove the member.")
     refuse_more(actor, account, (right for right in wanted if not covers(had, right)))
-    membership.role = role
-    membership.save(update_fields=["role"])
-    store(membership, wanted)
+    _put(actor, membership, role, wanted, "member.changed", request)
 
 
 def refuse_more(
@@ -212,7 +228,7 @@ def refuse_more(
 ) -> None:
     """Refuse when one of the rights is more than the actor can give."""
     own = grantable_by(actor, account, by)
-    for right in sorted(rights, key=_order):
+    for right in listed(rights):
         if not own.has(right):
             place = own.places.get(right.property_id or 0)
             where = place.name if place else "the whole account"
@@ -224,40 +240,39 @@ def refuse_more(
 
 
 @transaction.atomic
-def make_owner(actor: Actor, membership: Membership) -> None:
+def make_owner(actor: Actor, membership: Membership, *, request: Any = None) -> None:
     """Let a member own the account beside those who do."""
     account = lock(membership.account)
     _refuse_unless_owner(actor, account)
     membership.refresh_from_db()
-    membership.role = OWNER
-    membership.save(update_fields=["role"])
-    store(membership, rights_of_role(OWNER, account))
+    if membership.role != OWNER:
+        rights = rights_of_role(OWNER, account)
+        _put(actor, membership, OWNER, rights, "owner.made", request)
 
 
 @transaction.atomic
-def end_owner(actor: Actor, membership: Membership) -> None:
+def end_owner(actor: Actor, membership: Membership, *, request: Any = None) -> None:
     """Let an owner be an admin from now on; the last one stays an owner."""
     account = lock(membership.account)
     _refuse_unless_owner(actor, account)
     membership.refresh_from_db()
     if membership.role == OWNER:
         _refuse_last_owner(membership)
-        membership.role = "admin"
-        membership.save(update_fields=["role"])
-        store(membership, rights_of_role("admin", account))
+        rights = rights_of_role("admin", account)
+        _put(actor, membership, "admin", rights, "owner.ended", request)
 
 
 @transaction.atomic
-def hand_over(actor: Actor, membership: Membership) -> None:
+def hand_over(actor: Actor, membership: Membership, *, request: Any = None) -> None:
     """Make a member the owner in the actor's place, who stays as an admin."""
-    make_owner(actor, membership)
+    make_owner(actor, membership, request=request)
     own = membership_of(actor, membership.account)
     if own is not None and own.pk != membership.pk:
-        end_owner(actor, own)
+        end_owner(actor, own, request=request)
 
 
 @transaction.atomic
-def remove(actor: Actor, membership: Membership) -> None:
+def remove(actor: Actor, membership: Membership, *, request: Any = None) -> None:
     """End a membership, her own or another's. An owner is removed by owners only."""
     account = lock(membership.account)
     membership.refresh_from_db()
@@ -269,7 +284,55 @@ def remove(actor: Actor, membership: Membership) -> None:
         if not leaves:
             _refuse_unless_owner(actor, account)
         _refuse_last_owner(membership)
+    before = _told(membership)
     membership.delete()
+    audit.record(
+        account,
+        "member.left" if leaves else "member.removed",
+        actor=actor,
+        request=request,
+        target=str(membership.user),
+        old=before,
+    )
+
+
+def _put(
+    actor: Actor,
+    membership: Membership,
+    role: str,
+    rights: Iterable[Right],
+    action: str,
+    request: Any,
+) -> None:
+    """Store role and rights, and write down what they were."""
+    before = _told(membership)
+    membership.role = role
+    membership.save(update_fields=["role"])
+    store(membership, rights)
+    old, new = audit.changes(before, _told(membership))
+    if old or new:
+        audit.record(
+            membership.account,
+            action,
+            actor=actor,
+            request=request,
+            target=str(membership.user),
+            old=old,
+            new=new,
+        )
+
+
+def _told(membership: Membership) -> dict[str, Any]:
+    return {"role": membership.role, "rights": told(rights_of(membership), membership.account)}
+
+
+def told(rights: Iterable[Right], account: Account) -> list[str]:
+    """As the audit log writes them: `audience:view`, or `audience:view AK-23456789`."""
+    keys = dict(Property.objects.of(account).values_list("pk", "key"))
+    return [
+        f"{right.module}:{right.verb} {keys.get(right.property_id or 0, '')}".strip()
+        for right in listed(rights)
+    ]
 
 
 def _still_managing(actor: Actor, account: Account) -> Actor:

@@ -1,4 +1,5 @@
-"""What may be measured and by whom: Property, RetiredKey, Goal, Grant, ApiKey, ShareLink.
+"""What may be measured and by whom: Property, RetiredKey, Goal, Grant, ApiKey, ShareLink,
+Invitation.
 
 These tables are what THE DOOR reads to decide, so they stand outside row-level security; their
 managers make every query name its account, or say `across_accounts()`. What a property is told
@@ -422,3 +423,52 @@ class ShareLink(Ending):
 
     def check_password(self, password: str) -> bool:
         return check_password(password, self.password)
+
+
+class Invitation(models.Model):
+    """The offer of a membership to whoever reads the mail of an address.
+
+    invitations.py has its rules. The token stands in the mail only; its digest is kept here.
+    """
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=20)
+    # [[module, verb, primary key of a property or null], ...]. No foreign keys: what pointed to a
+    # property that is gone must give nothing, and never the whole account.
+    rights = models.JSONField()
+    invited_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    invited_by_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, related_name="+")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created = models.DateTimeField(auto_now_add=True)
+    sent = models.DateTimeField()  # the last mail
+    mails = models.PositiveIntegerField(default=1)
+    expires = models.DateTimeField()
+    accepted = models.DateTimeField(null=True)
+    revoked = models.DateTimeField(null=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created", "-pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["account", "email"],
+                condition=models.Q(accepted=None, revoked=None),
+                name="one_open_invitation_per_address",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def is_open(self, now: datetime) -> bool:
+        return self.accepted is None and self.revoked is None and now < self.expires
+
+    def state(self, now: datetime) -> str:
+        """open, accepted, revoked or expired."""
+        if self.accepted is not None:
+            return "accepted"
+        if self.revoked is not None:
+            return "revoked"
+        return "open" if now < self.expires else "expired"

@@ -6,6 +6,7 @@ from properties import (
     account_settings,
     endpoints,
     goal_endpoints,
+    invitation_page,
     key_endpoints,
     settings_pages,
     views,
@@ -16,6 +17,7 @@ urlpatterns: list[URLPattern] = [
     path("new-account/", views.new_account, name="new_account"),
     path("a/<str:account>/", views.account, name="account"),
     path("a/<str:account>/settings/", account_settings.account_settings, name="account_settings"),
+    path("invitation/<str:token>/", invitation_page.invitation, name="invitation"),
     path("a/<str:account>/members/", views.members, name="members"),
     path("a/<str:account>/api-keys/", views.api_keys, name="api_keys"),
     path(

@@ -66,7 +66,7 @@ def test_every_right_that_a_route_names_stands_in_the_rulebook() -> None:
 
 def test_the_public_routes_are_these() -> None:
     public = {p.name for _, p in ours() if access_of(p.callback).kind == "public"}
-    assert public == {"healthz", "readyz", "login_link", "schema", "api_docs"}
+    assert public == {"healthz", "readyz", "login_link", "schema", "api_docs", "invitation"}
 
 
 def test_the_table_of_a_dimension_stands_behind_the_door_of_its_module() -> None:

@@ -104,7 +104,7 @@ def test_a_rule_has_one_home(pattern: str, home: str, why: str) -> None:
 def test_cross_tenant_questions_say_so_in_their_name() -> None:
     """`.objects` of a model that belongs to an account begins with of() or across_accounts()."""
     allowed = re.compile(
-        r"\b(Property|Grant|ApiKey|ShareLink)\.objects\.(?!of\(|across_accounts\(|create\(|bulk_create\(|using\()"
+        r"\b(Property|Grant|ApiKey|ShareLink|Invitation)\.objects\.(?!of\(|across_accounts\(|create\(|bulk_create\(|using\()"
     )
     wrong = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
