@@ -32,6 +32,7 @@ ACTIONS: dict[str, str] = {
     "audit.exported": "Downloaded the audit log",
     # The account and its properties
     "account.created": "Opened the account",
+    "account.changed": "Changed the settings of the account",
     "property.created": "Created a property",
     "property.changed": "Changed the settings of a property",
     "property_key.replaced": "Replaced the public key of a property",

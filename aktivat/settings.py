@@ -287,7 +287,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["properties.permission.DoorPermission"],
     "DEFAULT_THROTTLE_CLASSES": ["properties.throttling.Throttle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["properties.parsing.JsonParser"],
     "DEFAULT_SCHEMA_CLASS": "properties.openapi.Schema",
     "EXCEPTION_HANDLER": "properties.api.error_response",
     "ALLOWED_VERSIONS": ["1"],  # any other text in ?version= would go into a header

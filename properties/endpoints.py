@@ -1,4 +1,4 @@
-"""The API of accounts and properties: the same rules as the pages, in JSON.
+"""The API of properties: the same rules as the pages, in JSON.
 
 Enters: a request that passed THE DOOR, with fields named one by one in the serializers. Leaves:
 one object with its ETag (etags.py), or a page of a list (paging.py). Values are read by inputs.py,
@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from accounts.models import Account
 from properties import capture, inputs
-from properties.access import DoorView, SignedInView
+from properties.access import DoorView
 from properties.etags import Tagged, locked
 from properties.models import Property
 from properties.paging import Paged, exactly
@@ -30,13 +30,6 @@ def parsed(parse: Callable[[Any], Any], value: Any) -> Any:
         return parse(value)
     except DjangoValidationError as error:
         raise serializers.ValidationError(error.messages) from error
-
-
-class AccountSerializer(serializers.ModelSerializer[Account]):
-    class Meta:
-        model = Account
-        fields = ("slug", "name", "created")
-        read_only_fields = fields
 
 
 class Strict(serializers.Serializer[Any]):
@@ -119,19 +112,6 @@ def results(name: str, serializer: type[serializers.BaseSerializer]) -> OpenApiR
     return OpenApiResponse(
         inline_serializer(name, {"results": serializer(many=True), "next": following})
     )
-
-
-class Accounts(Paged, SignedInView):
-    """The accounts in which the key or user has any right."""
-
-    orderings = ("name", "created", "slug")
-
-    @extend_schema(
-        tags=TAGS, operation_id="accounts", responses=results("AccountList", AccountSerializer)
-    )
-    def get(self, request: Request) -> Response:
-        found = [account.pk for account in self.actor.accounts()]
-        return self.page(Account.objects.filter(pk__in=found), AccountSerializer)
 
 
 class AccountProperties(Paged, DoorView):

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path
 
 from properties import (
+    account_endpoints,
     account_settings,
     endpoints,
     goal_endpoints,
@@ -37,7 +38,9 @@ urlpatterns: list[URLPattern] = [
 ]
 
 api_urlpatterns: list[URLPattern] = [
-    path("accounts", endpoints.Accounts.as_view(), name="api_accounts"),
+    path("me", account_endpoints.Me.as_view(), name="api_me"),
+    path("accounts", account_endpoints.Accounts.as_view(), name="api_accounts"),
+    path("accounts/<str:account>", account_endpoints.OneAccount.as_view(), name="api_account"),
     path(
         "accounts/<str:account>/properties",
         endpoints.AccountProperties.as_view(),

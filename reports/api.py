@@ -16,20 +16,11 @@ from rest_framework.response import Response
 
 from accounts.tenancy import tenant
 from properties.access import Access, Actor, DoorView, SignedInView, see_property
-from properties.api import Invalid
 from properties.models import Property
 from properties.openapi import ERROR
 from reports import metrics, queries, schema
 from reports.questions import Answer, Question
 from tracking import live, store
-
-MOST_BYTES = 100_000  # of a question; the longest lists of values fit in
-
-
-class TooLarge(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_code = "too_large"
-    default_detail = f"Send a question of at most {MOST_BYTES:,} bytes."
 
 
 class Unavailable(APIException):
@@ -74,7 +65,8 @@ class Query(SignedInView):
         """Metrics over a range of time, split by dimensions, narrowed by filters."""
         now = timezone.now()
         place = see_property(self.actor, key)
-        question = queries.parse_question(place, json_body(request), now)
+        asked: Any = request.data
+        question = queries.parse_question(place, asked, now)
         require_modules(self.actor, place, question)
         with tenant(place.account_id):
             return Response(as_json(queries.ask(place, question, now)))
@@ -114,16 +106,6 @@ def _named(module: str) -> list[str]:
     """The metrics and dimensions of a module."""
     found = [metric.name for metric in metrics.METRICS.values() if metric.module == module]
     return found + [name for name, d in metrics.DIMENSIONS.items() if d.module == module]
-
-
-def json_body(request: Request) -> Any:
-    """The parsed body; TooLarge and Invalid instead of a crash for what is far too much."""
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BYTES:
-        raise TooLarge
-    try:
-        return request.data
-    except RecursionError as error:
-        raise Invalid("too_deep", "The JSON is nested too deep.") from error
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
