@@ -22,6 +22,12 @@ app.conf.beat_schedule = {
     "roll up": {"task": "reports.tasks.roll_up", "schedule": 10.0, "options": {"expires": 5}},
     "sweep": {"task": "tracking.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
     "forget": {"task": "tracking.tasks.forget", "schedule": 60.0, "options": {"expires": 60}},
+    "plans": {"task": "tracking.tasks.keep_plans", "schedule": 10.0, "options": {"expires": 10}},
+    "usage mails": {
+        "task": "tracking.tasks.send_usage_mails",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 }
 
 

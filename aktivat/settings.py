@@ -219,6 +219,7 @@ EMAIL_PORT = envint("EMAIL_PORT", 25)
 EMAIL_HOST_USER = envstr("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = envstr("EMAIL_HOST_PASSWORD")
 EMAIL_USE_TLS = envbool("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 10  # seconds; by default a mail server that is silent is waited for without end
 DEFAULT_FROM_EMAIL = envstr("DEFAULT_FROM_EMAIL", "Aktivat <aktivat@localhost>")
 
 # --- Pages -----------------------------------------------------------------------------------

@@ -147,6 +147,7 @@ def test_every_reason_is_tested_or_belongs_to_the_store() -> None:
     from tracking.refusals import Reason
 
     elsewhere = {"depth", "excluded_address", "unknown_property", "visitor_limit"}
+    elsewhere |= {"quota"}  # tests/test_quota.py
     elsewhere |= {"consent_denied", "gpc", "dnt", "origin"}  # tests/test_consent.py
     assert {reason for reason, _, _ in REFUSED} | elsewhere == set(Reason)
 

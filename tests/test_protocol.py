@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -247,6 +248,24 @@ def test_a_visitor_beyond_the_limit_is_refused_on_both_ways_alike(connection: Co
         status, _, body = connection.answer()
         answers.append((status, [refusal["reason"] for refusal in body["rejected"]]))
     assert answers == [(422, ["visitor_limit"])] * 2
+
+
+def test_what_a_plan_does_not_hold_is_refused_on_both_ways_alike(connection: Connection) -> None:
+    from tracking import keys
+    from tracking.store import events_client
+
+    place = new_property()
+    connection.send(request(place))
+    assert connection.answer()[0] == 202
+    meta = keys.meta(keys.prefix(place.account_id, place.pk))
+    ends = (time.time() + 3600) * 1000
+    events_client().hset(meta, "q", f"{int(time.time()) // 3600} 1 {ends:.0f}")
+    answers = []
+    for more in ((), (UNUSUAL,)):
+        connection.send(request(place, *more))
+        status, _, body = connection.answer()
+        answers.append((status, [refusal["reason"] for refusal in body["rejected"]]))
+    assert answers == [(422, ["quota"])] * 2
 
 
 def test_a_sender_that_goes_away_harms_nobody(web_server: str, place: Any) -> None:

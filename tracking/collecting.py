@@ -72,6 +72,8 @@ class Hearing:
                 answer.duplicate += 1
             elif verdict == store.LIMIT:
                 answer.rejected.append(_over_visitor_limit(self.record).as_json(position))
+            elif verdict == store.QUOTA:
+                answer.rejected.append(_OVER_QUOTA.as_json(position))
         answer.rejected.sort(key=lambda refusal: refusal["index"])
         return answer
 
@@ -81,6 +83,12 @@ def _over_visitor_limit(record: Record) -> Refusal:
         Reason.VISITOR_LIMIT,
         f"The property has reached its limit of {record.visitor_limit:,} visitors; raise it.",
     )
+
+
+_OVER_QUOTA = Refusal(
+    Reason.QUOTA,
+    "The account's plan is used up for this month (UTC); its owner can ask for a larger one.",
+)
 
 
 def hear(

@@ -11,7 +11,9 @@ stand in a key: a dictionary per day numbers them.
     :m                             hash    n visitor numbers given out, v version of  for ever
                                            the property, since when (ms) the
                                            counters here are complete, d bits of
-                                           a bucket and the hour of the last growth
+                                           a bucket and the hour of the last growth,
+                                           q what the account's plan lets in: hour,
+                                           number since then, end (ms) of the month
     :i:<bucket>                    hash    visitor uuid (14 raw bytes) -> day of last  13 months
                                            event, number; bucket: last 2 bytes in hex
     :i:<utc day>:<bits>:<bucket>   hash    the same for cookieless visitors (15 raw   48 hours

@@ -111,6 +111,33 @@ class Ledger(TenantRow):
 
     class Meta:
         db_table = "ledger"
+        # What an account has used in a month, asked every few seconds.
+        indexes: ClassVar = [models.Index(fields=["account_id", "hour"], name="ledger_of_account")]
+
+
+class UsageNotice(models.Model):
+    """A mail to an account's owners: so much of the month's plan is used. Once each.
+
+    Written by tracking/quota.py; the row comes before the mail, and `sent` after it.
+    """
+
+    row_level_security = True
+
+    account_id = models.BigIntegerField()
+    month = models.DateField()
+    percent = models.PositiveSmallIntegerField()
+    used = models.BigIntegerField()
+    made = models.DateTimeField()
+    tried = models.DateTimeField(null=True)
+    sent = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "usage_notices"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["account_id", "month", "percent"], name="usage_notice_once"
+            )
+        ]
 
 
 class Quarantined(TenantRow):

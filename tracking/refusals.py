@@ -32,6 +32,7 @@ class Reason(StrEnum):
     MIXED_PROPERTY = "mixed_property"
     UNKNOWN_PROPERTY = "unknown_property"
     VISITOR_LIMIT = "visitor_limit"
+    QUOTA = "quota"
 
 
 # What the owner of the property does about it: the event inspector shows it beside the message.
@@ -60,6 +61,7 @@ WHAT_TO_DO = {
     Reason.MIXED_PROPERTY: "one request, one property",
     Reason.UNKNOWN_PROPERTY: "copy the key from the snippet page",
     Reason.VISITOR_LIMIT: "raise the property's ceiling of visitors",
+    Reason.QUOTA: "choose a larger plan: this one is used up until the next month begins",
 }
 # The visitor does not want to be known: of these nothing is kept but their number.
 UNSEEN = frozenset((Reason.CONSENT_DENIED, Reason.GPC, Reason.DNT))

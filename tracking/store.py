@@ -32,7 +32,7 @@ from tracking.models import Visitor
 from tracking.visitor_map import since_when, visitor_entry
 
 PATIENCE = 5.0  # seconds that a request waits for Postgres
-ACCEPTED, DUPLICATE, CONFLICT, LIMIT, PING = "a", "d", "c", "l", "p"
+ACCEPTED, DUPLICATE, CONFLICT, LIMIT, QUOTA, PING = "a", "d", "c", "l", "q", "p"
 
 
 class Unavailable(Exception):

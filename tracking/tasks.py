@@ -7,7 +7,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from tracking import drain as draining
-from tracking import forgetting, sweeping
+from tracking import forgetting, quota, sweeping
 
 
 @shared_task
@@ -23,3 +23,14 @@ def sweep() -> None:
 @shared_task
 def forget() -> None:
     forgetting.forget_step(timezone.now())
+
+
+@shared_task
+def keep_plans() -> None:
+    quota.keep(timezone.now())
+
+
+@shared_task
+def send_usage_mails() -> None:
+    """Apart from keep_plans: a mail server that does not answer keeps nobody's plan waiting."""
+    quota.send_notices(timezone.now())

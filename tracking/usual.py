@@ -135,7 +135,7 @@ def take(
             tell(503, b"", error)
         else:
             tell(*_reply_of(hearing, verdicts, sent.is_batch), None)
-            if sampler.watched:
+            if sampler.watched or hearing.answer.rejected:
                 sampler.note(hearing, sent.payloads, verdicts, origin, now)
 
     try:

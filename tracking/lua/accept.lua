@@ -8,7 +8,8 @@
 -- Answers  {"cold"} when the property's memory is empty: restore it, then call again;
 --          {"stale", version} when the property has changed: judge again, then call again;
 --          {"ok", visitor numbers given out so far, a letter for each item}: "a" accepted,
---          "d" duplicate, "c" duplicate with another payload, "l" visitor limit, "p" ping.
+--          "d" duplicate, "c" duplicate with another payload, "l" visitor limit, "q" the account's
+--          plan is used up, "p" ping.
 -- All arguments are checked before the first write; a script runs whole or not at all.
 --
 -- A command costs more than what it does, in the server and in the append-only file. So items
@@ -65,9 +66,25 @@ for i = 0, refusals - 1 do
 end
 
 local meta = prefix .. ':m'
-local highest, id_bits, grown = 0, LEAST_BITS, 0
+local this_hour = math.floor(now / 3600000)
+
+-- How many more events the account's plan lets in; nil: as many as come. tracking/quota.py says up
+-- to which number, counted since the beginning of an hour; when it has not looked for a day, or the
+-- month is over, nothing is refused.
+local function room_of(quota)
+  local hour, most, ends = string.match(quota, '^(%d+) (%d+) (%d+)$')
+  hour = tonumber(hour)
+  if not hour or now >= tonumber(ends) or this_hour - hour > 24 then return nil end
+  local taken = 0
+  for at = hour, math.max(hour, this_hour) do
+    taken = taken + tonumber(redis.call('HGET', prefix .. ':l:' .. at * HOUR, 'accepted') or 0)
+  end
+  return tonumber(most) - taken
+end
+
+local highest, id_bits, grown, room = 0, LEAST_BITS, 0, nil
 if ARGV[2] ~= '' then
-  local known = redis.call('HMGET', meta, 'v', 'n', 'd')
+  local known = redis.call('HMGET', meta, 'v', 'n', 'd', 'q')
   if not known[1] or not known[2] then return {'cold'} end
   if known[1] ~= ARGV[2] then return {'stale', known[1]} end
   highest = tonumber(known[2])
@@ -78,6 +95,7 @@ if ARGV[2] ~= '' then
   end
   local bits, hour = string.match(known[3], '^(%d+) (%d+)$')
   id_bits, grown = tonumber(bits), tonumber(hour)
+  if known[4] and items > 0 then room = room_of(known[4]) end
 end
 
 -- -- ids and visitors -----------------------------------------------------------------------
@@ -85,7 +103,6 @@ end
 -- Buckets of event ids and of cookieless visitors: see tracking/keys.py. A bucket is a hash that
 -- stays packed; which one is said by the low bits of the four words of the id, xored, so that ids
 -- that differ in one word only spread too. The last byte follows from the others and the bucket.
-local this_hour = math.floor(now / 3600000)
 local function fold(id)
   local a, b, c, d = struct.unpack('>I4I4I4I4', id)
   return bit.bxor(a, b, c, d)
@@ -477,6 +494,10 @@ local function judge(at)
     end
     return again
   end
+  if room and room <= 0 then
+    add(ledger, 'r.quota', 1)
+    return 'q'
+  end
   local number = 0
   if kind ~= 'b' then
     number = visitor_number(visitor, cookieless == 1 and tostring(today) or '')
@@ -488,6 +509,7 @@ local function judge(at)
   remember_id(id, fingerprint, bucket, header, looks)
   redis.call('XADD', stream, '*', 'v', '1', 'n', number, 'd', ARGV[at + 1])
   add(ledger, 'accepted', 1)
+  if room then room = room - 1 end
   if kind == 'b' then
     add(ledger, 'bot', 1)
   elseif kind == 'e' then
