@@ -50,6 +50,10 @@ ACTIONS: dict[str, str] = {
     "invitation.resent": "Sent an invitation again",
     "invitation.revoked": "Took an invitation back",
     "invitation.accepted": "Accepted an invitation and joined",
+    # Visitors: named by a digest, so that an erased one stands nowhere
+    "visitor.exported": "Downloaded all that is kept of a visitor or a person",
+    "erasure.requested": "Asked for a visitor or a person to be erased",
+    "visitor.erased": "Erased a visitor or a person",
     # API keys
     "api_key.created": "Created an API key",
     "api_key.revoked": "Revoked an API key",

@@ -21,6 +21,7 @@ app.conf.beat_schedule = {
     "drain": {"task": "tracking.tasks.drain", "schedule": 1.0, "options": {"expires": 5}},
     "roll up": {"task": "reports.tasks.roll_up", "schedule": 10.0, "options": {"expires": 5}},
     "sweep": {"task": "tracking.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
+    "erase": {"task": "privacy.tasks.erase", "schedule": 5.0, "options": {"expires": 5}},
     "forget": {"task": "tracking.tasks.forget", "schedule": 60.0, "options": {"expires": 60}},
     "plans": {"task": "tracking.tasks.keep_plans", "schedule": 10.0, "options": {"expires": 10}},
     "usage mails": {

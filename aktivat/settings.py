@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "properties",
     "tracking",
     "reports",
+    "privacy",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

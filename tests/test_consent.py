@@ -86,7 +86,7 @@ def test_a_refusal_for_the_visitors_sake_comes_before_any_look_at_the_event() ->
         judged("no object", {"signal": Reason.GPC}, signals="drop")
     assert verdict(elsewhere, mode="required") == Reason.CONSENT_DENIED
     assert verdict(elsewhere | {"consent": "denied"}) == Reason.CONSENT_DENIED
-    assert {str(reason) for reason in UNSEEN} == {"consent_denied", "gpc", "dnt"}
+    assert {str(reason) for reason in UNSEEN} == {"consent_denied", "gpc", "dnt", "erased"}
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ def test_of_an_event_refused_for_privacy_only_the_reason_is_kept() -> None:
     from tracking.sampling import _refused
 
     payload, record = pageview(title="private"), Record.of(new_property())
-    for reason in ("gpc", "dnt", "consent_denied"):
+    for reason in ("gpc", "dnt", "consent_denied", "erased"):
         refusal = {"index": 0, "reason": reason, "message": "They asked not to be counted."}
         sample = json.loads(_refused(payload, refusal, record, Origin(address="8.8.8.8"), 5))
         assert sample.keys() == {"id", "at", "verdict", "reason", "field", "message"}

@@ -149,6 +149,7 @@ def test_every_reason_is_tested_or_belongs_to_the_store() -> None:
     elsewhere = {"depth", "excluded_address", "unknown_property", "visitor_limit"}
     elsewhere |= {"quota"}  # tests/test_quota.py
     elsewhere |= {"consent_denied", "gpc", "dnt", "origin"}  # tests/test_consent.py
+    elsewhere |= {"erased"}  # tests/test_erasing.py
     assert {reason for reason, _, _ in REFUSED} | elsewhere == set(Reason)
 
 

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-APPS = ("accounts", "properties", "tracking", "reports")  # each may import those before it
+APPS = (
+    "accounts",
+    "properties",
+    "tracking",
+    "reports",
+    "privacy",
+)  # each may import those before it
 OURS = (*APPS, "aktivat")
 FRONTEND = ROOT / "frontend"
 

@@ -1,8 +1,9 @@
 """What a batch changes beside the events: numbers of the ledger, and hours to roll up again.
 
-Enters: counts and marks, as the steps of a batch find them. Leaves: rows of `ledger` and
-`dirty_hours`, written at the end of the transaction, once and in the order of their keys: so no
-two transactions wait for each other in a circle. Called by drain.py and batch.py.
+Enters: counts and marks, as the steps of a batch (or of an erasure) find them. Leaves: rows of
+`ledger` and `dirty_hours`, written at the end of the transaction, once and in the order of their
+keys: so no two transactions wait for each other in a circle. Called by drain.py, batch.py and
+privacy/.
 """
 
 from collections import Counter
@@ -15,20 +16,24 @@ from properties.models import Property
 from tracking.models import DirtyHour
 from tracking.working import Mark, write_marks
 
-Column = Literal["stored", "quarantined", "late_duplicate"]  # those of the drain
-_COLUMNS: tuple[Column, ...] = ("stored", "quarantined", "late_duplicate")
+Column = Literal["stored", "quarantined", "late_duplicate", "erased", "expired"]
+_COLUMNS: tuple[Column, ...] = ("stored", "quarantined", "late_duplicate", "erased", "expired")
 
 ADD_TO_LEDGER = """
 INSERT INTO ledger (account_id, property_id, hour, accepted, duplicate, pings, bots, refused,
     stored, quarantined, late_duplicate, erased, expired)
-SELECT account_id, property_id, hour, 0, 0, 0, 0, '{}', stored, quarantined, late_duplicate, 0, 0
-FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[])
-    AS added(account_id, property_id, hour, stored, quarantined, late_duplicate)
+SELECT account_id, property_id, hour, 0, 0, 0, 0, '{}', stored, quarantined, late_duplicate,
+    erased, expired
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::bigint[],
+    %s::bigint[], %s::bigint[], %s::bigint[])
+    AS added(account_id, property_id, hour, stored, quarantined, late_duplicate, erased, expired)
 ORDER BY property_id, hour
 ON CONFLICT (property_id, hour) DO UPDATE SET
     stored = ledger.stored + excluded.stored,
     quarantined = ledger.quarantined + excluded.quarantined,
-    late_duplicate = ledger.late_duplicate + excluded.late_duplicate
+    late_duplicate = ledger.late_duplicate + excluded.late_duplicate,
+    erased = ledger.erased + excluded.erased,
+    expired = ledger.expired + excluded.expired
 """
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from properties.models import Property
-from tracking import directory, fields, store
+from tracking import directory, fields, store, tombstones
 from tracking.directory import Record
 from tracking.intake import Origin, Ping, judge
 from tracking.items import Item, item_of
@@ -130,7 +130,7 @@ def collect(
     """Take these payloads as the collector would. Raises store.Unavailable: nothing is sure."""
     now = now_ms() if now is None else now
     origin = origin or Origin(visitor_salt=store.visitor_salt(now))
-    record: Record | None = Record.of(place)
+    record: Record | None = Record.of(place, erased=tombstones.digests(place))
     for _ in range(ATTEMPTS):
         if record is None:
             break

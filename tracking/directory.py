@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from properties.models import Property, RetiredKey
 from properties.periods import Clock
-from tracking import keys
+from tracking import keys, tombstones
 from tracking.addresses import host_allowed
 
 KEEP = 300.0  # seconds; bounds how long a property erased while Valkey was away is still served
@@ -53,6 +53,7 @@ class Record:
     currency: str
     visitor_limit: int
     clock: Clock
+    erased: frozenset[bytes] = frozenset()  # digests of who is not counted again (tombstones.py)
 
     @classmethod
     def of(
@@ -60,6 +61,7 @@ class Record:
         place: Property,
         called: tuple[str, str] | None = None,
         other_names: Iterable[str] = (),
+        erased: frozenset[bytes] = frozenset(),
     ) -> "Record":
         return cls(
             account_id=place.account_id,
@@ -80,6 +82,7 @@ class Record:
             currency=place.currency,
             visitor_limit=place.visitor_limit,
             clock=Clock(place.timezone),
+            erased=erased,
         )
 
     @property
@@ -116,7 +119,8 @@ def load(name: str, hostname: str = "") -> Record | None:
     place, lifetime = _by_slug(name, hostname) if hostname else _by_key(name)
     record = None
     if place:
-        record = Record.of(place, (name, hostname), {name, *_retired_keys(place)} - {place.key})
+        names = {name, *_retired_keys(place)} - {place.key}
+        record = Record.of(place, (name, hostname), names, tombstones.digests(place))
     if len(_known) >= MOST:
         _known.clear()
         _newest.clear()

@@ -21,7 +21,7 @@ import structlog
 from django.db import DatabaseError, connections, transaction
 
 from properties.models import Property
-from tracking import faults, keys
+from tracking import faults, keys, tombstones
 from tracking.arrivals import Arrival
 from tracking.batch import Drained, Outcome, keep_conflict, store
 from tracking.books import hour_of_receipt
@@ -232,6 +232,7 @@ def chunks(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 def _keep(cursor: Any, read: Iterable[Entries]) -> Outcome:
     found = _sort(read)
+    tombstones.reopen(cursor, [*found.arrivals, *found.conflicts])
     outcome = _store_or_halve(cursor, found.arrivals)
     for arrival in found.conflicts:
         outcome += _keep_conflict(cursor, arrival)

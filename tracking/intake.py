@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from accounts.addresses import visitor_address
-from tracking import agents, commerce, consent, fields, places, sources
+from tracking import agents, commerce, consent, fields, places, sources, tombstones
 from tracking.addresses import CLICK_IDS, Page, clean_text, host_allowed, split
 from tracking.directory import Record
 from tracking.event import Event
@@ -96,6 +96,8 @@ def judge(
     visitor = None if unknown else fields.identifier(payload, "visitor", record.first_key)
     cookieless = visitor is None
     visitor = visitor or _visitor_of_day(record, origin, now)
+    if record.erased:
+        _refuse_erased(record, "visitor", visitor)
     tab = fields.identifier(payload, "tab", record.first_key)
     bot = agent.bot or origin.prefetch
     if name == "ping":
@@ -108,6 +110,8 @@ def judge(
     title, title_changed = fields.typed_text(payload, "title", 512)
     language, language_changed = fields.text(payload, "language", 35)
     user, user_changed = ("", False) if nameless else fields.user(payload)
+    if user and record.erased:
+        _refuse_erased(record, "user", user)
     props: bytes | None
     if commerce.speaks(name, payload):
         order = commerce.read(name, payload)
@@ -267,6 +271,14 @@ def _page(url: str, hostnames: tuple[str, ...]) -> Page:
         short = page.path.encode()[:PAGE_BYTES].decode(errors="ignore")
         return page._replace(path=short)
     return page
+
+
+def _refuse_erased(record: Record, kind: str, target: str) -> None:
+    """Who was erased does not come back by a late event, nor by the next visit."""
+    if tombstones.digest_of(record.first_key, kind, target) in record.erased:
+        raise Refusal(
+            Reason.ERASED, f"This {kind} was erased from the property and is not counted.", kind
+        )
 
 
 def _visitor_of_day(record: Record, origin: Origin, now: int) -> str:

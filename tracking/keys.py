@@ -64,7 +64,10 @@ nothing has to last:
     aktivat:tally:{a:p}:<minute>   hash    p<second> pings, o left out, l limited       3 minutes
 """
 
+import struct
+
 MINUTE, HOUR = "m", "h"
+LEAST_BITS, MOST_BITS = 10, 22  # of the number of a bucket, as in lua/accept.lua
 DIMENSIONS = (
     "event",
     "page",
@@ -123,6 +126,27 @@ def online_tabs(prefix: str) -> str:
 
 def visitors(prefix: str, bucket: str) -> str:
     return f"{prefix}:i:{bucket}"
+
+
+def fold(identifier: bytes) -> int:
+    """What the bucket of an id is the low bits of: its four words, xored (see "buckets")."""
+    words = struct.unpack(">4I", identifier)
+    return words[0] ^ words[1] ^ words[2] ^ words[3]
+
+
+def event_ids(prefix: str, bits: int, bucket: int) -> str:
+    return f"{prefix}:d:{bits}:{bucket}"
+
+
+def visitors_of_day(prefix: str, day: int, bits: int, bucket: int) -> str:
+    """Cookieless visitors; day since 1970, UTC."""
+    return f"{prefix}:i:{day}:{bits}:{bucket}"
+
+
+def places_of(identifier: bytes) -> list[tuple[int, int]]:
+    """(bits, bucket) of every place where an id may lie, however many buckets there were."""
+    place = fold(identifier)
+    return [(bits, place & (2**bits - 1)) for bits in range(LEAST_BITS, MOST_BITS + 1, 2)]
 
 
 WATCHED = "aktivat:watched"

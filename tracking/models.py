@@ -236,3 +236,41 @@ class EventId(TenantRow):
     class Meta:
         db_table = "event_ids"
         managed = False
+
+
+class Erasure(TenantRow):
+    """A visitor or a person to be erased, and afterwards the tombstone that keeps the id away.
+
+    `target` and `traces` (what is still to be cleared in Valkey) are there only until the work is
+    done; the digest stays (tracking/tombstones.py). A person's visitors are erasures of their own.
+    """
+
+    class Kind(models.TextChoices):
+        VISITOR = "visitor", "visitor"
+        USER = "user", "person"
+
+    class State(models.TextChoices):
+        WAITING = "w", "waiting"
+        DONE = "d", "done"
+
+    kind = models.CharField(max_length=7, choices=Kind)
+    digest = models.CharField(max_length=32)
+    target = models.TextField(blank=True, help_text="the id itself; empty when it is erased")
+    traces = models.JSONField(default=dict)
+    person = models.BigIntegerField(null=True, help_text="the person's erasure it belongs to")
+    state = models.CharField(max_length=1, choices=State, default=State.WAITING)
+    counts = models.JSONField(default=dict, help_text="what was erased: name -> rows")
+    requested_by = models.TextField(blank=True)
+    created = models.DateTimeField()
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "erasures"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["property_id", "kind", "digest"], name="erasure_of_one_id"
+            )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["created"], name="erasure_waiting", condition=models.Q(state="w"))
+        ]

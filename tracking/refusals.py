@@ -29,6 +29,7 @@ class Reason(StrEnum):
     CONSENT_DENIED = "consent_denied"
     GPC = "gpc"
     DNT = "dnt"
+    ERASED = "erased"
     MIXED_PROPERTY = "mixed_property"
     UNKNOWN_PROPERTY = "unknown_property"
     VISITOR_LIMIT = "visitor_limit"
@@ -58,13 +59,15 @@ WHAT_TO_DO = {
     " `consent`",
     Reason.GPC: "nothing: the browser asks not to be counted, and the property agrees",
     Reason.DNT: "nothing: the browser asks not to be counted, and the property agrees",
+    Reason.ERASED: "nothing: who was erased is not counted again; with cleared cookies the browser"
+    " is somebody new",
     Reason.MIXED_PROPERTY: "one request, one property",
     Reason.UNKNOWN_PROPERTY: "copy the key from the snippet page",
     Reason.VISITOR_LIMIT: "raise the property's ceiling of visitors",
     Reason.QUOTA: "choose a larger plan: this one is used up until the next month begins",
 }
 # The visitor does not want to be known: of these nothing is kept but their number.
-UNSEEN = frozenset((Reason.CONSENT_DENIED, Reason.GPC, Reason.DNT))
+UNSEEN = frozenset((Reason.CONSENT_DENIED, Reason.GPC, Reason.DNT, Reason.ERASED))
 
 
 class Refusal(Exception):
