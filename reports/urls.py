@@ -2,12 +2,14 @@
 
 from django.urls import URLPattern, path
 
-from reports import api, stats, views
+from reports import api, stats, usage, views
 from reports.metrics import DIMENSIONS
 
 urlpatterns: list[URLPattern] = [
     path("p/<str:key>/", views.overview, name="overview"),
     path("p/<str:key>/now/", views.now, name="now"),
+    path("a/<str:account>/usage/", usage.usage_page, name="usage"),
+    path("a/<str:account>/usage.csv", usage.usage_csv, name="usage_csv"),
 ]
 
 # One route for each dimension, so that every table stands behind the door of its own module.
@@ -40,6 +42,7 @@ urlpatterns += [
 
 # Below /api/v1/.
 api_urlpatterns: list[URLPattern] = [
+    path("accounts/<str:account>/usage", usage.Usage.as_view(), name="api_usage"),
     path("properties/<str:key>/query", api.Query.as_view(), name="api_query"),
     path("properties/<str:key>/realtime", api.Realtime.as_view(), name="api_realtime"),
 ]
