@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tracking", "0005_usage"),
+        ("tracking", "0004_automatic_events"),
     ]
 
     operations = [
