@@ -132,6 +132,19 @@ def record_for(user: User, action: str, *, request: Any = None, **more: Any) -> 
         record(account_id, action, request=request, **more)
 
 
+def record_changes(
+    account: Account | int,
+    action: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    **more: Any,
+) -> None:
+    """One entry with the fields that differ; none when nothing does."""
+    old, new = changes(before, after)
+    if new:
+        record(account, action, old=old, new=new, **more)
+
+
 def snapshot(thing: models.Model, fields: Iterable[str]) -> dict[str, Any]:
     """The values of these fields as they are now, to be compared by `changes` afterwards."""
     return {name: getattr(thing, name) for name in fields}
@@ -151,7 +164,7 @@ def first_in(seconds: int, *what: object) -> int | None:
     For what a program can do a thousand times a minute. While the cache is away nothing is passed
     over.
     """
-    key = "audit:" + sha256(repr(what).encode("utf-8", "replace")).hexdigest()
+    key = _cache_key(what)
     try:
         if cache.add(key, 1, seconds):
             repeated = cache.get(f"{key}:more", 0)
@@ -162,6 +175,20 @@ def first_in(seconds: int, *what: object) -> int | None:
     except (ConnectionInterrupted, RedisError, ValueError):  # ValueError: it just ended
         return 0
     return None
+
+
+def fewer_than(limit: int, seconds: int, *what: object) -> bool:
+    """Count one more; whether there were fewer in the seconds since the first."""
+    key = _cache_key(("many", *what))
+    try:
+        cache.add(key, 0, seconds)
+        return cache.incr(key) <= limit
+    except (ConnectionInterrupted, RedisError, ValueError):
+        return True
+
+
+def _cache_key(what: tuple[object, ...]) -> str:
+    return "audit:" + sha256(repr(what).encode("utf-8", "replace")).hexdigest()
 
 
 def _holder_behind(request: Any) -> Any:

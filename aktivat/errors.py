@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template import loader
 
+from properties.access import Denied, note_denial
 from reports.patience import TooSlow
 
 API = "/api/"
@@ -33,6 +34,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A member without the right: the door's sentence says which one is missing."""
+    if isinstance(exception, Denied):
+        note_denial(request, exception)
     reason = str(exception) or "You may not do this."
     if request.path.startswith(API):
         return _json(403, "forbidden", reason)

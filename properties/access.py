@@ -30,7 +30,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import modules
+from accounts import audit, modules
 from accounts.fresh import is_fresh
 from accounts.models import Account, User
 from accounts.tenancy import tenant
@@ -185,20 +185,60 @@ class Access:
     verb: str = ""  # "manage/view" when it depends on the method
 
 
+class Denied(PermissionDenied):
+    """403: the place exists for the actor, and the right is missing. The audit log tells it."""
+
+    def __init__(
+        self, verb: str, module: str, place: Property | Account, message: str = ""
+    ) -> None:
+        super().__init__(
+            message
+            or f"You may not {verb} {module.replace('_', ' ')} here. "
+            "An owner of the account can grant it."
+        )
+        self.verb, self.module, self.place = verb, module, place
+
+
+DENIED_EVERY = 600  # seconds in which a page that is opened again and again is told once
+
+
+def note_denial(request: HttpRequest | Request, denied: Denied) -> None:
+    """Tell the account's audit log; one entry per actor, route and right in ten minutes. To be
+    called outside of the transaction that the refusal undoes."""
+    actor, place = actor_of(request), denied.place
+    if actor is None:
+        return
+    match = request.resolver_match
+    what = (actor.holder._meta.model_name, actor.holder.pk, match and match.view_name)
+    where = (request.method, type(place).__name__, place.pk, denied.module, denied.verb)
+    repeated = audit.first_in(DENIED_EVERY, "denied", *what, *where)
+    if repeated is None:
+        return
+    new: dict[str, Any] = {"right": f"{denied.module}:{denied.verb}"}
+    if repeated:
+        new["more_before"] = repeated
+    audit.record(
+        account_id_of(place),
+        "access.denied",
+        actor=actor,
+        request=request,
+        property=place if isinstance(place, Property) else None,
+        target=f"{request.method} {request.path}",
+        new=new,
+    )
+
+
 def enter(actor: Actor, module: str, verb: str, names: dict[str, Any]) -> Property | Account:
     """The place that `names` (a route's keyword arguments `key` or `account`) points at.
 
-    Raises Http404 when it does not exist for the actor, PermissionDenied when it does but the
-    right is missing.
+    Raises Http404 when it does not exist for the actor, Denied when it does but the right is
+    missing.
     """
     place = _find(names)
     if place is None or not actor.sees(place):
         raise Http404("There is nothing here.")
     if not actor.may(verb, module, place):
-        raise PermissionDenied(
-            f"You may not {verb} {module.replace('_', ' ')} here. "
-            "An owner of the account can grant it."
-        )
+        raise Denied(verb, module, place)
     return place
 
 
@@ -340,6 +380,21 @@ class SignedInView(APIView):
     access = Access("signed in")
     # What may stand in the query string; `format` is REST framework's own.
     parameters: ClassVar[frozenset[str]] = frozenset({"format"})
+    _denied: Denied | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        answer = self._answer(request, *args, **kwargs)
+        if self._denied is not None:
+            note_denial(self.request, self._denied)
+        return answer
+
+    def _answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return super().dispatch(request, *args, **kwargs)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, Denied):
+            self._denied = exc  # told when the transaction is over
+        return super().handle_exception(exc)
 
     budget: Any = None  # how much more the caller may ask (throttling.py)
 
@@ -401,10 +456,10 @@ class DoorView(SignedInView):
             cls.access = Access("door", cls.module, "/".join(sorted(set(cls.verbs.values()))))
             cls.http_method_names = [*(m.lower() for m in cls.verbs), "options", "head"]
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def _answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         # A `with`, so that a bug in a handler cannot leave its transaction open behind it.
         with ExitStack() as self._tenant:
-            return super().dispatch(request, *args, **kwargs)
+            return super()._answer(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

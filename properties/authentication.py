@@ -4,10 +4,14 @@ from django.utils import timezone
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 
+from accounts.addresses import address_of
+from accounts.audit import fewer_than, first_in, record
 from accounts.models import User
 from properties.models import ApiKey
 
 USED_EVERY = 60  # seconds between two writes of `last_used`
+DAY = 24 * 3600  # seconds
+MOST_ADDRESSES = 100  # a day, of which the audit log tells for one key
 
 
 def key_of(authorization: str) -> ApiKey | None:
@@ -29,10 +33,22 @@ def key_of(authorization: str) -> ApiKey | None:
     return key
 
 
+def note_use(key: ApiKey, request: Request) -> None:
+    """Tell the audit log of the key's first use in a day, and of its first from an address."""
+    day, address = timezone.now().date(), address_of(request)
+    if first_in(DAY, "key", key.pk, day, address) is None:
+        return
+    if fewer_than(MOST_ADDRESSES, DAY, "key", key.pk, day):
+        record(key.account_id, "api_key.used", actor=key, request=request)
+
+
 class ApiKeyAuthentication(authentication.BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
         key = key_of(request.headers.get("Authorization", ""))
-        return (None, key) if key else None
+        if key is None:
+            return None
+        note_use(key, request)
+        return None, key
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="api"'

@@ -14,8 +14,9 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.audit import snapshot
 from accounts.models import Account
-from properties import capture, inputs
+from properties import capture, inputs, recording
 from properties.access import DoorView
 from properties.etags import Tagged, locked
 from properties.models import Property
@@ -140,7 +141,7 @@ class AccountProperties(Paged, DoorView):
     def post(self, request: Request, account: str) -> Response:
         asked = PropertySerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        asked.save(account=self.place)
+        recording.property_created(request, asked.save(account=self.place))
         return Response(asked.data, status=status.HTTP_201_CREATED)
 
 
@@ -165,7 +166,8 @@ class OneProperty(Tagged, DoorView):
         account = self.place.account
         place = locked(Property.objects.of(account).select_related("account"), pk=self.place.pk)
         self.unchanged(PropertySerializer(place).data)
+        before = snapshot(place, Property.SETTINGS)
         asked = PropertySerializer(place, data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
-        asked.save()
+        recording.property_changed(request, asked.save(), before)
         return self.tagged(asked.data)

@@ -10,7 +10,8 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from properties import goals, inputs
+from accounts.audit import snapshot
+from properties import goals, inputs, recording
 from properties.access import DoorView
 from properties.endpoints import TAGS, Strict, parsed, results
 from properties.etags import Tagged, locked
@@ -84,7 +85,9 @@ class Goals(Paged, DoorView):
     def post(self, request: Request, key: str) -> Response:
         asked = GoalSerializer(data=request.data, context={"place": self.place})
         asked.is_valid(raise_exception=True)
-        return Response(GoalSerializer(asked.save()).data, status=status.HTTP_201_CREATED)
+        goal = asked.save()
+        recording.goal_created(request, goal)
+        return Response(GoalSerializer(goal).data, status=status.HTTP_201_CREATED)
 
 
 class OneGoal(Tagged, DoorView):
@@ -107,9 +110,11 @@ class OneGoal(Tagged, DoorView):
     def patch(self, request: Request, key: str, pk: int) -> Response:
         goal = locked(self._goals(), pk=pk)
         self.unchanged(GoalSerializer(goal).data)
+        before = snapshot(goal, Goal.SETTINGS)
         asked = GoalSerializer(goal, data=request.data, partial=True, context={"place": self.place})
         asked.is_valid(raise_exception=True)
-        return self.tagged(GoalSerializer(asked.save()).data)
+        recording.goal_changed(request, asked.save(), before)
+        return self.tagged(GoalSerializer(goal).data)
 
     @extend_schema(
         tags=TAGS,
@@ -120,4 +125,5 @@ class OneGoal(Tagged, DoorView):
         goal = locked(self._goals(), pk=pk)
         self.unchanged(GoalSerializer(goal).data)
         goal.delete()
+        recording.goal_deleted(request, goal)
         return Response(status=status.HTTP_204_NO_CONTENT)

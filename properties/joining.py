@@ -1,16 +1,20 @@
 """Who belongs to an account: opening one, joining one. Called by pages and commands."""
 
 from django.db import transaction
+from django.http import HttpRequest
 
+from accounts.audit import record
 from accounts.models import Account, Membership, User
 from properties.models import Grant
 
 
 @transaction.atomic
-def open_account(slug: str, name: str, owner: User) -> Account:
+def open_account(slug: str, name: str, owner: User, request: HttpRequest | None = None) -> Account:
     """A new account and its owner; IntegrityError when the slug is taken."""
     account = Account.objects.create(slug=slug, name=name)
     join(account, owner, "owner")
+    new = {"slug": slug, "name": name, "owner": owner.email}
+    record(account, "account.created", request=request, target=name, new=new)
     return account
 
 

@@ -9,6 +9,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from properties import recording
 from properties.access import DoorView
 from properties.endpoints import TAGS, Strict, parsed
 from properties.models import Property, RetiredKey
@@ -64,7 +65,9 @@ class Keys(DoorView):
         asked = ReplacementSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         now = timezone.now()
-        parsed(lambda days: self.place.replace_key(days, now), asked.validated_data["days"])
+        days = asked.validated_data["days"]
+        old = parsed(lambda days: self.place.replace_key(days, now), days)
+        recording.key_replaced(request, self.place, old)
         return Response(_shown(self.place), status=status.HTTP_201_CREATED)
 
 
@@ -81,5 +84,6 @@ class OneRetiredKey(DoorView):
     def delete(self, request: Request, key: str, pk: int) -> Response:
         """It ends now. It stays in the list, with its end."""
         old = get_object_or_404(self.place.retired_keys, pk=pk)
-        self.place.end_key(old, timezone.now())
+        if self.place.end_key(old, timezone.now()):
+            recording.key_ended(request, self.place, old)
         return Response(RetiredKeySerializer(old).data)

@@ -93,6 +93,23 @@ class Property(models.Model):
     created = models.DateTimeField(auto_now_add=True)
     first_event_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    # What somebody decides about it; the audit log tells of every change.
+    SETTINGS: ClassVar[tuple[str, ...]] = (
+        "name",
+        "hostnames",
+        "timezone",
+        "currency",
+        "privacy",
+        "signals",
+        "capture",
+        "strict_origin",
+        "rate_limit",
+        "session_gap_minutes",
+        "retention_days",
+        "excluded_addresses",
+        "visitor_limit",
+    )
+
     # No column: the days that whoever asks may see, set by THE DOOR and kept by every question
     # (reports/queries.py). None: all of them.
     window: "periods.Range | None" = None
@@ -149,13 +166,16 @@ class Property(models.Model):
             self.save(update_fields=["key"])
         return retired
 
-    def end_key(self, retired: "RetiredKey", now: datetime) -> None:
-        """Let a replaced key end now; saving the property tells the collectors."""
+    def end_key(self, retired: "RetiredKey", now: datetime) -> bool:
+        """Let a replaced key end now; saving the property tells the collectors. False when it had
+        ended before."""
+        if not retired.is_accepted(now):
+            return False
         with transaction.atomic():
-            if retired.is_accepted(now):
-                retired.until = now
-                retired.save(update_fields=["until"])
-                self.save(update_fields=["version"])
+            retired.until = now
+            retired.save(update_fields=["until"])
+            self.save(update_fields=["version"])
+        return True
 
 
 class RetiredKey(models.Model):
@@ -201,6 +221,8 @@ class Goal(models.Model):
     page = models.CharField(max_length=1000, blank=True)
     minimum = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
     created = models.DateTimeField(auto_now_add=True)
+
+    SETTINGS: ClassVar[tuple[str, ...]] = ("name", "kind", "event", "page", "minimum")
 
     objects = TenantQuerySet.as_manager()
 

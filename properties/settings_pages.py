@@ -14,7 +14,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from properties import currencies, forms
+from accounts.audit import snapshot
+from properties import currencies, forms, recording
 from properties.access import actor_of, door, fresh_login
 from properties.models import Goal, Property, RetiredKey
 
@@ -48,9 +49,11 @@ def _settings(
 ) -> HttpResponse:
     # The form writes into its instance even when it is refused; the frame shows `place`.
     instance = Property.objects.of(place.account).get(pk=place.pk)
+    before = snapshot(instance, Property.SETTINGS)
     form = form_class(request.POST or None, instance=instance)
     if request.method == "POST" and form.is_valid():
         form.save()
+        recording.property_changed(request, instance, before)
         messages.success(request, "Saved. New events follow the new settings.")
         return redirect(route, place.key)
     may = _disable_unless_managed(request, place, form)
@@ -72,6 +75,7 @@ def goals(request: HttpRequest, place: Property) -> HttpResponse:
     form = forms.GoalForm(request.POST or None, place=place)
     if request.method == "POST" and form.is_valid():
         goal = form.save()
+        recording.goal_created(request, goal)
         messages.success(request, f"{goal.name} is a goal now.")
         return redirect("property_goals", place.key)
     context = {
@@ -88,10 +92,11 @@ def goals(request: HttpRequest, place: Property) -> HttpResponse:
 def goal(request: HttpRequest, place: Property, pk: int) -> HttpResponse:
     """One goal, to be changed or deleted."""
     found = _goal(place, pk)
-    name = found.name
+    name, before = found.name, snapshot(found, Goal.SETTINGS)
     form = forms.GoalForm(request.POST or None, instance=found, place=place)
     if request.method == "POST" and form.is_valid():
         form.save()
+        recording.goal_changed(request, found, before)
         messages.success(request, "Saved.")
         return redirect("property_goals", place.key)
     may = _disable_unless_managed(request, place, form)
@@ -105,6 +110,7 @@ def delete_goal(request: HttpRequest, place: Property, pk: int) -> HttpResponse:
     """Events stay; reports no longer count them as conversions of this goal."""
     found = _goal(place, pk)
     found.delete()
+    recording.goal_deleted(request, found)
     messages.success(request, f"{found.name} is deleted.")
     return redirect("property_goals", place.key)
 
@@ -121,6 +127,7 @@ def keys(request: HttpRequest, place: Property) -> HttpResponse:
     form = forms.ReplaceKeyForm(request.POST or None)
     now = timezone.now()
     if request.method == "POST" and form.is_valid() and (old := _replace(place, form, now)):
+        recording.key_replaced(request, place, old)
         ends = "is refused from now on" if old.until <= now else f"goes on until {old.until:%d %B}"
         messages.success(request, f"The key is {place.key} now; {old.key} {ends}.")
         return redirect("property_keys", place.key)
@@ -146,6 +153,7 @@ def _replace(place: Property, form: forms.ReplaceKeyForm, now: datetime) -> Reti
 def end_key(request: HttpRequest, place: Property, pk: int) -> HttpResponse:
     """Let a replaced key end before its day."""
     old = get_object_or_404(place.retired_keys, pk=pk)
-    place.end_key(old, timezone.now())
+    if place.end_key(old, timezone.now()):
+        recording.key_ended(request, place, old)
     messages.success(request, f"{old.key} is refused from now on.")
     return redirect("property_keys", place.key)

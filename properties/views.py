@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import modules
 from accounts.forms import AccountForm
 from accounts.models import Account, Membership, User
-from properties import currencies, forms, joining, snippets
+from properties import currencies, forms, joining, recording, snippets
 from properties.access import Actor, actor_of, door, fresh_login, member, signed_in
 from properties.context import home_of, url_of
 from properties.models import ApiKey, Property
@@ -52,7 +52,7 @@ def new_account(request: HttpRequest) -> HttpResponse:
         try:
             with transaction.atomic():
                 account = joining.open_account(
-                    form.cleaned_data["slug"], form.cleaned_data["name"], owner
+                    form.cleaned_data["slug"], form.cleaned_data["name"], owner, request
                 )
             return redirect("new_property", account.slug)
         except IntegrityError:  # somebody was quicker
@@ -135,6 +135,7 @@ def new_property(request: HttpRequest, place: Account) -> HttpResponse:
         prop = form.save(commit=False)
         prop.account = place
         prop.save()
+        recording.property_created(request, prop)
         return redirect("snippet", prop.key)
     context = {"form": form, "account": place, **_choices()}
     return render(request, "properties/new_property.html", context)

@@ -6,7 +6,6 @@ JSON, or who is here now. A question needs the right to view every module that i
 
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import status
@@ -15,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.tenancy import tenant
-from properties.access import Access, Actor, DoorView, SignedInView, see_property
+from properties.access import Access, Actor, Denied, DoorView, SignedInView, see_property
 from properties.models import Property
 from properties.openapi import ERROR
 from reports import metrics, queries, schema
@@ -93,12 +92,16 @@ class Realtime(DoorView):
 
 
 def require_modules(actor: Actor, place: Property, question: Question) -> None:
-    """Raise PermissionDenied for the first module of the question that the actor may not view."""
+    """Raise Denied for the first module of the question that the actor may not view."""
     for module in question.modules():
         if not actor.may("view", module, place):
-            raise PermissionDenied(
+            named = ", ".join(_named(module))
+            raise Denied(
+                "view",
+                module,
+                place,
                 f"You may not view {module} here, and the question names something of it "
-                f"({', '.join(_named(module))}). An owner of the account can grant it."
+                f"({named}). An owner of the account can grant it.",
             )
 
 

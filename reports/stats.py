@@ -10,7 +10,6 @@ from calendar import monthrange
 from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 
-from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from django.urls import reverse
 from django.utils import timezone
@@ -28,7 +27,7 @@ from rest_framework.response import Response
 from accounts.models import Account
 from accounts.tenancy import tenant
 from properties import periods
-from properties.access import SignedInView, only, see_account
+from properties.access import Denied, SignedInView, only, see_account
 from properties.inputs import is_storable
 from properties.models import Property
 from properties.periods import Kind, Range, RangeError, Span
@@ -155,9 +154,7 @@ class Stats(SignedInView):
             account is not None and not self.actor.may("view", module, account)
         )
         if not allowed and is_barred:
-            raise PermissionDenied(
-                f"You may not view {module} here. An owner of the account can grant it."
-            )
+            raise Denied("view", module, account or places[0].account)
         return allowed
 
 

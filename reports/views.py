@@ -18,6 +18,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts.audit import record
 from properties.access import View, actor_of, door
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
@@ -100,6 +101,14 @@ def table_csv(request: HttpRequest, place: Property, dimension: str) -> HttpResp
     columns = (dimension, *order.columns)
     writer.writerow(columns)
     writer.writerows([csv_cell(row[name]) for name in columns] for row in answer.rows)
+    record(
+        place.account_id,
+        "report.exported",
+        request=request,
+        property=place,
+        target=dimension,
+        new={"rows": len(answer.rows), "address": address.query},
+    )
     named = f"{place.key}-{dimension}-{address.range.text.replace('..', '-to-')}.csv"
     return HttpResponse(
         text.getvalue(),

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from accounts.models import Account
-from properties import inputs
+from properties import inputs, recording
 from properties.management.answers import add_json, find_account, say
 from properties.models import Property
 
@@ -66,4 +66,5 @@ def found_or_made(account: Account, options: dict[str, Any]) -> Property:
     except ValidationError as error:
         raise CommandError(" ".join(error.messages)) from error
     place.save()
+    recording.property_created(None, place)
     return place
