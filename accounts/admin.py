@@ -6,12 +6,16 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import URLPattern, path
 from django.utils import timezone
 
-from accounts import plans
-from accounts.models import Account, Membership, Plan, User
+from accounts import plans, support
+from accounts.forms import SupportForm
+from accounts.models import Account, Membership, Plan, SupportSession, User
 
 admin.site.site_header = "Aktivat"
 admin.site.site_title = "Aktivat"
@@ -51,6 +55,48 @@ class PersonAdmin(UserAdmin):
     add_fieldsets = (
         (None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),
     )
+    change_form_template = "admin/user_change.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        guard = self.admin_site.admin_view
+        return [
+            path("<int:pk>/act/", guard(self.act), name="support_enter"),
+            path("stop-acting/", guard(self.stop_acting), name="support_leave"),
+            *super().get_urls(),
+        ]
+
+    def act(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Look at the product as this user, with a reason."""
+        staff = request.user
+        if not staff.has_perm(support.ENTER):
+            raise PermissionDenied("You need the right to act as users. A superuser can grant it.")
+        user = get_object_or_404(User, pk=pk)
+        may_write = staff.has_perm(support.WRITE)
+        form = SupportForm(request.POST or None, may_write=may_write)
+        if request.method == "POST" and form.is_valid():
+            try:
+                support.enter(request, user, **form.cleaned_data)
+                return redirect("home")
+            except support.NotAllowed as refusal:
+                form.add_error(None, str(refusal))
+        accounts = Account.objects.filter(memberships__user=user).order_by("name")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Act as {user}",
+            "opts": self.opts,
+            "person": user,
+            "form": form,
+            "accounts": accounts,
+            "minutes": support.LASTS.seconds // 60,
+        }
+        return render(request, "admin/act.html", context)
+
+    def stop_acting(self, request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        support.leave(request)
+        self.message_user(request, "You are yourself again.")
+        return redirect("admin:index")
 
 
 @admin.register(Account)
@@ -126,3 +172,30 @@ class PlanAdmin(admin.ModelAdmin):
     @admin.display(ordering="account_count", description="accounts of its own")
     def account_count(self, plan: Any) -> int:
         return plan.account_count
+
+
+@admin.register(SupportSession)
+class SupportSessionAdmin(admin.ModelAdmin):
+    """Who acted as whom, and why. Read, and end."""
+
+    list_display = ("started", "staff", "user", "reason", "may_write", "ends", "ended")
+    list_filter = ("may_write", "started", ("ended", admin.EmptyFieldListFilter))
+    search_fields = ("staff__email", "user__email", "reason")
+    list_select_related = ("staff", "user")
+    actions = ("end",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.action(description="End the chosen ones now", permissions=["view"])
+    def end(self, request: HttpRequest, chosen: QuerySet[SupportSession]) -> None:
+        running = list(chosen.filter(ended=None).select_related("staff", "user"))
+        for begun in running:
+            support.end(begun, timezone.now(), request)
+        self.message_user(request, f"{len(running)} ended.")

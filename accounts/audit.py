@@ -58,6 +58,9 @@ ACTIONS: dict[str, str] = {
     "api_key.created": "Created an API key",
     "api_key.revoked": "Revoked an API key",
     "api_key.used": "Used an API key for the first time that day, or from another address",
+    # Support
+    "support.entered": "Support began to look as a member",
+    "support.left": "Support stopped looking as a member",
     # A user's own account
     "password.changed": "Changed the password",
     "password.reset": "Set a new password by e-mail",

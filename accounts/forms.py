@@ -71,3 +71,25 @@ class AccountSettingsForm(forms.ModelForm):
 
     def clean_name(self) -> str:
         return clean_name(self.cleaned_data["name"])
+
+
+class SupportForm(forms.Form):
+    """Why somebody of the staff looks at the product as a user (accounts/support.py)."""
+
+    reason = forms.CharField(
+        min_length=5,
+        max_length=300,
+        help_text="The customer reads it in the audit log: a ticket, or what was asked for.",
+    )
+    may_write = forms.BooleanField(
+        required=False,
+        label="Also change things",
+        help_text="Without it nothing can be changed. Keys and members stay closed either way.",
+    )
+
+    def __init__(self, *args: Any, may_write: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["may_write"].disabled = not may_write
+
+    def clean_reason(self) -> str:
+        return clean_name(self.cleaned_data["reason"])

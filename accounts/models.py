@@ -159,6 +159,7 @@ class SupportSession(models.Model):
     user = models.ForeignKey(User, models.CASCADE, related_name="+")
     reason = models.CharField(max_length=300)
     may_write = models.BooleanField(default=False)
+    account_ids = models.JSONField(default=list, help_text="whose audit logs tell of it")
     started = models.DateTimeField()
     ends = models.DateTimeField()
     ended = models.DateTimeField(null=True)

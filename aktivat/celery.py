@@ -24,6 +24,11 @@ app.conf.beat_schedule = {
     "erase": {"task": "privacy.tasks.erase", "schedule": 5.0, "options": {"expires": 5}},
     "forget": {"task": "tracking.tasks.forget", "schedule": 60.0, "options": {"expires": 60}},
     "plans": {"task": "tracking.tasks.keep_plans", "schedule": 10.0, "options": {"expires": 10}},
+    "support": {
+        "task": "tracking.tasks.end_support",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "usage mails": {
         "task": "tracking.tasks.send_usage_mails",
         "schedule": 60.0,

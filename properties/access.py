@@ -12,7 +12,7 @@ confirm that they are themselves before they do something dangerous.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from typing import Any, ClassVar
 
@@ -32,7 +32,7 @@ from rest_framework.views import APIView
 
 from accounts import audit, modules
 from accounts.fresh import is_fresh
-from accounts.models import Account, User
+from accounts.models import Account, SupportSession, User
 from accounts.tenancy import tenant
 from properties.api import Invalid, NotFresh
 from properties.inputs import is_storable
@@ -69,6 +69,7 @@ class Actor:
     """
 
     holder: User | ApiKey | ShareLink
+    support: SupportSession | None = None  # somebody of the staff acts as this user
 
     @property
     def name(self) -> str:
@@ -92,6 +93,8 @@ class Actor:
         grants = Grant.objects.across_accounts()
         if isinstance(self.holder, ShareLink):
             return frozenset(_rights_of_link(self.holder))
+        if self.support is not None:
+            return frozenset(_rights_in_support(self.support))
         if isinstance(self.holder, User):
             grants = grants.filter(membership__user=self.holder, membership__user__is_active=True)
         else:
@@ -102,7 +105,11 @@ class Actor:
 
     def still_may(self, verb: str, module: str, place: Property | Account) -> bool:
         """`may` as of this moment, by one query: what lasts (a stream) asks it every second."""
-        return Actor(self.holder).may(verb, module, place)
+        return self.anew().may(verb, module, place)
+
+    def anew(self) -> "Actor":
+        """The same actor, whose rights are looked up again."""
+        return Actor(self.holder, self.support)
 
     def may(self, verb: str, module: str, place: Property | Account) -> bool:
         """May it do this there? In an account: by grants of the whole account only."""
@@ -160,6 +167,41 @@ def _rights_of_link(link: ShareLink) -> Iterator[Right]:
             yield Right(link.account_id, link.property_id, module, "view")
 
 
+# What support never sees, and what it only looks at even when it may write.
+_CLOSED_TO_SUPPORT = frozenset({"api_keys"})
+_ONLY_SHOWN_TO_SUPPORT = frozenset({"members", "audit"})
+# Routes that are asked by POST and change nothing.
+_QUESTIONS = frozenset({"api_query"})
+
+
+def _rights_in_support(begun: SupportSession) -> Iterator[Right]:
+    """Those of the user in the accounts that let support in, to look unless the session may write;
+    none when it is over."""
+    goes_on = SupportSession.objects.filter(pk=begun.pk, ended=None, ends__gt=timezone.now())
+    if not goes_on.exists():
+        return
+    grants = Grant.objects.across_accounts().filter(
+        membership__user=begun.user, membership__user__is_active=True, account__allow_support=True
+    )
+    for row in grants.values_list("account", "property", "module", "verb"):
+        right = Right(*row)
+        if right.module in _CLOSED_TO_SUPPORT:
+            continue
+        only_looks = not begun.may_write or right.module in _ONLY_SHOWN_TO_SUPPORT
+        yield replace(right, verb="view") if only_looks else right
+
+
+def _refuse_writing(request: HttpRequest | Request, begun: SupportSession) -> None:
+    """The one place where a request of support that would change something ends."""
+    match = request.resolver_match
+    asks = match is not None and match.url_name in _QUESTIONS
+    if request.method not in SAFE_METHODS and not begun.may_write and not asks:
+        raise PermissionDenied(
+            f"You are looking as {begun.user} and change nothing. Stop acting as her, or ask a "
+            "superuser for the right to write."
+        )
+
+
 def actor_of(request: HttpRequest | Request) -> Actor | None:
     """The actor behind a request, found once; None for nobody."""
     known = getattr(request, "_aktivat_actor", None)
@@ -171,7 +213,10 @@ def actor_of(request: HttpRequest | Request) -> Actor | None:
     if isinstance(key, ApiKey):
         actor = Actor(key)
     elif isinstance(user, User) and user.is_active:
-        actor = Actor(user)
+        support = getattr(request, "support", None)
+        if support is not None:
+            _refuse_writing(request, support)
+        actor = Actor(user, support)
     request._aktivat_actor = actor  # type: ignore[union-attr]
     return actor
 

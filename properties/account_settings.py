@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from accounts import audit
 from accounts.forms import AccountSettingsForm
 from accounts.models import Account
 from properties.access import actor_of, door
@@ -22,8 +23,12 @@ def account_settings(request: HttpRequest, place: Account) -> HttpResponse:
     # The form writes into its instance even when it is refused; the frame shows `place`.
     form = AccountSettingsForm(request.POST or None, instance=Account.objects.get(pk=place.pk))
     if request.method == "POST" and form.is_valid():
+        before = audit.snapshot(place, ("name", "allow_support"))
         with transaction.atomic():
-            form.save()
+            kept = form.save()
+            old, new = audit.changes(before, audit.snapshot(kept, before))
+            if new:
+                audit.record(place, "account.changed", request=request, old=old, new=new)
         messages.success(request, "Saved.")
         return redirect("account_settings", place.slug)
     actor = actor_of(request)

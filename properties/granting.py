@@ -337,7 +337,7 @@ def told(rights: Iterable[Right], account: Account) -> list[str]:
 
 def _still_managing(actor: Actor, account: Account) -> Actor:
     """The actor with her rights of now: while she waited for the lock, they may have gone."""
-    now = Actor(actor.holder)
+    now = actor.anew()
     if not now.may("manage", "members", account):
         raise Refused("forbidden", "You may not manage members here. An owner can grant it.")
     return now

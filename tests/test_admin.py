@@ -30,6 +30,7 @@ def test_the_admin_has_the_lists_that_operators_need() -> None:
         "accounts_account",
         "accounts_membership",
         "accounts_plan",
+        "accounts_supportsession",
         "accounts_user",
         "properties_apikey",
         "properties_grant",

@@ -6,6 +6,7 @@ Events never travel in a message: a tick only says that it is time to look into 
 from celery import shared_task
 from django.utils import timezone
 
+from accounts import support
 from tracking import drain as draining
 from tracking import forgetting, quota, sweeping
 
@@ -28,6 +29,11 @@ def forget() -> None:
 @shared_task
 def keep_plans() -> None:
     quota.keep(timezone.now())
+
+
+@shared_task
+def end_support() -> None:
+    support.end_overdue(timezone.now())
 
 
 @shared_task
