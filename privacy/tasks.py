@@ -3,9 +3,14 @@
 from celery import shared_task
 from django.utils import timezone
 
-from privacy import erasing
+from privacy import erasing, expiring
 
 
 @shared_task
 def erase() -> None:
     erasing.erase_due(timezone.now())
+
+
+@shared_task
+def expire() -> None:
+    expiring.expire_due(timezone.now())
