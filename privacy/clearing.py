@@ -21,11 +21,10 @@ from tracking.event import read_row
 from tracking.models import Erasure
 from tracking.refusals import Refusal
 from tracking.sampling import REFUSED, SEEN
-from tracking.store import Script, events_client
+from tracking.store import Script, events_client, leave
 
 CLEAR = Script("clear")
 AT_ONCE = 500  # keys of one call: collecting waits for it
-CHUNK = 2_000  # members of the live set in one command
 BITS_LAST = timedelta(days=3)
 MINUTES_LAST = timedelta(hours=4)  # three, and one for clocks that differ
 IDS_LAST = timedelta(hours=72)
@@ -48,7 +47,7 @@ def clear(place: Property, subject: Subject, traces: Traces, now: datetime) -> N
     if subject.kind == Erasure.Kind.VISITOR:
         uuid = UUID(subject.target).bytes
         _clear_map(prefix, uuid, now)
-        _clear_live(prefix, uuid)
+        leave(prefix, uuid)
     _clear_event_ids(prefix, traces.event_ids)
     for hour in traces.hours:
         names = list(_bits_of(prefix, hour, now))
@@ -93,19 +92,6 @@ def _bits_of(prefix: str, hour: int, now: datetime) -> Iterator[str]:
         for who in whos:
             if who[0] != "P":
                 yield keys.bits(prefix, keys.MINUTE, minute, who)
-
-
-def _clear_live(prefix: str, uuid: bytes) -> None:
-    client, cursor = events_client(), 0
-    online, tabs = keys.online(prefix), keys.online_tabs(prefix)
-    while True:
-        cursor, part = client.hscan(tabs, cursor, count=CHUNK)
-        members = [member for member in part if member.startswith(uuid)]
-        if members:
-            client.zrem(online, *members)
-            client.hdel(tabs, *members)
-        if not cursor:
-            return
 
 
 # -- samples of the event inspector ----------------------------------------------------------------

@@ -1,69 +1,150 @@
 """Who is here now: the numbers against a plain count, and how many readers share one."""
 
 import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.people import new_property
 
 STATES = ("hidden", "visible", "engaged")
+NUMBERS = ("open", "active", "engaged")
 
 
-def info(state: str, page: str = "/", source: str = "Direct") -> bytes:
-    shown = {"state": state, "country": "DE", "device": "", "page": page, "source": source}
-    return orjson.dumps({name: value for name, value in shown.items() if value})
+# -- against a plain count -------------------------------------------------------------------------
 
 
-def plainly(entries: list[tuple[bytes, bytes]], expired: set[bytes]) -> dict[str, Any]:
-    """The same numbers, counted one by one."""
-    of_visitor: dict[bytes, list[dict[str, Any]]] = {}
-    for member, shown in dict(entries).items():
-        if member not in expired:
-            of_visitor.setdefault(member[:16], []).append(orjson.loads(shown))
-    best = [
-        max(tabs, key=lambda tab: (STATES.index(tab["state"]), orjson.dumps(tab)))
-        for tabs in of_visitor.values()
-    ]
+@dataclass
+class Plainly:
+    """The rule, written down as it reads: an entry for each tab, until it expires."""
 
-    def numbers(shown: list[dict[str, Any]]) -> dict[str, int]:
-        ranks = [STATES.index(tab["state"]) for tab in shown]
+    tabs: dict[tuple[int, int], tuple[int, str, str]] = field(default_factory=dict)
+
+    def ping(self, now: int, who: int, tab: int, state: str, next_ms: int, page: str) -> None:
+        if state == "gone":
+            self.tabs.pop((who, tab), None)
+        else:
+            self.tabs[who, tab] = (now + 2 * min(next_ms, 60_000) + 2_000, state, page)
+
+    def numbers(self, now: int, page: str = "") -> dict[str, int]:
+        best: dict[int, tuple[int, str]] = {}
+        for (who, _), (expiry, state, shown) in self.tabs.items():
+            if expiry > now:
+                best[who] = max(best.get(who, (-1, "")), (STATES.index(state), shown))
+        ranks = [rank for rank, shown in best.values() if not page or shown == page]
         return {name: sum(r >= least for r in ranks) for least, name in enumerate(NUMBERS)}
 
-    def rows(field: str) -> list[dict[str, Any]]:
-        values = {tab[field] for tab in best if tab.get(field)}
-        found = [{field: v, **numbers([t for t in best if t.get(field) == v])} for v in values]
-        return sorted(found, key=lambda row: (-row["open"], row[field]))[:50]
 
-    tables = {"pages": "page", "sources": "source", "countries": "country", "devices": "device"}
-    return numbers(best) | {name: rows(field) for name, field in tables.items()}
-
-
-NUMBERS = ("open", "active", "engaged")
-MEMBERS = st.tuples(st.integers(0, 9), st.integers(0, 2)).map(
-    lambda pair: bytes([pair[0]]) * 16 + bytes([pair[1]]) * 16
+PAGES = ("/a", "/b")
+STEPS = st.tuples(
+    st.integers(0, 40_000),  # ms that pass
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.integers(0, 2),
+            st.sampled_from((*STATES, "gone")),
+            st.sampled_from((1_000, 15_000, 90_000)),
+            st.sampled_from(PAGES),
+        ),
+        max_size=5,
+    ),
+    st.booleans(),  # whether somebody looks in between
 )
-INFOS = st.builds(info, st.sampled_from(STATES), st.sampled_from(["", "/", "/a", "/b"]))
 
 
-@given(st.lists(st.tuples(MEMBERS, INFOS), max_size=40), st.sets(MEMBERS, max_size=8))
-def test_the_numbers_are_those_of_a_plain_count(entries, expired):
-    """Several tabs a visitor, entries that have expired, entries read twice while the set grew."""
-    from tracking.live import Tabs, summary
+@settings(max_examples=40, deadline=None)
+@given(st.lists(STEPS, min_size=1, max_size=12))
+def test_every_number_at_every_moment_is_that_of_a_plain_count(steps: list[Any]) -> None:
+    """Visitors that come, idle, open tabs, hide them, change the page, go or are lost; several of
+    them in one call."""
+    from tracking import keys, store
+    from tracking.collecting import collect, now_ms
+    from tracking.live import snapshot
 
-    members, infos = [one for one, _ in entries], [one for _, one in entries]
-    assert summary(Tabs(members, infos, expired)) == plainly(entries, expired)
+    place, plain, now = new_property(), Plainly(), now_ms()
+    ids = [[str(uuid.uuid4()) for _ in range(4)] for _ in range(2)]
+    for passed, pings, is_watched in steps:
+        now += passed
+        beats = []
+        for who, tab, state, next_ms, page in pings:
+            plain.ping(now, who, tab, state, next_ms, page)
+            beats.append(
+                {
+                    "name": "ping",
+                    "visitor": ids[0][who],
+                    "tab": ids[1][tab],
+                    "state": state,
+                    "next_ms": next_ms,
+                    "url": f"https://a.example{page}",
+                }
+            )
+        collect(place, beats, now=now)
+        if is_watched:
+            found = snapshot(place, now)
+            assert {name: found[name] for name in NUMBERS} == plain.numbers(now)
+            by_page = {row["page"]: row for row in found["pages"]}
+            for page in PAGES:
+                numbers = by_page.get(page, dict.fromkeys(NUMBERS, 0))
+                assert {name: numbers[name] for name in NUMBERS} == plain.numbers(now, page)
+    later = now + 200_000
+    assert snapshot(place, later)["open"] == 0
+    prefix = keys.prefix(place.account_id, place.pk)
+    names = (keys.online(prefix), keys.online_visitors(prefix), keys.online_looks(prefix))
+    assert store.events_client().exists(*names) == 0, "nothing is left of those who left"
 
 
-def test_rows_are_the_most_visited(monkeypatch):
-    from tracking.live import MOST_ROWS, Tabs, summary
+def test_a_visitor_shows_at_most_so_many_tabs(place: Any) -> None:
+    """Or one sender could make the entry of a visitor as long as she likes."""
+    from tracking import keys, store
+    from tracking.collecting import collect, now_ms
+    from tracking.live import snapshot
 
-    members = [uuid.uuid4().bytes * 2 for _ in range(200)]
-    infos = [info("visible", f"/{number // 2}") for number in range(199)] + [info("hidden", "/7")]
-    rows = summary(Tabs(members, infos, set()))["pages"]
+    now, visitor = now_ms(), str(uuid.uuid4())
+    for number in range(40):
+        beat = {"name": "ping", "state": "hidden", "next_ms": 60_000, "visitor": visitor}
+        collect(
+            place,
+            [beat | {"tab": str(uuid.uuid4()), "url": f"https://a.example/{number}"}],
+            now=now,
+        )
+    prefix = keys.prefix(place.account_id, place.pk)
+    assert snapshot(place, now)["open"] == 1
+    assert store.events_client().zcard(keys.online(prefix)) == 32
+
+
+def test_a_heartbeat_that_changes_nothing_moves_one_score(place: Any) -> None:
+    """100,000 readers send one every few seconds: it must write nothing else about them."""
+    from tracking import keys, store
+    from tracking.collecting import collect, now_ms
+
+    client, prefix = store.events_client(), keys.prefix(place.account_id, place.pk)
+    beat = {"name": "ping", "state": "engaged", "next_ms": 5_000, "url": "https://a.example/"}
+    beat |= {"visitor": str(uuid.uuid4()), "tab": str(uuid.uuid4())}
+    now = now_ms() // 8 * 8 + 1
+    collect(place, [beat], now=now)
+    client.config_resetstat()
+    collect(place, [beat], now=now + 8)
+    calls = {
+        name.removeprefix("cmdstat_"): stat["calls"]
+        for name, stat in client.info("commandstats").items()
+    }
+    assert calls.get("zadd") == 1
+    assert not {"hset|w", "hincrby", "hdel", "zrem", "expire"} & calls.keys()
+    assert client.hvals(keys.online_looks(prefix)) == [b"1"]
+
+
+def test_rows_are_the_most_visited() -> None:
+    from tracking.live import MOST_ROWS, summary
+    from tracking.looks import pack
+
+    def look(state: str, page: str) -> bytes:
+        return pack(state, page, "Direct", "", "DE", "desktop")
+
+    counts = {look("visible", f"/{number}"): 2 for number in range(100)} | {look("hidden", "/7"): 1}
+    rows = summary(counts)["pages"]
     assert len(rows) == MOST_ROWS
     assert rows[0] == {"page": "/7", "open": 3, "active": 2, "engaged": 0}
 
@@ -73,25 +154,42 @@ def place() -> Any:
     return new_property()
 
 
-def ping(place: Any, now: int, count: int = 1) -> None:
+def ping(place: Any, now: int, count: int = 1, pages: int = 1) -> None:
     from tracking.collecting import collect
 
-    beat = {"name": "ping", "state": "visible", "next_ms": 60_000, "url": "https://a.example/"}
-    beats = [{**beat, "visitor": str(uuid.uuid4()), "tab": str(uuid.uuid4())} for _ in range(count)]
+    beat = {"name": "ping", "state": "visible", "next_ms": 60_000}
+    beats = [
+        beat
+        | {"visitor": str(uuid.uuid4()), "tab": str(uuid.uuid4())}
+        | {"url": f"https://a.example/{number % pages}"}
+        for number in range(count)
+    ]
     collect(place, beats, now=now)
 
 
 def test_a_large_set_is_read_whole(place):
     """More members than a step, so that the server's table has grown under it."""
     from tracking.collecting import now_ms
-    from tracking.live import CHUNK, snapshot
+    from tracking.live import snapshot
 
     now = now_ms()
     for _ in range(6):
-        ping(place, now, CHUNK // 2)
-    assert snapshot(place, now)["open"] == 3 * CHUNK
-    assert snapshot(place, now + 121_999)["open"] == 3 * CHUNK
+        ping(place, now, 1_000)
+    assert snapshot(place, now)["open"] == 6_000
+    assert snapshot(place, now + 121_999)["open"] == 6_000
     assert snapshot(place, now + 122_000)["open"] == 0
+
+
+def test_many_looks_are_read_in_steps(place, monkeypatch):
+    from tracking import live
+    from tracking.collecting import now_ms
+
+    monkeypatch.setattr(live, "CHUNK", 100)
+    now = now_ms()
+    ping(place, now, 1_000, pages=1_000)
+    found = live.snapshot(place, now)
+    assert found["open"] == 1_000
+    assert len(found["pages"]) == live.MOST_ROWS
 
 
 def test_few_are_counted_anew_for_every_reader(place):

@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import call_command
@@ -181,18 +181,20 @@ def test_reports_are_complete_up_to_the_oldest_event_that_is_not_in_them():
 
 
 def test_the_live_set_loses_who_left(monkeypatch):
-    from tracking import keys, sweeping
-    from tracking.store import events_client
+    from tracking import keys, store, sweeping
+    from tracking.collecting import collect
 
-    monkeypatch.setattr(sweeping, "STEP", 2)
-    place = make_place()
-    prefix = keys.prefix(place.account_id, place.pk)
-    client, moment = events_client(), round(now().timestamp() * 1000)
-    for n in range(5):
-        client.zadd(keys.online(prefix), {f"gone{n}": moment - 1000 - n})
-        client.hset(keys.online_tabs(prefix), f"gone{n}", "{}")
-    client.zadd(keys.online(prefix), {"here": moment + 60_000})
-    client.hset(keys.online_tabs(prefix), "here", "{}")
-    assert sweeping.sweep(now()) >= 5
-    assert client.zrange(keys.online(prefix), 0, -1) == [b"here"]
-    assert client.hkeys(keys.online_tabs(prefix)) == [b"here"]
+    monkeypatch.setattr(store, "AT_ONCE", 2)
+    place, moment = make_place(hostnames=["*"]), round(now().timestamp() * 1000)
+    prefix, client = keys.prefix(place.account_id, place.pk), store.events_client()
+    beat = {"name": "ping", "state": "visible", "url": "https://shop.example/"}
+    here = str(uuid4())
+    for count, next_ms, before in ((9, 1_000, 100_000), (1, 60_000, 0)):
+        ids = [here if count == 1 else str(uuid4()) for _ in range(count)]
+        beats = [{**beat, "next_ms": next_ms, "visitor": one, "tab": one} for one in ids]
+        collect(place, beats, now=moment - before)
+    assert sweeping.sweep(now()) >= 5, "an arrival sweeps but four"
+    raw = UUID(here).bytes
+    assert client.zrange(keys.online(prefix), 0, -1) == [raw * 2]
+    assert client.hkeys(keys.online_visitors(prefix)) == [raw]
+    assert client.hvals(keys.online_looks(prefix)) == [b"1"]

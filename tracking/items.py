@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
-import orjson
-
+from tracking import looks
 from tracking.directory import Record
 from tracking.event import Event, row
 from tracking.intake import DAY_MS, Ping, expiry
@@ -37,7 +36,7 @@ _NOBODY = bytes(16)
 def item_of(judged: Event | Ping, record: Record, now: int) -> Item:
     """The item that an event or a ping is."""
     if isinstance(judged, Ping):
-        live = b"" if judged.bot else _live(judged, judged.expires_at, judged.state, "")
+        live = b"" if judged.bot else _live(judged, judged.expires_at, judged.state)
         return b"p", False, None, None, 0, _NOBODY, _NOBODY, live, b""
     kind, live = b"o", b""
     moment: Moment | None = None
@@ -51,7 +50,8 @@ def item_of(judged: Event | Ping, record: Record, now: int) -> Item:
         if judged.page:
             page = hour, day, judged.page, "1" if judged.name == "pageview" else ""
         if judged.live:
-            live = _live(judged, expiry(now, NEXT_BEAT), "visible", judged.source)
+            came_from = (judged.source, judged.campaign)
+            live = _live(judged, expiry(now, NEXT_BEAT), "visible", *came_from)
     return (
         kind,
         judged.cookieless,
@@ -65,14 +65,12 @@ def item_of(judged: Event | Ping, record: Record, now: int) -> Item:
     )
 
 
-def _live(judged: Event | Ping, expires: int, state: str, source: str) -> bytes:
-    info = {"state": state, "country": judged.country, "device": judged.device}
-    if judged.page:
-        info["page"] = judged.page
-    if source:
-        info["source"] = source
+def _live(
+    judged: Event | Ping, expires: int, state: str, source: str = "", campaign: str = ""
+) -> bytes:
+    look = looks.pack(state, judged.page, source, campaign, judged.country, judged.device)
     tab = bytes_of(judged.tab) if judged.tab else _NOBODY
-    return LIVE.pack(expires, bytes_of(judged.visitor_uuid), tab) + orjson.dumps(info)
+    return LIVE.pack(expires, bytes_of(judged.visitor_uuid), tab) + look
 
 
 def bytes_of(uuid: str) -> bytes:

@@ -31,7 +31,10 @@ stand in a key: a dictionary per day numbers them.
                                    string  see "containers"                           hour 3 days
     :o                             zset    who is online: visitor uuid + tab (raw)    minutes after
                                            -> ms at which the entry expires           the last ping
-    :t                             hash    the same member -> state and page ...      as :o
+    :w                             hash    visitor uuid (raw) -> her tabs and what    as :o
+                                           each shows: state, page ... (its look)
+    :g                             hash    look -> how many visitors show it, each    as :o
+                                           by the most active of her tabs
 
 Containers (what Roaring does, with what every server has). A small set of visitor numbers is a
 set of integers (a packed array in the server, up to 512 members). The 513th member splits it:
@@ -120,8 +123,12 @@ def online(prefix: str) -> str:
     return f"{prefix}:o"
 
 
-def online_tabs(prefix: str) -> str:
-    return f"{prefix}:t"
+def online_visitors(prefix: str) -> str:
+    return f"{prefix}:w"
+
+
+def online_looks(prefix: str) -> str:
+    return f"{prefix}:g"
 
 
 def visitors(prefix: str, bucket: str) -> str:

@@ -4,60 +4,32 @@ Out: a snapshot of three numbers that are never mixed (open, active, engaged) an
 visitors are. An entry lives until its own expiry, so a sender that backs off stays counted; a
 visitor with several tabs is one visitor, in the most active state of them.
 
-Visitors who look alike (the same page, source, country, device and state, to the byte) are counted
-together and read once: of 100,000 visitors a sixth. Above MANY tabs a snapshot is shared by all
-who ask within a second. Called by reports/api.py and reports/views.py.
+Visitors are counted when they come, change and go (lua/online.lua), those who look alike (the same
+page, source, country, device and state, to the byte) together. A reader first lets those leave
+whose time is up, then reads how many show what. Above MANY tabs a snapshot is shared by all who
+ask within a second. Called by reports/api.py and reports/views.py.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from itertools import compress
-from operator import itemgetter, not_
-from sys import intern
-from typing import Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
-import orjson
 import redis.exceptions
 import structlog
 from django.core.cache import cache
 from django_redis.exceptions import ConnectionInterrupted
 
 from properties.models import Property
-from tracking import keys, store
+from tracking import keys, looks, store
 
 OPEN, ACTIVE, ENGAGED = "open", "active", "engaged"
-_RANK = {"hidden": 0, "visible": 1, "engaged": 2}
 MOST_ROWS = 50
-CHUNK = 2_000  # members a command: a long one would keep the collector waiting
+CHUNK = 5_000  # looks a command: a long one would keep the collector waiting
 MANY = 2_000  # tabs; below, counting costs less than sharing what was counted
 FRESH = 1_000  # ms for which a snapshot of many is shared
 KEPT = 10  # seconds for which it stands in while somebody counts the next one
 
-LOOKS = 50_000  # different ones that a process remembers, at most some 20 MB
-
-_visitor = itemgetter(slice(0, 16))  # of a member: visitor and tab, 16 bytes each
-
 log = structlog.get_logger(__name__)
-
-
-class Tabs(NamedTuple):
-    """Members of the live set and what their tabs show. While the set grows a member may be read
-    twice, the newer one last. `expired` members may still be among them, not swept yet."""
-
-    members: list[bytes]
-    infos: list[bytes]
-    expired: set[bytes]
-
-
-class Look(NamedTuple):
-    """What a tab shows, read. Texts that nobody sent are empty."""
-
-    rank: int
-    page: str
-    source: str
-    country: str
-    device: str
 
 
 def shown(place: Property, now: int) -> dict[str, Any]:
@@ -94,30 +66,30 @@ def snapshot(place: Property, now: int) -> dict[str, Any]:
     Raises store.Unavailable.
     """
     try:
-        return summary(_tabs(keys.prefix(place.account_id, place.pk), now))
+        return summary(_counts(keys.prefix(place.account_id, place.pk), now))
     except redis.exceptions.RedisError as error:
         raise store.Unavailable(str(error)) from error
 
 
-def _tabs(prefix: str, now: int) -> Tabs:
-    """The live set as it is in Valkey, read in steps."""
-    client = store.events_client()
-    tabs = Tabs([], [], set(client.zrangebyscore(keys.online(prefix), "-inf", now)))
+def _counts(prefix: str, now: int) -> dict[bytes, int]:
+    """How many visitors show what. Where more than CHUNK looks are read in steps, somebody who
+    changes meanwhile may be missed or seen twice: one in a thousand at most."""
+    store.sweep(prefix, now)
+    found: dict[bytes, bytes] = {}
     cursor = 0
     while True:
-        cursor, part = client.hscan(keys.online_tabs(prefix), cursor, count=CHUNK)
-        tabs.members.extend(part)
-        tabs.infos.extend(part.values())
+        cursor, part = store.events_client().hscan(keys.online_looks(prefix), cursor, count=CHUNK)
+        found.update(part)
         if not cursor:
-            return tabs
+            return {look: int(count) for look, count in found.items()}
 
 
-def summary(tabs: Tabs) -> dict[str, Any]:
-    """The snapshot of these tabs: pure, so that its rule can be tested without a server."""
+def summary(counts: Mapping[bytes, int]) -> dict[str, Any]:
+    """The snapshot of so many visitors by what they show."""
     states = [0, 0, 0]
     pages, sources, countries, devices = (defaultdict[str, list[int]](_nobody) for _ in range(4))
-    for info, count in _alike(tabs).items():
-        rank, page, source, country, device = _look(info)
+    for look, count in counts.items():
+        rank, page, source, _, country, device = looks.read(look)
         states[rank] += count
         pages[page][rank] += count
         sources[source][rank] += count
@@ -135,48 +107,6 @@ def summary(tabs: Tabs) -> dict[str, Any]:
 def _nobody() -> list[int]:
     """Visitors by rank."""
     return [0, 0, 0]
-
-
-def _alike(tabs: Tabs) -> Counter[bytes]:
-    """How many visitors show the same, each by the most active of her tabs.
-
-    Most visitors have one tab, read once: they are counted without a look at each of them. The
-    others go in one by one.
-    """
-    visitors = list(map(_visitor, tabs.members))
-    apart = set(map(_visitor, tabs.expired))
-    tabs_of = Counter(visitors)
-    if len(tabs_of) < len(visitors):
-        apart.update(visitor for visitor, count in tabs_of.items() if count > 1)
-    if not apart:
-        return Counter(tabs.infos)
-    is_apart = list(map(apart.__contains__, visitors))
-    counts = Counter(compress(tabs.infos, map(not_, is_apart)))
-    counts.update(_best(dict(compress(zip(tabs.members, tabs.infos, strict=True), is_apart)), tabs))
-    return counts
-
-
-def _best(infos: Mapping[bytes, bytes], tabs: Tabs) -> Iterable[bytes]:
-    """What the most active tab of each visitor shows; of equals always the same one."""
-    best: dict[bytes, bytes] = {}
-    for member, info in infos.items():
-        if member not in tabs.expired:
-            visitor = member[:16]
-            known = best.get(visitor)
-            if known is None or _activity(info) > _activity(known):
-                best[visitor] = info
-    return best.values()
-
-
-def _activity(info: bytes) -> tuple[int, bytes]:
-    return _look(info)[0], info
-
-
-@lru_cache(maxsize=LOOKS)
-def _look(info: bytes) -> Look:
-    read = orjson.loads(info)
-    texts = (intern(str(read.get(field) or "")) for field in Look._fields[1:])
-    return Look(_RANK.get(read.get("state", ""), 0), *texts)
 
 
 def _by_activity(states: list[int]) -> dict[str, int]:

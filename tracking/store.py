@@ -58,10 +58,12 @@ class Stale(Exception):
 
 
 class Script:
-    """A Lua script beside this file, called by its hash and loaded where it is missing."""
+    """Lua beside this file, called by its hash and loaded where it is missing. Several files are
+    one script: what the first ones define, the last one uses."""
 
-    def __init__(self, name: str) -> None:
-        self.text = (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
+    def __init__(self, *names: str) -> None:
+        folder = Path(__file__).parent / "lua"
+        self.text = b"".join((folder / f"{name}.lua").read_bytes() for name in names)
         self.sha = sha1(self.text, usedforsecurity=False).hexdigest()
 
     def call(self, client: Any, key: str, arguments: Sequence[Any]) -> Any:
@@ -71,7 +73,9 @@ class Script:
             return client.eval(self.text, 1, key, *arguments)
 
 
-ACCEPT, REMEMBER = Script("accept"), Script("remember")
+ACCEPT, REMEMBER = Script("online", "accept"), Script("remember")
+SWEEP, LEAVE = Script("online", "sweep"), Script("online", "leave")
+AT_ONCE = 500  # tabs that one call takes out: some two milliseconds
 
 
 def _options() -> dict[str, Any]:
@@ -182,6 +186,21 @@ def restore(record: Record, now: int) -> None:
         pipe.execute()
     since = now if highest else 0
     REMEMBER.call(client, record.prefix, [record.version, highest, since])
+
+
+def sweep(prefix: str, now: int) -> int:
+    """Take out of a live set whose time is up; how many tabs that were. Raises RedisError."""
+    swept = 0
+    while True:
+        left = int(SWEEP.call(events_client(), prefix, [now, AT_ONCE]))
+        swept += left
+        if left < AT_ONCE:
+            return swept
+
+
+def leave(prefix: str, visitor: bytes) -> None:
+    """Take a visitor out of a live set, whatever her tabs say. Raises RedisError."""
+    LEAVE.call(events_client(), prefix, [visitor])
 
 
 def publish_version(account_id: int, property_id: int, version: int) -> None:

@@ -7,13 +7,10 @@ tracking/tasks.py every minute; what a run does not finish is the next one's.
 from datetime import datetime, timedelta
 
 from properties.models import Property
-from tracking import keys
+from tracking import keys, store
 from tracking.drain import AT_ONCE, chunks
-from tracking.store import events_client
 from tracking.working import WORKER, transaction_of_worker
 
-STEP = 1_000  # members of one live set in one command, so that the collector never waits long
-MOST_STEPS = 100
 AHEAD = timedelta(days=3)
 
 
@@ -25,11 +22,7 @@ def sweep(now: datetime) -> int:
     swept = 0
     for chunk in chunks(places, AT_ONCE):
         prefixes = [keys.prefix(place.account_id, place.pk) for place in chunk]
-        for _ in range(MOST_STEPS):
-            removed = _step(prefixes, moment)
-            swept += removed
-            if not removed:
-                break
+        swept += sum(store.sweep(prefix, moment) for prefix in _with_leavers(prefixes, moment))
     return swept
 
 
@@ -41,20 +34,9 @@ def prepare_months(now: datetime) -> None:
             cursor.execute("SELECT ensure_events_partition(%s::date)", [moment.date()])
 
 
-def _step(prefixes: list[str], moment: int) -> int:
-    client = events_client()
-    pipe = client.pipeline(transaction=False)
+def _with_leavers(prefixes: list[str], moment: int) -> list[str]:
+    """Those in whose live set somebody's time is up: of many properties, few."""
+    pipe = store.events_client().pipeline(transaction=False)
     for prefix in prefixes:
-        pipe.zrangebyscore(keys.online(prefix), "-inf", moment, start=0, num=STEP)
-    expired = {
-        prefix: members for prefix, members in zip(prefixes, pipe.execute(), strict=True) if members
-    }
-    if not expired:
-        return 0
-    pipe = client.pipeline(transaction=False)
-    for prefix, members in expired.items():
-        # A ping may have renewed one since: it comes back whole with the next.
-        pipe.zrem(keys.online(prefix), *members)
-        pipe.hdel(keys.online_tabs(prefix), *members)
-    pipe.execute()
-    return sum(map(len, expired.values()))
+        pipe.zcount(keys.online(prefix), "-inf", moment)
+    return [prefix for prefix, left in zip(prefixes, pipe.execute(), strict=True) if left]

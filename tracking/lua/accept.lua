@@ -10,12 +10,14 @@
 --          {"ok", visitor numbers given out so far, a letter for each item}: "a" accepted,
 --          "d" duplicate, "c" duplicate with another payload, "l" visitor limit, "q" the account's
 --          plan is used up, "p" ping.
--- All arguments are checked before the first write; a script runs whole or not at all.
+-- All arguments are checked before the first write; a script runs whole or not at all. The text of
+-- online.lua stands in front of this one.
 --
 -- A command costs more than what it does, in the server and in the append-only file. So items
 -- are decided one by one, and what they add up to is written once for each key.
 
 local HEAD, HEAD_SIZE, LIVE_SIZE, NONE = '>c1BHHi4c16c16', 42, 40, 65535  -- tracking/items.py
+local LOOK = '>BHc0Hc0Hc0'  -- state, page, source, campaign; the rest is not read (tracking/looks.py)
 local SMALL_SET, VALUES_PER_DAY = 512, 10000
 local HOUR, DAY = 3600, 86400
 local KEEP_MINUTE, KEEP_HOUR, KEEP_LEDGER = 3 * HOUR, 3 * DAY, 8 * DAY
@@ -389,82 +391,105 @@ end
 
 -- -- who is online --------------------------------------------------------------------------
 
--- One member per visitor and tab, its score the moment at which it expires.
-local online, tabs = prefix .. ':o', prefix .. ':t'
+-- What happens to each tab in this call, by visitor.
 local seen, seen_order = {}, {}
 local function see_online(head, is_ping)
   if #head == HEAD_SIZE then return end
-  local expiry, member = struct.unpack('>i8c32', head, HEAD_SIZE + 1)
-  local tab = seen[member]
-  if not tab then
-    tab = {}
-    seen[member] = tab
-    seen_order[#seen_order + 1] = member
+  local expiry, visitor, tab = struct.unpack('>i8c16c16', head, HEAD_SIZE + 1)
+  local tabs = seen[visitor]
+  if not tabs then
+    tabs = {order = {}}
+    seen[visitor] = tabs
+    seen_order[#seen_order + 1] = visitor
   end
-  tab[#tab + 1] = {expiry, string.sub(head, HEAD_SIZE + LIVE_SIZE + 1), is_ping}
+  if not tabs[tab] then
+    tabs[tab] = {}
+    table.insert(tabs.order, tab)
+  end
+  table.insert(tabs[tab], {expiry, string.sub(head, HEAD_SIZE + LIVE_SIZE + 1), is_ping})
 end
 
 -- What the tab shows after one more item.
-local function shown(before, info, is_ping)
-  if not before or before == info then return info end
-  local old, new = cjson.decode(before), cjson.decode(info)
-  -- The source is that of the first page; an event does not make a reader less engaged.
-  if old.source then new.source = old.source end
-  if not is_ping then new.state = old.state end
-  if not new.page then new.page = old.page end
-  return cjson.encode(new)
+local function shown(before, look, is_ping)
+  if not before or before == look then return look end
+  local old_state, old_page, old_source, old_campaign = struct.unpack(LOOK, before)
+  local state, page, source, campaign, rest = struct.unpack(LOOK, look)
+  -- Where somebody came from is what the first page says; an event makes no reader less engaged.
+  if old_source ~= '' then source, campaign = old_source, old_campaign end
+  if not is_ping then state = old_state end
+  if page == '' then page = old_page end
+  local kept = struct.pack(LOOK, state, #page, page, #source, source, #campaign, campaign)
+  return kept .. string.sub(look, rest)
+end
+
+-- What a tab shows at last (nil: nothing any more), and when it expires: exactly then, or then at
+-- the earliest.
+local function follow(look, items)
+  local at_least, exactly
+  for _, item in ipairs(items) do
+    local expiry, is_ping = item[1], item[3]
+    if expiry <= now then
+      look, at_least, exactly = nil, nil, 0
+    elseif is_ping then
+      look, at_least, exactly = shown(look, item[2], true), nil, expiry
+    else
+      look = shown(look, item[2], false)
+      if exactly then
+        exactly = math.max(exactly, expiry)
+      else
+        at_least = math.max(at_least or 0, expiry)
+      end
+    end
+  end
+  return look, exactly, at_least
 end
 
 local function show_online()
-  local before = redis.call('HMGET', tabs, unpack(seen_order))
-  local states, gone, scores, later, arrived = {}, {}, {}, {}, false
-  for i, member in ipairs(seen_order) do
-    local info, at_least, exactly = before[i], nil, nil
-    for _, item in ipairs(seen[member]) do
-      local expiry, is_ping = item[1], item[3]
-      if expiry <= now then
-        info, at_least, exactly = false, nil, 0
-      elseif is_ping then
-        info, at_least, exactly = shown(info, item[2], true), nil, expiry
+  local entries = redis.call('HMGET', who, unpack(seen_order))
+  local changed, gone, scores, later, arrived = {}, {}, {}, {}, false
+  for i, visitor in ipairs(seen_order) do
+    local tabs, is_changed = read_tabs(entries[i]), false
+    local before = best_of(tabs)
+    for _, tab in ipairs(seen[visitor].order) do
+      local at = place_of(tabs, tab)
+      local old = at and tabs[at + 1]
+      local look, exactly, at_least = follow(old, seen[visitor][tab])
+      if not look then
+        gone[#gone + 1] = visitor .. tab
+        if at then drop_tab(tabs, at) end
       else
-        info = shown(info, item[2], false)
-        if exactly then
-          exactly = math.max(exactly, expiry)
+        local list = exactly and scores or later
+        list[#list + 1] = exactly or at_least
+        list[#list + 1] = visitor .. tab
+        if at then
+          tabs[at + 1] = look
         else
-          at_least = math.max(at_least or 0, expiry)
+          add_tab(tabs, tab, look)
         end
       end
+      is_changed = is_changed or look ~= old
     end
-    if exactly == 0 then
-      gone[#gone + 1] = member
-    else
-      local list = exactly and scores or later
-      list[#list + 1] = exactly or at_least
-      list[#list + 1] = member
-      if info ~= before[i] then
-        states[#states + 1] = member
-        states[#states + 1] = info
-      end
-      arrived = arrived or not before[i]
+    while #tabs > 2 * MOST_TABS do
+      gone[#gone + 1] = visitor .. tabs[1]
+      drop_tab(tabs, 1)
+    end
+    if is_changed then
+      move(before, best_of(tabs))
+      changed[#changed + 1], changed[#changed + 2] = visitor, tabs
+      arrived = arrived or not before
     end
   end
-  if #gone > 0 then
-    redis.call('ZREM', online, unpack(gone))
-    redis.call('HDEL', tabs, unpack(gone))
-  end
+  write_visitors(changed)
   if #scores > 0 then redis.call('ZADD', online, unpack(scores)) end
   if #later > 0 then redis.call('ZADD', online, 'GT', unpack(later)) end
-  if #states > 0 then redis.call('HSET', tabs, unpack(states)) end
-  -- Not with every call: the keys live an hour, and somebody who stays is seen hundreds of times.
-  if #scores + #later > 0 and (arrived or now % 8 == 0) then
-    redis.call('EXPIRE', online, HOUR)
-    redis.call('EXPIRE', tabs, HOUR)
-    -- A few of those who left, so that the set is bounded even while no worker sweeps it.
-    local left = redis.call('ZRANGEBYSCORE', online, '-inf', now, 'LIMIT', 0, 4)
-    if #left > 0 then
-      redis.call('ZREM', online, unpack(left))
-      redis.call('HDEL', tabs, unpack(left))
-    end
+  if #gone > 0 then redis.call('ZREM', online, unpack(gone)) end
+  -- A few of those who left, so that the set is bounded even while nobody sweeps it; and not with
+  -- every call: the keys live an hour, and somebody who stays is seen hundreds of times.
+  local is_due = arrived or now % 8 == 0
+  if is_due then let_leave(now, 4) end
+  write_moved()
+  if is_due then
+    for _, key in ipairs({online, who, looks}) do redis.call('EXPIRE', key, HOUR) end
   end
 end
 

@@ -29,7 +29,7 @@ FAMILIES = (
     ("counters of hours", rb":c:"),
     ("dictionaries: pages", rb":n:\d+:page"),
     ("dictionaries: events", rb":n:"),
-    ("who is online", rb":[ot]$"),
+    ("who is online", rb":[owg]$"),
     ("ledger", rb":l:"),
     ("stream", rb":s$"),
     ("memory of the property", rb":m$"),

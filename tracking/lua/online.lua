@@ -1,0 +1,131 @@
+-- Who is online: what accept.lua and sweep.lua both do. It is put in front of them (store.py).
+--
+-- KEYS[1] is the property's prefix. Three keys, drawn in tracking/keys.py: `:o` says when each tab
+-- of each visitor expires, `:w` what her tabs show, `:g` how many visitors show the same. The third
+-- follows from the second: a visitor is counted once, by the most active of her tabs, and counted
+-- anew only when that changes. So a heartbeat of somebody who reads on moves one score, and who
+-- asks reads what was counted instead of a hundred thousand visitors.
+
+local MOST_TABS = 32  -- of one visitor; a tab more, and one of them is not shown
+local online, who, looks = KEYS[1] .. ':o', KEYS[1] .. ':w', KEYS[1] .. ':g'
+
+-- An entry of `:w` as {tab, look, tab, look, ...}, sorted by tab: equal tabs, equal bytes.
+local function read_tabs(entry)
+  local tabs, at = {}, 1
+  while entry and at <= #entry do
+    local tab, length = struct.unpack('>c16H', entry, at)
+    tabs[#tabs + 1] = tab
+    tabs[#tabs + 1] = string.sub(entry, at + 18, at + 17 + length)
+    at = at + 18 + length
+  end
+  return tabs
+end
+
+local function write_tabs(tabs)
+  local parts = {}
+  for i = 1, #tabs, 2 do
+    parts[#parts + 1] = struct.pack('>c16H', tabs[i], #tabs[i + 1]) .. tabs[i + 1]
+  end
+  return table.concat(parts)
+end
+
+local function place_of(tabs, tab)
+  for i = 1, #tabs, 2 do
+    if tabs[i] == tab then return i end
+  end
+end
+
+local function add_tab(tabs, tab, look)
+  local at = 1
+  while tabs[at] and tabs[at] < tab do at = at + 2 end
+  table.insert(tabs, at, look)
+  table.insert(tabs, at, tab)
+end
+
+local function drop_tab(tabs, at)
+  table.remove(tabs, at)
+  table.remove(tabs, at)
+end
+
+-- What the most active tab shows; of equals always the same one. Nil for nobody.
+local function best_of(tabs)
+  if #tabs <= 2 then return tabs[2] end
+  local best, highest
+  for i = 2, #tabs, 2 do
+    local rank = string.byte(tabs[i])  -- a look begins with its state (tracking/looks.py)
+    if not best or rank > highest or rank == highest and tabs[i] > best then
+      best, highest = tabs[i], rank
+    end
+  end
+  return best
+end
+
+local moved = {}  -- look -> visitors more, or fewer
+local function move(before, after)
+  if before == after then return end
+  if before then moved[before] = (moved[before] or 0) - 1 end
+  if after then moved[after] = (moved[after] or 0) + 1 end
+end
+
+local function write_moved()
+  local gone = {}
+  for look, by in pairs(moved) do
+    if by ~= 0 and redis.call('HINCRBY', looks, look, by) <= 0 then gone[#gone + 1] = look end
+  end
+  for from = 1, #gone, 1000 do
+    redis.call('HDEL', looks, unpack(gone, from, math.min(from + 999, #gone)))
+  end
+  moved = {}
+end
+
+-- Writes what visitors' tabs have become: {visitor, tabs, ...}; without tabs they are gone.
+local function write_visitors(changed)
+  local writes, gone = {}, {}
+  for i = 1, #changed, 2 do
+    local visitor, tabs = changed[i], changed[i + 1]
+    if #tabs == 0 then
+      gone[#gone + 1] = visitor
+    else
+      writes[#writes + 1] = visitor
+      writes[#writes + 1] = write_tabs(tabs)
+    end
+  end
+  for from = 1, #writes, 1000 do
+    redis.call('HSET', who, unpack(writes, from, math.min(from + 999, #writes)))
+  end
+  for from = 1, #gone, 1000 do
+    redis.call('HDEL', who, unpack(gone, from, math.min(from + 999, #gone)))
+  end
+end
+
+-- Takes out at most so many tabs that have expired; returns how many there were. `:g` is written
+-- by write_moved().
+local function let_leave(now, most)
+  local left = redis.call('ZRANGEBYSCORE', online, '-inf', now, 'LIMIT', 0, most)
+  if #left == 0 then return 0 end
+  local visitors, index, tabs_of = {}, {}, {}
+  for _, member in ipairs(left) do
+    local visitor = string.sub(member, 1, 16)
+    local at = index[visitor]
+    if not at then
+      at = #visitors + 1
+      visitors[at], index[visitor], tabs_of[at] = visitor, at, {}
+    end
+    table.insert(tabs_of[at], string.sub(member, 17))
+  end
+  local entries, changed = redis.call('HMGET', who, unpack(visitors)), {}
+  for i, entry in ipairs(entries) do
+    local tabs = read_tabs(entry)
+    local before = best_of(tabs)
+    for _, tab in ipairs(tabs_of[i]) do
+      local at = place_of(tabs, tab)
+      if at then drop_tab(tabs, at) end
+    end
+    move(before, best_of(tabs))
+    changed[#changed + 1], changed[#changed + 2] = visitors[i], tabs
+  end
+  write_visitors(changed)
+  redis.call('ZREM', online, unpack(left))
+  return #left
+end
+
