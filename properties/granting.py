@@ -8,6 +8,7 @@ An owner may do everything, and always: her grants are those of the rulebook and
 one by one. Only an owner makes or ends an owner, and the last one stays.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,21 @@ def rights_of(holder: Membership | ApiKey) -> frozenset[Right]:
     """The rights of a member or a key, as they are stored."""
     rows = holder.grants.values_list("account", "property", "module", "verb")  # type: ignore[union-attr]
     return frozenset(Right(*row) for row in rows)
+
+
+def rights_by_member(account: Account) -> dict[int, frozenset[Right]]:
+    """The rights of every member by the primary key of her membership, in one query."""
+    found: dict[int, set[Right]] = {}
+    held = Grant.objects.of(account).filter(membership__isnull=False)
+    for pk, where, module, verb in held.values_list("membership", "property", "module", "verb"):
+        found.setdefault(pk, set()).add(Right(account.pk, where, module, verb))
+    return {pk: frozenset(rights) for pk, rights in found.items()}
+
+
+def fingerprint(role: str, rights: Iterable[Right]) -> str:
+    """Another text whenever role or rights are others: did somebody change them meanwhile?"""
+    rows = [(r.property_id or 0, r.module, r.verb) for r in listed(rights)]
+    return hashlib.sha256(repr((role, rows)).encode()).hexdigest()[:20]
 
 
 def rights_of_role(
@@ -191,7 +207,9 @@ def store(membership: Membership, rights: Iterable[Right]) -> None:
 
 def listed(rights: Iterable[Right]) -> list[Right]:
     """In the order of the rulebook, those of the whole account first."""
-    return sorted(rights, key=lambda r: (r.property_id or 0, modules.MODULES.index(r.module)))
+    return sorted(
+        rights, key=lambda r: (r.property_id or 0, modules.MODULES.index(r.module), r.verb)
+    )
 
 
 @transaction.atomic
@@ -201,16 +219,20 @@ def change(
     rights: Iterable[Right],
     role: str | None = None,
     *,
+    seen: str | None = None,
     request: Any = None,
 ) -> None:
     """Give a member these rights instead of hers, and remember the role they started from.
 
-    What she keeps may be more than the actor has; what is new may not.
+    What she keeps may be more than the actor has; what is new may not. `seen` is the fingerprint
+    of what the actor believes to change.
     """
     account = lock(membership.account)
     actor = _still_managing(actor, account)
     membership.refresh_from_db()
     wanted, had = tidy(rights), rights_of(membership)
+    if seen is not None and seen != fingerprint(membership.role, had):
+        raise Refused("changed", "Somebody has just changed these rights. Open the page again.")
     role = role or membership.role
     if OWNER in (membership.role, role):
         raise Refused("owner", "An owner may do everything. Let her stop being an owner first.")

@@ -68,8 +68,8 @@ def invite(
     granting.refuse_more(actor, account, wanted)
     if Membership.objects.filter(account=account, user__email=email).exists():
         raise Refused("member", f"{email} is a member already. Change the rights in the list.")
-    _refuse_flood(account, email, now)
     _close_expired(account, email, now)
+    _refuse_flood(account, email, now)
     person = actor.holder if isinstance(actor.holder, User) else None
     key = actor.holder if isinstance(actor.holder, ApiKey) else None
     token = secrets.token_urlsafe(32)

@@ -9,6 +9,7 @@ from properties import (
     goal_endpoints,
     invitation_page,
     key_endpoints,
+    member_pages,
     settings_pages,
     views,
 )
@@ -19,7 +20,34 @@ urlpatterns: list[URLPattern] = [
     path("a/<str:account>/", views.account, name="account"),
     path("a/<str:account>/settings/", account_settings.account_settings, name="account_settings"),
     path("invitation/<str:token>/", invitation_page.invitation, name="invitation"),
-    path("a/<str:account>/members/", views.members, name="members"),
+    path("a/<str:account>/members/", member_pages.members, name="members"),
+    path("a/<str:account>/members/<int:pk>/", member_pages.one_member, name="member"),
+    path(
+        "a/<str:account>/members/<int:pk>/words/",
+        member_pages.member_words,
+        name="member_words",
+    ),
+    path(
+        "a/<str:account>/members/<int:pk>/owner/",
+        member_pages.member_owner,
+        name="member_owner",
+    ),
+    path(
+        "a/<str:account>/members/<int:pk>/remove/",
+        member_pages.remove_member,
+        name="remove_member",
+    ),
+    path("a/<str:account>/leave/", member_pages.leave_account, name="leave_account"),
+    path(
+        "a/<str:account>/invitations/<int:pk>/resend/",
+        member_pages.resend_invitation,
+        name="resend_invitation",
+    ),
+    path(
+        "a/<str:account>/invitations/<int:pk>/revoke/",
+        member_pages.revoke_invitation,
+        name="revoke_invitation",
+    ),
     path("a/<str:account>/api-keys/", views.api_keys, name="api_keys"),
     path(
         "a/<str:account>/api-keys/<int:pk>/revoke/",

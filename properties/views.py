@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import modules
 from accounts.forms import AccountForm
-from accounts.models import Account, Membership, User
+from accounts.models import Account, User
 from properties import currencies, forms, joining, recording, snippets
 from properties.access import Actor, actor_of, door, fresh_login, member, signed_in
 from properties.context import home_of, url_of
@@ -75,14 +75,6 @@ def account(request: HttpRequest, place: Account) -> HttpResponse:
     ]
     context = {"account": place, "rows": rows, "may_add": actor.may("manage", "property", place)}
     return render(request, "properties/account.html", context)
-
-
-@require_safe
-@door("members")
-def members(request: HttpRequest, place: Account) -> HttpResponse:
-    """Who belongs to the account, with the role that her rights started from."""
-    found = Membership.objects.filter(account=place).select_related("user").order_by("user__email")
-    return render(request, "properties/members.html", {"members": found})
 
 
 @never_cache

@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 from django.db.utils import ProgrammingError
 
-from tests.people import fresh, new_key, new_property, signed_in_as, with_key
+from tests.people import fresh, new_key, new_property, new_user, signed_in_as, with_key
 
 # Packages that guard their own pages, by the beginning of their routes.
 GUARD_THEMSELVES = ("user/", "admin/")
@@ -160,6 +160,17 @@ ROWS = [
     Row("usage"),
     Row("usage_csv"),
     Row("members"),
+    Row("members", "POST"),
+    Row("member"),
+    Row("member", "POST"),
+    Row("member_words", "POST"),
+    Row("member_owner", "POST", owner=302),
+    Row("remove_member"),
+    Row("remove_member", "POST"),
+    Row("leave_account", viewer=200, bob=200),
+    Row("leave_account", "POST", viewer=200, bob=200),
+    Row("resend_invitation", "POST", owner=302),
+    Row("revoke_invitation", "POST", owner=302),
     Row("api_keys"),
     Row("api_keys", "POST"),
     Row("revoke_api_key", "POST", owner=302),
@@ -259,6 +270,7 @@ def places(request: pytest.FixtureRequest) -> dict[str, Any]:
     people = {name: request.getfixturevalue(name) for name in ("alice", "bob", "charlie", "vera")}
     key, _ = new_key(acme, "audience:view")
     ids = {"revoke_api_key": key.pk, "goal": new_goal(shop).pk, "key": new_retired_key(shop).pk}
+    ids |= {"member": new_member(acme).pk, "invitation": new_invitation(acme).pk}
     return {"shop": shop, "acme": acme, "ids": ids, **people}
 
 
@@ -267,6 +279,32 @@ def new_goal(place: Any) -> Any:
 
     name, account = fresh("goal"), place.account
     return Goal.objects.create(property=place, account=account, name=name, event="signup")
+
+
+def new_member(account: Any) -> Any:
+    from properties.joining import join
+
+    return join(account, new_user("dora"), "support")
+
+
+def new_invitation(account: Any) -> Any:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from properties.models import Invitation
+
+    hour, email = timedelta(hours=1), f"{fresh('guest')}@example.com"
+    return Invitation.objects.create(
+        account=account,
+        email=email,
+        role="viewer",
+        rights=[["audience", "view", None]],
+        invited_by=account.memberships.get(role="owner").user,
+        digest=fresh("digest"),
+        sent=timezone.now() - hour,
+        expires=timezone.now() + hour,
+    )
 
 
 def new_retired_key(place: Any) -> Any:
@@ -358,6 +396,9 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/a/{account}/members/",
         "/a/{account}/usage/",
         "/api/v1/accounts/{account}/usage",
+        "/a/{account}/members/1/",
+        "/a/{account}/members/1/remove/",
+        "/a/{account}/leave/",
         "/a/{account}/settings/",
         "/a/{account}/api-keys/",
         "/api/v1/properties/{key}",
