@@ -37,6 +37,8 @@ ACTIONS: dict[str, str] = {
     "property.changed": "Changed the settings of a property",
     "property_key.replaced": "Replaced the public key of a property",
     "property_key.ended": "Ended a replaced public key",
+    "people.imported": "Imported users of a property",
+    "person.changed": "Changed what is known of a user of a property",
     "goal.created": "Created a goal",
     "goal.changed": "Changed a goal",
     "goal.deleted": "Deleted a goal",

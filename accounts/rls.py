@@ -3,7 +3,8 @@
 Enters: the list of tenant tables (models with `row_level_security = True`). Leaves: grants for
 the web and worker users, forced policies on tenant tables. A table of a model with
 `append_only = True` takes new rows from the web too, those of its tenant, and no change from
-anybody. Runs as owner; safe to repeat.
+anybody; of one with `written_by_web = True` the web makes and changes its tenant's rows. Runs as
+owner; safe to repeat.
 """
 
 from typing import Any
@@ -23,6 +24,11 @@ def tenant_tables() -> list[str]:
 def append_only_tables() -> list[str]:
     """Those of them to which rows are only added."""
     return _tables("append_only")
+
+
+def tables_of_web() -> list[str]:
+    """Those of them whose rows the web makes and changes."""
+    return _tables("written_by_web")
 
 
 def _tables(trait: str) -> list[str]:
@@ -61,6 +67,7 @@ def statements(web: str, worker: str) -> list[sql.Composed]:
         partitions,
         *(_policy(table, web_name, worker_name) for table in tenant_tables()),
         *(_append_only(table, web_name, worker_name) for table in append_only_tables()),
+        *(_written_by_web(table, web_name) for table in tables_of_web()),
     ]
 
 
@@ -95,3 +102,17 @@ def _append_only(table: str, web: sql.Identifier, worker: sql.Identifier) -> sql
         worker=worker,
         setting=sql.Literal(SETTING),
     )
+
+
+def _written_by_web(table: str, web: sql.Identifier) -> sql.Composed:
+    """Inserting and updating, never from or to another tenant; deleting is the worker's."""
+    return sql.SQL(
+        "GRANT INSERT, UPDATE ON {table} TO {web};"
+        "DROP POLICY IF EXISTS tenant_adds ON {table};"
+        "DROP POLICY IF EXISTS tenant_changes ON {table};"
+        "CREATE POLICY tenant_adds ON {table} FOR INSERT TO {web} WITH CHECK"
+        " (account_id = nullif(current_setting({setting}, true), '')::bigint);"
+        "CREATE POLICY tenant_changes ON {table} FOR UPDATE TO {web} USING"
+        " (account_id = nullif(current_setting({setting}, true), '')::bigint) WITH CHECK"
+        " (account_id = nullif(current_setting({setting}, true), '')::bigint)"
+    ).format(table=sql.Identifier(table), web=web, setting=sql.Literal(SETTING))

@@ -10,6 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 import properties.urls
 import reports.urls
+import tracking.urls
 from accounts.views import login_link
 from aktivat import health
 from properties.access import public
@@ -35,6 +36,7 @@ urlpatterns = [
         name="api_docs",
     ),
     path("api/v1/", include(properties.urls.api_urlpatterns)),
+    path("api/v1/", include(tracking.urls.api_urlpatterns)),
     path("api/v1/", include(reports.urls.api_urlpatterns)),
     path("", include("properties.urls")),
     path("", include("tracking.urls")),

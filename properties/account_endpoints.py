@@ -48,8 +48,9 @@ class NewAccountSerializer(Strict):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         form = AccountForm(attrs)
-        if not form.is_valid():
-            raise serializers.ValidationError(dict(form.errors))
+        errors: Any = form.errors
+        if errors:
+            raise serializers.ValidationError(errors)
         return form.cleaned_data
 
 
@@ -169,6 +170,7 @@ def _shown(actor: Actor) -> dict[str, Any]:
     rows = sorted(
         (right.account_id, right.module, keys[right.property_id], right.verb)
         for right in actor.rights
+        if right.property_id in keys
     )
     return {
         "kind": kind,

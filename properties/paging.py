@@ -89,10 +89,13 @@ class Paged:
     """For an API view whose GET answers with `self.page(query, Serializer)`.
 
     `orderings` are fields that are never null; the first is the order of who asks for none, and a
-    minus before it turns it round. Rows that are equal in it are ordered by their primary key.
+    minus before it turns it round; `columns` has those of them that the model calls otherwise.
+    Rows that are equal in it are ordered by `tie`.
     """
 
     orderings: ClassVar[tuple[str, ...]] = ("created",)
+    columns: ClassVar[Mapping[str, str]] = {}
+    tie: ClassVar[str] = "pk"
     filters: ClassVar[Mapping[str, Filter]] = {}
     request: Any  # of the view that this is mixed into
 
@@ -112,11 +115,12 @@ class Paged:
             if name in asked:
                 query = query.filter(**{filter_.lookup: _read(filter_, name, asked[name])})
         salt = self._salt(ordering)
+        back, name = ("-" if ordering.startswith("-") else ""), ordering.removeprefix("-")
+        order = [self.columns.get(name, name), self.tie]
         if "cursor" in asked:
-            query = query.filter(_after(_opened(asked["cursor"], salt), ordering))
-        back = "-" if ordering.startswith("-") else ""
-        rows = list(query.order_by(ordering, f"{back}pk")[: limit + 1])
-        following = _closed(rows[limit - 1], ordering, salt) if len(rows) > limit else None
+            query = query.filter(_after(order, _opened(asked["cursor"], salt), bool(back)))
+        rows = list(query.order_by(*(f"{back}{field}" for field in order))[: limit + 1])
+        following = _closed(order, rows[limit - 1], salt) if len(rows) > limit else None
         shown = serializer(rows[:limit], many=True, context=dict(context or {}))
         response = Response({"results": shown.data, "next": following})
         if following is not None:
@@ -154,11 +158,11 @@ def _read(filter_: Filter, name: str, text: str) -> Any:
         raise Invalid("invalid_value", str(error), name) from error
 
 
-def _closed(row: models.Model, ordering: str, salt: str) -> str:
-    value = getattr(row, ordering.removeprefix("-"))
+def _closed(order: list[str], row: models.Model, salt: str) -> str:
+    values = [getattr(row, field) for field in order]
     # In full: JSON as Django writes it would cut a time to milliseconds and repeat rows.
-    value = value.isoformat() if isinstance(value, datetime) else value
-    return signing.dumps([value, row.pk], salt=salt)
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return signing.dumps(plain, salt=salt)
 
 
 def _opened(cursor: str, salt: str) -> list[Any]:
@@ -173,11 +177,10 @@ def _opened(cursor: str, salt: str) -> list[Any]:
         ) from error
 
 
-def _after(last: list[Any], ordering: str) -> Q:
-    """The rows behind one of which value and primary key are known."""
-    value, pk = last
-    field, beyond = ordering.removeprefix("-"), "lt" if ordering.startswith("-") else "gt"
-    return Q(**{f"{field}__{beyond}": value}) | Q(**{field: value, f"pk__{beyond}": pk})
+def _after(order: list[str], last: list[Any], is_back: bool) -> Q:
+    """The rows behind one, of which the values of both fields are known."""
+    (field, tie), (value, end), beyond = order, last, "lt" if is_back else "gt"
+    return Q(**{f"{field}__{beyond}": value}) | Q(**{field: value, f"{tie}__{beyond}": end})
 
 
 def _address_of(request: Request, cursor: str) -> str:

@@ -72,15 +72,19 @@ EVENT_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, REST))
 MONTHS = "SELECT n, date_trunc('month', time, 'UTC')::date FROM arrivals"
 
 
-def copy_arrivals(cursor: Any, arrivals: Sequence[Arrival]) -> None:
-    """Fill the temporary table."""
+def copy_arrivals(
+    cursor: Any, arrivals: Sequence[Arrival], wanted: Collection[bytes] = ()
+) -> list[int]:
+    """Fill the temporary table; returns which of them are called by a wanted name."""
     cursor.execute(MAKE_ARRIVALS)
     cursor.execute("DELETE FROM arrivals")  # the other half of a batch with a bad row
     heads = {arrival.place.pk: _head_of(arrival.place) for arrival in arrivals}
-    lines = []
+    lines, found = [], []
     for n, (place, _, number, row) in enumerate(arrivals):
         event_id, time, received_at, fingerprint, visitor, rest = row.split(b"\t", len(HEAD))
         name, bot, _, _, page, _ = rest.split(b"\t", 5)
+        if name in wanted:
+            found.append(n)
         engaged_ms = row.rsplit(b"\t", BEHIND_ENGAGED + 1)[1]
         lines.append(
             b"%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n"
@@ -101,6 +105,7 @@ def copy_arrivals(cursor: Any, arrivals: Sequence[Arrival]) -> None:
         )
     with cursor.copy(COPY_ARRIVALS) as copy:
         copy.write(b"".join(lines))
+    return found
 
 
 def _head_of(place: Property) -> bytes:

@@ -1,8 +1,8 @@
 """One batch of stream entries, of one property or of many, into Postgres.
 
 Enters: arrivals, inside the drain's transaction. Leaves: what is new of them in `event_ids`,
-`events`, `visitors` and `sessions`, and what it means for `ledger` and `dirty_hours` as an
-Outcome. Called by drain.py; an error of any statement concerns the whole batch, which the drain
+`events`, `visitors`, `sessions` and `persons`, and what it means for `ledger` and `dirty_hours` as
+an Outcome. Called by drain.py; an error of any statement concerns the whole batch, which the drain
 then halves until the row that causes it is alone.
 
 Few statements over all rows, each of them once (docs/performance.md has the price of each).
@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from properties.models import Property
-from tracking import sessions, visitors
+from tracking import people, sessions, visitors
 from tracking.arrivals import Arrival, copy_arrivals, copy_events
 from tracking.books import Books, hour_of_receipt
 from tracking.models import DirtyHour
 from tracking.working import WORKER, clock_of, instant
+
+USER_EVENTS = frozenset(name.encode() for name in people.USER_EVENTS)
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Known(Exception):
 def store(cursor: Any, arrivals: Sequence[Arrival]) -> Outcome:
     """Store what is new of these arrivals. Raises the database's error for the whole batch."""
     places = {arrival.place.pk: arrival.place for arrival in arrivals}
-    copy_arrivals(cursor, arrivals)
+    of_users = copy_arrivals(cursor, arrivals, USER_EVENTS)
     lines = _summary(cursor, places)
     since = _oldest(lines)
     partitions = _make_partitions(cursor, lines)
@@ -185,6 +187,7 @@ def store(cursor: Any, arrivals: Sequence[Arrival]) -> Outcome:
             hours = _hours_of(line.place, line.quarter)
             outcome.books.mark(line.place, hours, DirtyHour.Why.EVENTS, since[line.place.pk])
     _tell_first_events(cursor, lines)
+    people.tell(WORKER, people.told_by(arrivals[n] for n in of_users if n not in stale))
     return outcome
 
 

@@ -1,4 +1,5 @@
-"""What the pipeline keeps in Postgres. Written by the worker only, read under row-level security.
+"""What the pipeline keeps in Postgres. Written by the worker (persons by the web, too), read under
+row-level security.
 
 Every tenant table carries account_id and property_id; property_id stands first in its keys, so
 that the same schema can be distributed by property. Plain integers instead of foreign keys: the
@@ -56,6 +57,31 @@ class Visitor(TenantRow):
         db_table = "visitors"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["property_id", "number"], name="visitor_number")
+        ]
+
+
+class Person(TenantRow):
+    """A user of the property, as its owner's systems and her own events tell of her.
+
+    people.py says how. Written by the worker, which drains events, and by the web's user, which
+    takes imports: the one table of the pipeline that both write.
+    """
+
+    written_by_web = True
+
+    pk = models.CompositePrimaryKey("property_id", "user")
+    user = models.TextField(help_text="the sender's id of her, as events carry it")
+    signed_up = models.DateTimeField(null=True)
+    traits = models.JSONField(default=dict)
+    told = models.JSONField(default=dict, help_text="since when each of them holds, in ms")
+    first_seen = models.DateTimeField(null=True, help_text="of her user events, by their time")
+    last_seen = models.DateTimeField(null=True)
+    updated = models.DateTimeField(help_text="when the row was last written")
+
+    class Meta:
+        db_table = "persons"  # the drain has a temporary table called people
+        indexes: ClassVar = [
+            models.Index(fields=["property_id", "updated", "user"], name="person_by_update")
         ]
 
 
