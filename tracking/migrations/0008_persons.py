@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tracking", "0006_usage"),
+        ("tracking", "0007_drop_months"),
     ]
 
     operations = [
