@@ -9,6 +9,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from django.http import HttpRequest
+from django.urls import reverse
 
 from accounts.addresses import address_of
 from accounts.fresh import is_fresh
@@ -31,6 +32,14 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """allauth's pages for e-mail and second factors follow the rule of accounts/fresh.py."""
         return not is_fresh(context.request)
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        """Whoever has neither password nor second factor signs in once more."""
+        found = super().get_reauthentication_methods(user)
+        if not found and user.is_authenticated:
+            again = {"id": "sign_in_again", "description": "Sign in again"}
+            return [again | {"url": reverse("sign_in_again")}]
+        return found
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """As everywhere: through the proxies that settings trust. A Unix socket is this machine."""

@@ -1,11 +1,11 @@
-"""What names an account: its name and its slug, checked for pages and commands alike."""
+"""What names an account (name and slug, checked for pages and commands alike), and a user."""
 
 from typing import Any, ClassVar
 
 from django import forms
 from django.utils.text import slugify
 
-from accounts.models import Account
+from accounts.models import Account, User
 
 # `all` means "every account" in /api/stats/track/all/...
 RESERVED = frozenset({"all", "api", "admin", "new"})
@@ -93,3 +93,16 @@ class SupportForm(forms.Form):
 
     def clean_reason(self) -> str:
         return clean_name(self.cleaned_data["reason"])
+
+
+class ProfileForm(forms.ModelForm):
+    """What others see of a user."""
+
+    class Meta:
+        model = User
+        fields = ("name",)
+        widgets: ClassVar = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
+        help_texts: ClassVar = {"name": "Shown to the other members of your accounts."}
+
+    def clean_name(self) -> str:
+        return "".join(c for c in self.cleaned_data["name"] if c.isprintable()).strip()

@@ -14,6 +14,7 @@ from csp.constants import NONCE, NONE, SELF
 
 from aktivat.dburl import celery_url, django_database
 from aktivat.env import envbool, envint, envlist, envstr
+from aktivat.providers import apps, origins, providers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV = envstr("AKTIVAT_ENV", "development")
@@ -58,6 +59,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "axes",
     "csp",
     "django_filters",
@@ -78,6 +81,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.sessions.SessionLimits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "accounts.support.SupportMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -152,6 +156,8 @@ CACHES = {
     }
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_HOURS = envint("SESSION_HOURS", 30 * 24)  # accounts/sessions.py
+SESSION_COOKIE_AGE = envint("SESSION_IDLE_HOURS", 7 * 24) * 3600
 SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 
 CELERY_BROKER_URL = celery_url(BROKER_URL)
@@ -199,9 +205,18 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60  # seconds; accounts/fresh.py
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Aktivat] "
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a new password, address, second factor
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
+SIGN_IN_PROVIDERS = providers(
+    envstr("OIDC_PROVIDERS"), envstr("GOOGLE_CLIENT_ID"), envstr("GOOGLE_CLIENT_SECRET")
+)
+SOCIALACCOUNT_ADAPTER = "accounts.providers.ProviderAdapter"
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {"APPS": apps(SIGN_IN_PROVIDERS), "OAUTH_PKCE_ENABLED": True}
+}
 MFA_TOTP_ISSUER = "Aktivat"
 MFA_ADAPTER = "accounts.second_factor.SecondFactor"
 AXES_FAILURE_LIMIT = 10
@@ -257,7 +272,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        "form-action": [SELF, *origins(SIGN_IN_PROVIDERS)],
         "base-uri": [NONE],
         "object-src": [NONE],
         "frame-ancestors": [NONE],

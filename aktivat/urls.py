@@ -11,9 +11,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 import properties.urls
 import reports.urls
 import tracking.urls
-from accounts.views import login_link
+from accounts import views as accounts_views
 from aktivat import health
-from properties.access import public
+from properties.access import public, signed_in
 from tracking.admin import ledger_across_accounts
 
 handler400 = "aktivat.errors.bad_request"
@@ -24,9 +24,20 @@ handler500 = "aktivat.errors.server_error"
 urlpatterns = [
     path("healthz", public(health.healthz), name="healthz"),
     path("readyz", public(health.readyz), name="readyz"),
-    path("login-link/<str:token>/", public(login_link), name="login_link"),
+    path("login-link/<str:token>/", public(accounts_views.login_link), name="login_link"),
     path("user/", include("allauth.account.urls")),
     path("user/2fa/", include("allauth.mfa.urls")),
+    path("user/connections/", include("allauth.socialaccount.urls")),
+    path("user/", include("allauth.socialaccount.providers.openid_connect.urls")),
+    path("user/profile/", signed_in(accounts_views.profile), name="profile"),
+    path("user/sign-in-again/", signed_in(accounts_views.sign_in_again), name="sign_in_again"),
+    path("user/sessions/", signed_in(accounts_views.sessions), name="sessions"),
+    path(
+        "user/sessions/end-others/",
+        signed_in(accounts_views.end_other_sessions),
+        name="end_other_sessions",
+    ),
+    path("user/sessions/<int:pk>/end/", signed_in(accounts_views.end_session), name="end_session"),
     path("admin/ledger/", admin.site.admin_view(ledger_across_accounts), name="admin_ledger"),
     path("admin/", admin.site.urls),
     path("api/schema/", public(SpectacularAPIView.as_view()), name="schema"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
@@ -41,6 +42,17 @@ SETTINGS_PAGES = (
 )
 # Every page of the settings, and which of those above it belongs to.
 IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {"property_goal": "property_goals"}
+
+
+# The pages of one's own user, and by which beginning of a route's name each is the current one.
+PERSON_PAGES = (
+    ("profile", "Profile", ("profile",)),
+    ("account_email", "Email", ("account_email",)),
+    ("account_change_password", "Password", ("account_change_password", "account_set_password")),
+    ("mfa_index", "Two-step", ("mfa_",)),
+    ("sessions", "Sessions", ("sessions",)),
+    ("socialaccount_connections", "Connections", ("socialaccount_",)),
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,17 @@ class Frame:
         return [
             Link(label, url_of(route, self.measured.key), route == here)
             for route, label in SETTINGS_PAGES
+        ]
+
+    @cached_property
+    def person_links(self) -> list[Link]:
+        """The pages of one's own user; connections where there is a provider to connect with."""
+        match = self._request.resolver_match
+        here = (match.view_name or "") if match else ""
+        return [
+            Link(label, reverse(route), here.startswith(begins))
+            for route, label, begins in PERSON_PAGES
+            if route != "socialaccount_connections" or settings.SIGN_IN_PROVIDERS
         ]
 
     def _open(self, rows: tuple[Row, ...], name: str) -> Iterator[Link]:
