@@ -42,6 +42,8 @@ SETTINGS_PAGES = (
 )
 # Every page of the settings, and which of those above it belongs to.
 IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {"property_goal": "property_goals"}
+# Pages of an account that belong to one of its tabs.
+BELOW_TABS = {"member": "members", "remove_member": "members"}
 
 
 # The pages of one's own user, and by which beginning of a route's name each is the current one.
@@ -125,9 +127,13 @@ class Frame:
 
     @cached_property
     def section(self) -> Link | None:
-        """The tab that the pages of the settings belong to."""
+        """The tab that this page belongs to, when it is not the tab's own."""
         match = self._request.resolver_match
-        if match is None or match.view_name not in IN_SETTINGS or self.measured is None:
+        if match is None or self.account is None:
+            return None
+        if (tab := BELOW_TABS.get(match.view_name)) is not None:
+            return Link("", url_of(tab, self.account.slug))
+        if match.view_name not in IN_SETTINGS or self.measured is None:
             return None
         return Link("Settings", url_of("property_settings", self.measured.key))
 

@@ -102,16 +102,8 @@ def fingerprint(role: str, rights: Iterable[Right]) -> str:
 def rights_of_role(
     role: str, account: Account, places: Sequence[Property | None] = (None,)
 ) -> frozenset[Right]:
-    """The preset of a role in those places (None: the whole account).
-
-    What is asked of the account only (members, usage, ...) is not part of a single property.
-    """
-    return frozenset(
-        Right(account.pk, place.pk if place else None, module, verb)
-        for module, verb in modules.preset(role)
-        for place in places
-        if place is None or module not in modules.ASKED_OF_ACCOUNTS
-    )
+    """The preset of a role in those places (None: the whole account)."""
+    return preset_in(role, account, [place.pk if place else None for place in places])
 
 
 def tidy(rights: Iterable[Right]) -> frozenset[Right]:
@@ -135,24 +127,42 @@ def covers(rights: Iterable[Right], right: Right) -> bool:
     return any(_implies(one, right) for one in rights)
 
 
-def scope_of(rights: Iterable[Right]) -> Sequence[int | None]:
-    """Where they hold, for comparing with a role: the account, or else the properties."""
-    found = {right.property_id for right in rights}
-    if None in found or not found:
-        return [None]
-    return sorted(pk for pk in found if pk is not None)
-
-
 def difference(
     role: str, account: Account, rights: frozenset[Right]
 ) -> tuple[frozenset[Right], frozenset[Right]]:
     """(what is there beyond the role, what of the role is missing), where the rights hold."""
-    preset = frozenset(
+    return _against(preset_in(role, account, scope_of(role, account, rights)), rights)
+
+
+def scope_of(role: str, account: Account, rights: frozenset[Right]) -> Sequence[int | None]:
+    """Where the role is meant: in the account, or in the properties that are named; whichever of
+    the two leaves fewer modules that differ."""
+    named = sorted({right.property_id for right in rights if right.property_id is not None})
+    scopes: list[Sequence[int | None]] = [[None], named] if named else [[None]]
+
+    def differing(scope: Sequence[int | None]) -> int:
+        more, less = _against(preset_in(role, account, scope), rights)
+        return len({right.module for right in more | less})
+
+    return min(scopes, key=differing)
+
+
+def preset_in(role: str, account: Account, scope: Iterable[int | None]) -> frozenset[Right]:
+    """The preset of a role in properties by their primary keys (None: the whole account).
+
+    What is asked of the account only (members, usage, ...) is not part of a single property.
+    """
+    return frozenset(
         Right(account.pk, where, module, verb)
-        for where in scope_of(rights)
         for module, verb in modules.preset(role)
+        for where in scope
         if where is None or module not in modules.ASKED_OF_ACCOUNTS
     )
+
+
+def _against(
+    preset: frozenset[Right], rights: frozenset[Right]
+) -> tuple[frozenset[Right], frozenset[Right]]:
     more = frozenset(right for right in rights if not covers(preset, right))
     less = frozenset(right for right in preset if not covers(rights, right))
     return more, less

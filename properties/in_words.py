@@ -62,8 +62,11 @@ def changes(
     more: Iterable[Right], less: Iterable[Right], names: Mapping[int, str]
 ) -> list[tuple[str, str]]:
     """("+" or "-", what) for each way in which rights differ from those of a role."""
+    found: dict[tuple[str, str, str], list[int | None]] = {}
+    for sign, rights in (("+", more), ("-", less)):
+        for right in granting.listed(rights):
+            found.setdefault((sign, right.verb, right.module), []).append(right.property_id)
     return [
-        (sign, f"{right.verb} {modules.NAMES[right.module]} {places([right.property_id], names)}")
-        for sign, rights in (("+", more), ("-", less))
-        for right in granting.listed(rights)
+        (sign, f"{verb} {modules.NAMES[module]} {places(pks, names)}")
+        for (sign, verb, module), pks in found.items()
     ]

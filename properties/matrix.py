@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from accounts import modules
 from accounts.models import Account
 from properties.access import Right
-from properties.granting import Grantable, difference, rights_of_role, scope_of
+from properties.granting import Grantable, preset_in, rights_of_role, scope_of
 from properties.models import Property
 
 EVERYWHERE = "everywhere"
@@ -57,7 +57,8 @@ class Matrix:
 
     def groups(self) -> Iterator[tuple[str, list[Line]]]:
         """(heading, lines) in the order of the rulebook."""
-        preset = rights_of_role(self.role, self.account, self._scope())
+        scope = scope_of(self.role, self.account, self.rights)
+        preset = preset_in(self.role, self.account, scope)
         for heading, members in modules.GROUPS.items():
             lines = []
             for module, (name, about) in members.items():
@@ -69,12 +70,6 @@ class Matrix:
                 ]
                 lines.append(Line(name, about, cells))
             yield heading, lines
-
-    def _scope(self) -> list[Property | None]:
-        found = scope_of(self.rights)
-        if None in found:
-            return [None]
-        return [place for place in self.columns if place.pk in found]
 
     def _cell(self, module: str, place: Property | None, preset: frozenset[Right]) -> Cell:
         chosen = verb_in(self.rights, module, place)
@@ -94,9 +89,6 @@ class Matrix:
         if not verb:
             return self.own.may_give
         return self.own.has(Right(self.account.pk, place.pk if place else None, module, verb))
-
-    def differs(self) -> tuple[frozenset[Right], frozenset[Right]]:
-        return difference(self.role, self.account, self.rights)
 
 
 def field_of(module: str, place: Property | None) -> str:

@@ -97,11 +97,13 @@ def _where(rights: frozenset[Right], names: dict[int, str]) -> str:
     if not rights:
         return "nowhere"
     pks = {right.property_id for right in rights}
-    if None in pks:
+    in_one = pks - {None}
+    if not in_one:
         return "everywhere"
-    known = sorted(names[pk] for pk in pks if pk in names)
-    unseen = len(pks) - len(known)
-    return in_words.joined([*known, *([f"{unseen} more"] if unseen else [])])
+    known = sorted(names[pk] for pk in in_one if pk in names)
+    unseen = len(in_one) - len(known)
+    told = in_words.joined([*known, *([f"{unseen} more"] if unseen else [])])
+    return f"{told}; some everywhere" if None in pks else told
 
 
 # -- one member ------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def test_somebody_new_signs_up_by_the_mail_and_need_not_confirm_again(
     assert client.get(f"/p/{shop.key}/").status_code == 200
     assert client.get(f"/a/{acme.slug}/members/").status_code == 403
     assert member(acme, sent.email).role == "viewer"
-    assert actions(acme)[-1] == "invitation.accepted"
+    assert "invitation.accepted" in actions(acme)
 
 
 def test_another_address_signs_up_as_ever(
