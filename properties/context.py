@@ -30,6 +30,7 @@ ACCOUNT_TABS: tuple[Row, ...] = (
     ("members", "Members", "view", "members"),
     ("api_keys", "API keys", "view", "api_keys"),
     ("usage", "Usage", "view", "usage"),
+    ("audit_log", "Audit log", "view", "audit"),
     ("account_settings", "Settings", "view", "property"),
 )
 

@@ -5,6 +5,8 @@ from django.urls import URLPattern, path
 from properties import (
     account_endpoints,
     account_settings,
+    audit_endpoints,
+    audit_pages,
     endpoints,
     goal_endpoints,
     invitation_page,
@@ -19,6 +21,8 @@ urlpatterns: list[URLPattern] = [
     path("new-account/", views.new_account, name="new_account"),
     path("a/<str:account>/", views.account, name="account"),
     path("a/<str:account>/settings/", account_settings.account_settings, name="account_settings"),
+    path("a/<str:account>/audit/", audit_pages.audit_log, name="audit_log"),
+    path("a/<str:account>/audit.csv", audit_pages.audit_csv, name="audit_csv"),
     path("invitation/<str:token>/", invitation_page.invitation, name="invitation"),
     path("a/<str:account>/members/", member_pages.members, name="members"),
     path("a/<str:account>/members/<int:pk>/", member_pages.one_member, name="member"),
@@ -74,6 +78,7 @@ api_urlpatterns: list[URLPattern] = [
         endpoints.AccountProperties.as_view(),
         name="api_account_properties",
     ),
+    path("accounts/<str:account>/audit", audit_endpoints.AuditLog.as_view(), name="api_audit"),
     path("properties/<str:key>", endpoints.OneProperty.as_view(), name="api_property"),
     path("properties/<str:key>/keys", key_endpoints.Keys.as_view(), name="api_keys_of_property"),
     path(

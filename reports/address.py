@@ -20,8 +20,9 @@ from properties.api import Invalid
 from properties.inputs import is_storable
 from properties.models import Property
 from properties.periods import KINDS, Kind, Range, RangeError, check_points, parse_range, zone
+from properties.strangers_text import visible
 from reports.filters import LONGEST_VALUE, check_dimension
-from reports.formatting import name_of, visible
+from reports.formatting import name_of
 from reports.metrics import DIMENSIONS, PROPS, Dimension, find_dimension
 from reports.queries import BOTS, DEFAULT_RANGE, MOST_POINTS, Bots
 

@@ -5,12 +5,11 @@ where there is nothing) and the unit of their metric. Leaves: short text for pag
 CSV. Pure; called by reports/pages.py, the template filters and the CSV download.
 """
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from properties.periods import Kind, Range, wall
+from properties.strangers_text import visible
 from reports.metrics import Unit, find_dimension
 from tracking.places import country_name
 
@@ -125,15 +124,6 @@ def name_of(dimension: str, value: object) -> str:
     return visible(text.capitalize() if dimension == "device" else text)
 
 
-# Controls, line ends, and what turns or hides the text around it; joiners (emoji, Persian) stay.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\xad\u200b\u2028-\u202e\u2060-\u206f\ufeff]")
-
-
-def visible(text: str) -> str:
-    """Text of strangers for display: a character that shows nothing is shown by its number."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
 # -- times -------------------------------------------------------------------------------------
 
 
@@ -205,30 +195,3 @@ def range_name(shown: Range) -> str:
         f"{first.day} {first:%b}" if first.year == last.year else f"{first.day} {first:%b %Y}"
     )
     return f"{start_text} to {end_text}"
-
-
-# -- CSV ---------------------------------------------------------------------------------------
-
-_FORMULA = frozenset("=+-@")
-
-
-def csv_cell(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: such text gets a ' in front.
-
-    Full-width signs and signs behind invisible characters count, too: some programs fold or
-    strip them. Numbers stay numbers, None is an empty cell.
-    """
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return value
-    if value[:1] in ("\t", "\r", "\n"):
-        return f"'{value}"
-    return f"'{value}" if _first_visible(value) in _FORMULA else value
-
-
-def _first_visible(text: str) -> str:
-    for char in text:
-        if unicodedata.category(char) not in ("Cc", "Cf", "Zs", "Zl", "Zp"):
-            return unicodedata.normalize("NFKC", char)[:1]
-    return ""

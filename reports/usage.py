@@ -27,7 +27,7 @@ from properties.access import Actor, DoorView, actor_of, door
 from properties.api import Invalid
 from properties.context import home_of
 from properties.models import Property
-from reports.formatting import csv_cell
+from properties.strangers_text import csv_cell
 from tracking import usage
 from tracking.refusals import WHAT_TO_DO, Reason
 from tracking.usage import Tally, Use

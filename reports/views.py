@@ -22,10 +22,10 @@ from accounts.audit import record
 from properties.access import View, actor_of, door
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
+from properties.strangers_text import csv_cell
 from reports import pages
 from reports.address import OPERATORS, Address, AddressError, read
 from reports.filters import LONGEST_VALUE
-from reports.formatting import csv_cell
 from reports.metrics import DIMENSIONS
 from reports.queries import DEFAULT_RANGE, MOST_ROWS
 from tracking import live, store

@@ -480,7 +480,7 @@ def test_no_cell_of_the_csv_is_a_formula(alice: Any, shop: Any, value: str) -> N
 
 @pytest.mark.parametrize("value", ["/a=b", "a-b", "", "/", "é", "(none)", 5, -5, 0.25])
 def test_other_cells_stay_as_they_are(value: Any) -> None:
-    from reports.formatting import csv_cell
+    from properties.strangers_text import csv_cell
 
     assert csv_cell(value) == value
 

@@ -1,0 +1,41 @@
+"""Text that strangers wrote, harmless in a page and in a spreadsheet.
+
+Enters: a path, a name, a user agent as somebody sent it. Leaves: text that shows what is in it.
+Django's templates escape it besides. Called by every page and every CSV that shows such text.
+"""
+
+import re
+import unicodedata
+
+# Controls, line ends, and what turns or hides the text around it; joiners (emoji, Persian) stay.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\xad\u200b\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def visible(text: str) -> str:
+    """Text of strangers for display: a character that shows nothing is shown by its number."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_FORMULA = frozenset("=+-@")
+
+
+def csv_cell(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula: such text gets a ' in front.
+
+    Full-width signs and signs behind invisible characters count, too: some programs fold or
+    strip them. Numbers stay numbers, None is an empty cell.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return value
+    if value[:1] in ("\t", "\r", "\n"):
+        return f"'{value}"
+    return f"'{value}" if _first_visible(value) in _FORMULA else value
+
+
+def _first_visible(text: str) -> str:
+    for char in text:
+        if unicodedata.category(char) not in ("Cc", "Cf", "Zs", "Zl", "Zp"):
+            return unicodedata.normalize("NFKC", char)[:1]
+    return ""
