@@ -47,9 +47,12 @@ class Limits:
         return max((mark for mark in (WARN, FULL) if percent >= mark * self.events), default=0)
 
 
-def limits_of(account: "Account", default: "Plan | None" = None) -> Limits:
+def limits_of(account: "Account") -> Limits:
     """By the account's own plan, else by the installation's default one, else without limits."""
-    plan = account.plan or default or default_plan()
+    return limits_in(account.plan or default_plan())
+
+
+def limits_in(plan: "Plan | None") -> Limits:
     if plan is None:
         return Limits()
     events = plan.events_per_month or None

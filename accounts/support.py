@@ -10,7 +10,6 @@ support does not exist. Both names stand in the audit log of the accounts that w
 Started and ended in accounts/admin.py; SupportMiddleware applies it to every request.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -20,6 +19,7 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.deprecation import MiddlewareMixin
 
 from accounts import audit
 from accounts.models import Account, SupportSession, User
@@ -122,22 +122,14 @@ def _note(
         )
 
 
-class SupportMiddleware:
+class SupportMiddleware(MiddlewareMixin):
     """Sets `request.impersonator` and `request.support` (None for nobody), and who the user is."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
         request.impersonator = request.support = None  # type: ignore[attr-defined]
         # Who has no session is not asked for one: answers to strangers can be cached.
-        if settings.SESSION_COOKIE_NAME in request.COOKIES and _NAMED in request.session:
-            refusal = self._apply(request)
-            if refusal is not None:
-                return refusal
-        return self._get_response(request)
-
-    def _apply(self, request: HttpRequest) -> HttpResponseBase | None:
+        if settings.SESSION_COOKIE_NAME not in request.COOKIES or _NAMED not in request.session:
+            return None
         begun = current(request)
         if begun is None:
             return _over(request)

@@ -2,9 +2,11 @@
 events never travel in a message (the Redis transport can lose one)."""
 
 import os
+import time
+from typing import Any
 
 from celery import Celery
-from celery.signals import task_prerun
+from celery.signals import task_failure, task_postrun, task_prerun
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -43,3 +45,31 @@ def drop_broken_connections(**_: object) -> None:
     """A tick may not inherit a connection that Postgres has ended: with CELERY_DB_REUSE_MAX,
     Celery keeps it, and every tick after a restart of Postgres would fail on it."""
     close_old_connections()
+
+
+# What the administration shows of the ticks (tracking/ticks.py). Django is there when one runs.
+
+
+@task_prerun.connect
+def tick_began(task: Any = None, **_: object) -> None:
+    from tracking import ticks
+
+    every = {entry["task"]: entry["schedule"] for entry in app.conf.beat_schedule.values()}
+    if task is not None and task.name in every:
+        ticks.began(task.name, every[task.name], time.time())
+
+
+@task_failure.connect
+def tick_failed(sender: Any = None, exception: object = None, **_: object) -> None:
+    from tracking import ticks
+
+    if sender is not None:
+        ticks.failed(sender.name, f"{type(exception).__name__}: {exception}", time.time())
+
+
+@task_postrun.connect
+def tick_ended(task: Any = None, **_: object) -> None:
+    from tracking import ticks
+
+    if task is not None:
+        ticks.ended(task.name, time.time())

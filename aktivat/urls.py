@@ -14,7 +14,13 @@ import tracking.urls
 from accounts import views as accounts_views
 from aktivat import health
 from properties.access import public, signed_in
-from tracking.admin import ledger_across_accounts
+from tracking.admin import (
+    audit_across_accounts,
+    ledger_across_accounts,
+    refusals_across_accounts,
+    ticks_of_worker,
+    usage_across_accounts,
+)
 
 handler400 = "aktivat.errors.bad_request"
 handler403 = "aktivat.errors.forbidden"
@@ -39,6 +45,10 @@ urlpatterns = [
     ),
     path("user/sessions/<int:pk>/end/", signed_in(accounts_views.end_session), name="end_session"),
     path("admin/ledger/", admin.site.admin_view(ledger_across_accounts), name="admin_ledger"),
+    path("admin/usage/", admin.site.admin_view(usage_across_accounts), name="admin_usage"),
+    path("admin/refusals/", admin.site.admin_view(refusals_across_accounts), name="admin_refusals"),
+    path("admin/ticks/", admin.site.admin_view(ticks_of_worker), name="admin_ticks"),
+    path("admin/audit/", admin.site.admin_view(audit_across_accounts), name="admin_audit"),
     path("admin/", admin.site.urls),
     path("api/schema/", public(SpectacularAPIView.as_view()), name="schema"),
     path(

@@ -12,7 +12,9 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
+from accounts import plans
 from accounts.models import Account
 from properties.access import Actor, actor_of
 from properties.models import Property
@@ -63,6 +65,22 @@ class Link:
     label: str
     url: str
     current: bool = False
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The account is close to its plan's end, over it, or refusing."""
+
+    level: int
+    url: str
+
+    @property
+    def is_closed(self) -> bool:
+        return self.level == plans.CLOSED
+
+    @property
+    def is_full(self) -> bool:
+        return self.level == plans.FULL
 
 
 class Frame:
@@ -166,6 +184,18 @@ class Frame:
             url = url_of(route, name)
             if url and self._actor and self._place and self._actor.may(verb, module, self._place):
                 yield Link(label, url)
+
+    @cached_property
+    def quota(self) -> Quota | None:
+        """How much of the account's plan is used, when the reader should know: whoever may view
+        the usage from 80 % on, every member once events are refused. No query of its own."""
+        if self.account is None or self._actor is None or self._actor.only_looks:
+            return None
+        level = self.account.quota_level_at(timezone.now())
+        may_view = self._actor.may("view", "usage", self.account)
+        if not level or not (may_view or level == plans.CLOSED):
+            return None
+        return Quota(level, url_of("usage", self.account.slug) if may_view else "")
 
     @property
     def docs_url(self) -> str:

@@ -35,6 +35,7 @@ def test_the_admin_has_the_lists_that_operators_need() -> None:
         "properties_apikey",
         "properties_grant",
         "properties_property",
+        "tracking_erasure",
         "tracking_quarantined",
     ]
 

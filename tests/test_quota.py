@@ -272,10 +272,10 @@ def test_the_level_of_an_account_follows(acme: Any, shop: Any, make_plan: Any) -
 
 def test_an_account_without_a_plan_has_the_default_one(acme: Any) -> None:
     from accounts.models import Plan
-    from accounts.plans import Limits, limits_of
+    from accounts.plans import Limits, limits_in, limits_of
 
     default = Plan(name="Free", events_per_month=1000, overrun_percent=20, max_members=3)
-    assert limits_of(acme, default) == Limits("Free", 1000, 1200, None, 3)
+    assert limits_in(acme.plan or default) == Limits("Free", 1000, 1200, None, 3)
     assert limits_of(acme) == Limits()
 
 

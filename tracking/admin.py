@@ -1,6 +1,7 @@
-"""What the pipeline did, in Django's admin: quarantine, and the ledger's totals per property.
+"""What the pipeline did, in Django's admin: quarantine, erasures, and pages about all accounts
+(ledger, usage, refusals, ticks, audit).
 
-Both look across accounts, so they ask as the worker's database user; nothing can be changed.
+All look across accounts, so they ask as the worker's database user; nothing can be changed.
 """
 
 from collections import Counter
@@ -15,7 +16,8 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from properties.models import Property
-from tracking.models import Ledger, Quarantined
+from tracking import operation, ticks
+from tracking.models import Erasure, Ledger, Quarantined
 
 LEDGER_DAYS = 30
 COLUMNS = (
@@ -60,6 +62,72 @@ class QuarantinedAdmin(admin.ModelAdmin):
     def as_text(self, row: Quarantined) -> str:
         """Bytes as they came; what is no text is escaped."""
         return bytes(row.payload).decode("utf-8", "backslashreplace")[:PAYLOAD_SHOWN]
+
+
+@admin.register(Erasure)
+class ErasureAdmin(admin.ModelAdmin):
+    """Who was to be erased: how far that is, never the id itself. Read only."""
+
+    list_display = ("created", "property_id", "account_id", "kind", "state", "done_at")
+    list_filter = ("state", "kind", "created")
+    search_fields = ("=property_id", "requested_by")
+    ordering = ("-created",)
+    show_full_result_count = False
+    fields = (*list_display, "requested_by", "counts")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Erasure]:
+        return super().get_queryset(request).using("worker")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def _page(
+    request: HttpRequest, right: str, template: str, title: str, context: dict[str, Any]
+) -> HttpResponse:
+    """A page of the administration that is no list of a model."""
+    if not request.user.has_perm(right):
+        raise PermissionDenied(f"You need the right {right} here. A superuser can grant it.")
+    return render(request, template, admin.site.each_context(request) | {"title": title} | context)
+
+
+def usage_across_accounts(request: HttpRequest) -> HttpResponse:
+    """Accepted events of every account in this month, against its plan; fullest first."""
+    wanted = request.GET.get("q", "").replace("\x00", "")
+    context = {"rows": operation.usage_across_accounts(timezone.now(), wanted), "q": wanted}
+    return _page(request, "tracking.view_ledger", "admin/usage.html", "Usage this month", context)
+
+
+def refusals_across_accounts(request: HttpRequest) -> HttpResponse:
+    """Why events were refused, over a day, a week and a month."""
+    context = {"rows": operation.refusals_across_accounts(timezone.now())}
+    return _page(request, "tracking.view_ledger", "admin/refusals.html", "Refused events", context)
+
+
+def ticks_of_worker(request: HttpRequest) -> HttpResponse:
+    """What the worker does by itself: when it last did, how long it took, what failed."""
+    context = {"ticks": ticks.known(timezone.now())}
+    return _page(
+        request, "tracking.view_ledger", "admin/ticks.html", "Ticks of the worker", context
+    )
+
+
+def audit_across_accounts(request: HttpRequest) -> HttpResponse:
+    """The newest entries of all audit logs; they have composite keys, so Django has no list."""
+    names = ("account", "actor", "action")
+    asked = {name: request.GET.get(name, "").replace("\x00", "").strip() for name in names}
+    before = request.GET.get("before", "")
+    context: dict[str, Any] = {"asked": asked}
+    context |= operation.audit_across_accounts(asked, before)
+    right = "accounts.view_auditentry"
+    return _page(request, right, "admin/audit.html", "Audit log of all accounts", context)
 
 
 def ledger_across_accounts(request: HttpRequest) -> HttpResponse:

@@ -65,6 +65,10 @@ nothing has to last:
     aktivat:watched                zset    property -> ms until which somebody looks  minutes
     aktivat:samples:{a:p}:<kind>   zset    events (seen, refused) as JSON -> ms       5 minutes
     aktivat:tally:{a:p}:<minute>   hash    p<second> pings, o left out, l limited       3 minutes
+
+and what the administration shows of the worker (ticks.py):
+
+    aktivat:ticks                  hash    <tick>|<fact> -> number or text              for ever
 """
 
 import struct
@@ -157,6 +161,7 @@ def places_of(identifier: bytes) -> list[tuple[int, int]]:
 
 
 WATCHED = "aktivat:watched"
+TICKS = "aktivat:ticks"
 
 
 def samples(prefix: str, kind: str) -> str:

@@ -27,6 +27,7 @@ from accounts.plans import (
     WARN,
     Limits,
     default_plan,
+    limits_in,
     limits_of,
     month_of,
     next_month,
@@ -47,7 +48,7 @@ def keep(now: datetime) -> None:
     """Bring levels, notices and what Valkey may let in up to date."""
     default = default_plan()
     accounts = {
-        account.pk: (account, limits_of(account, default))
+        account.pk: (account, limits_in(account.plan or default))
         for account in Account.objects.using(WORKER).select_related("plan")
     }
     places: dict[int, list[int]] = defaultdict(list)
