@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+import privacy.urls
 import properties.urls
 import reports.urls
 import tracking.urls
@@ -59,7 +60,9 @@ urlpatterns = [
     path("api/v1/", include(properties.urls.api_urlpatterns)),
     path("api/v1/", include(tracking.urls.api_urlpatterns)),
     path("api/v1/", include(reports.urls.api_urlpatterns)),
+    path("api/v1/", include(privacy.urls.api_urlpatterns)),
     path("", include("properties.urls")),
     path("", include("tracking.urls")),
     path("", include("reports.urls")),
+    path("", include("privacy.urls")),
 ]

@@ -334,7 +334,7 @@ def _erase_rows(
         is_person = subject.kind == Erasure.Kind.USER
         for known in subjects.visitors_of(cursor, place, subject):
             if is_person and known.is_whole:
-                part = Subject(Erasure.Kind.VISITOR, str(known.uuid))
+                part = Subject(Erasure.Kind.VISITOR.value, str(known.uuid))
                 _ask(cursor, place, part, erasure.requested_by, now, erasure.pk)
             elif is_person:
                 times = work.events(cursor, known, subject.target)

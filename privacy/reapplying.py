@@ -81,8 +81,8 @@ def _who_fits(place: Property, digests: set[bytes]) -> Iterator[Subject]:
             cursor.execute(statement, [place.pk])
             while rows := cursor.fetchmany(AT_ONCE):
                 for (target,) in rows:
-                    if digest_of(place.first_key, kind, target) in digests:
-                        yield Subject(kind, target)
+                    if digest_of(place.first_key, kind.value, target) in digests:
+                        yield Subject(kind.value, target)
 
 
 def _places() -> Any:

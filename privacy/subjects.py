@@ -62,12 +62,12 @@ def subject_of(
     try:
         if visitor:
             found = fields.identifier({"visitor": visitor}, "visitor", place.first_key)
-            return Subject(Erasure.Kind.VISITOR, found or "")
+            return Subject(Erasure.Kind.VISITOR.value, found or "")
         if user:
             kept, _ = fields.user({"user": user})
             if not kept:
                 raise NoSuchSubject(f"{user[:40]!r} stands for nobody.", "user")
-            return Subject(Erasure.Kind.USER, kept)
+            return Subject(Erasure.Kind.USER.value, kept)
     except Refusal as refusal:
         raise NoSuchSubject(refusal.message, refusal.field) from refusal
     cursor.execute(
@@ -77,7 +77,7 @@ def subject_of(
     row = cursor.fetchone()
     if row is None:
         raise NoSuchSubject("No visitor has this virtual id.", "number")
-    return Subject(Erasure.Kind.VISITOR, str(row[0]))
+    return Subject(Erasure.Kind.VISITOR.value, str(row[0]))
 
 
 # -- the visitors behind a subject -----------------------------------------------------------------

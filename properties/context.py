@@ -42,6 +42,7 @@ SETTINGS_PAGES = (
     ("property_tracking", "Tracking"),
     ("property_goals", "Goals"),
     ("property_keys", "Keys"),
+    ("property_privacy", "Privacy"),
 )
 # Every page of the settings, and which of those above it belongs to.
 IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {"property_goal": "property_goals"}
@@ -58,6 +59,11 @@ PERSON_PAGES = (
     ("sessions", "Sessions", ("sessions",)),
     ("socialaccount_connections", "Connections", ("socialaccount_",)),
 )
+IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {
+    "property_goal": "property_goals",
+    "export_visitor": "property_privacy",
+    "erase_visitor": "property_privacy",
+}
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,16 @@ ROWS += [
     api("api_users", "people:manage", "POST", owner=400, key=400, body={}),
     api("api_user", "people:view", params=_PERSON),
     api("api_user", "people:manage", "PATCH", body={}, params=_PERSON),
+# Visitors and persons: whoever may look at the settings sees the page, `people` opens the rest.
+_NOBODY = {"visitor": "somebody-unknown"}
+PRIVACY = [
+    Row("property_privacy"),
+    Row("export_visitor", "POST"),
+    Row("erase_visitor", "POST"),
+    api("api_exports", "people:manage", "POST", body=_NOBODY),
+    api("api_erasures", "people:view"),
+    api("api_erasures", "people:manage", "POST", owner=202, key=202, body=_NOBODY),
+    api("api_erasure", "people:view"),
 ]
 _STATS = [("event", "pageview"), ("year", "2026"), ("month", "2"), ("day", "3"), ("hour", "4")]
 # Reports: modules of a property, which a viewer may view; Bob has audience and sources of one.
@@ -282,6 +292,7 @@ def places(request: pytest.FixtureRequest) -> dict[str, Any]:
     ids = {"revoke_api_key": key.pk, "goal": new_goal(shop).pk, "key": new_retired_key(shop).pk}
     ids |= {"member": new_member(acme).pk, "invitation": new_invitation(acme).pk}
     new_person(shop)
+    ids["erasure"] = new_erasure(shop).pk
     return {"shop": shop, "acme": acme, "ids": ids, **people}
 
 
@@ -336,6 +347,17 @@ def new_retired_key(place: Any) -> Any:
     )
 
 
+def new_erasure(place: Any) -> Any:
+    from django.utils import timezone
+
+    from tracking.models import Erasure
+
+    return Erasure.objects.using("worker").create(
+        account_id=place.account_id, property_id=place.pk, kind="visitor", state="d",
+        digest=fresh("d"), created=timezone.now(),
+    )  # fmt: skip
+
+
 def path_of(row: Row, places: dict[str, Any]) -> str:
     """The route with this world's names in it."""
     from django.urls import reverse
@@ -357,7 +379,7 @@ def status(client: Any, row: Row, path: str) -> int:
     return client.generic(row.method, path, data or "", **kind).status_code
 
 
-@pytest.mark.parametrize("row", [*ROWS, *REPORTS], ids=str)
+@pytest.mark.parametrize("row", [*ROWS, *PRIVACY, *REPORTS], ids=str)
 def test_what_every_actor_gets(row: Row, places: dict[str, Any]) -> None:
     path = path_of(row, places)
     users = {"owner": "alice", "viewer": "vera", "bob": "bob", "charlie": "charlie"}
@@ -373,6 +395,8 @@ def tried_keys(row: Row, places: dict[str, Any], path: str) -> dict[str, int]:
     """Statuses for a key with the right, one with another right, one of another account."""
     other = "usage:view" if row.name.startswith("api_a") else "people:view"
     other = "events:view" if row.name.startswith("api_user") else other
+    if row.right.startswith("people:"):
+        other = "content:view"
     _, able = new_key(places["acme"], row.right)
     _, unable = new_key(places["acme"], other)
     _, foreign = new_key(new_property().account, row.right)
@@ -382,7 +406,7 @@ def tried_keys(row: Row, places: dict[str, Any], path: str) -> dict[str, int]:
 
 def test_the_table_holds_every_route_that_is_not_public() -> None:
     wanted = {p.name for _, p in ours() if access_of(p.callback).kind != "public"}
-    known = {row.name for row in [*ROWS, *REPORTS]}
+    known = {row.name for row in [*ROWS, *PRIVACY, *REPORTS]}
     assert wanted - known == set(), "add a row for these routes"
     assert known - wanted == set(), "these rows name no route"
 
@@ -407,6 +431,7 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/p/{key}/settings/",
         "/p/{key}/settings/tracking/",
         "/p/{key}/settings/keys/",
+        "/p/{key}/settings/privacy/",
         "/p/{key}/goals/",
         "/p/{key}/goals/1/",
         "/p/{key}/snippet/",
@@ -430,6 +455,8 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/api/v1/properties/{key}/goals",
         "/api/v1/properties/{key}/goals/1",
         "/api/v1/properties/{key}/keys",
+        "/api/v1/properties/{key}/erasures",
+        "/api/v1/properties/{key}/erasures/1",
         "/api/v1/accounts/{account}",
         "/api/v1/accounts/{account}/properties",
         "/api/v1/properties/{key}/realtime",

@@ -1,0 +1,21 @@
+"""Routes of privacy: pages and API. aktivat/urls.py includes both lists."""
+
+from django.urls import URLPattern, path
+
+from privacy import endpoints, views
+
+urlpatterns: list[URLPattern] = [
+    path("p/<str:key>/settings/privacy/", views.privacy, name="property_privacy"),
+    path("p/<str:key>/settings/privacy/export/", views.export, name="export_visitor"),
+    path("p/<str:key>/settings/privacy/erase/", views.erase, name="erase_visitor"),
+]
+
+api_urlpatterns: list[URLPattern] = [
+    path("properties/<str:key>/exports", endpoints.Exports.as_view(), name="api_exports"),
+    path("properties/<str:key>/erasures", endpoints.Erasures.as_view(), name="api_erasures"),
+    path(
+        "properties/<str:key>/erasures/<int:pk>",
+        endpoints.OneErasure.as_view(),
+        name="api_erasure",
+    ),
+]

@@ -1,0 +1,94 @@
+"""The page Privacy of a property's settings: retention, export, erasure.
+
+Enters: a request that passed THE DOOR. Leaves: a page, a file, or a redirect. Looking asks for the
+settings; export and erasure ask for `people:manage` and a log-in of the last quarter of an hour.
+"""
+
+from typing import Any
+
+from django.contrib import messages
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.audit import record
+from privacy import expiring, exporting
+from privacy.endpoints import ask, erasures_of
+from privacy.forms import EraseForm, ExportForm
+from properties.access import actor_of, door, fresh_login
+from properties.models import Property
+from properties.settings_pages import may_manage
+
+SHOWN = 20  # erasures
+
+
+@require_safe
+@door("property")
+def privacy(request: HttpRequest, place: Property) -> HttpResponse:
+    """How long events are kept and what would go now; who was erased; the forms."""
+    return _page(request, place)
+
+
+def _page(
+    request: HttpRequest,
+    place: Property,
+    export: ExportForm | None = None,
+    erase: EraseForm | None = None,
+) -> HttpResponse:
+    actor = actor_of(request)
+    assert actor is not None, "the view wears a decorator of access.py"
+    edge = expiring.edge_of(place, timezone.now())
+    with connection.cursor() as cursor:
+        foreseen = expiring.foresee(cursor, place, edge)
+    context: dict[str, Any] = {
+        "property": place,
+        "may_manage": may_manage(request, place),
+        "may_people": actor.may("manage", "people", place),
+        "edge": edge,
+        "foreseen": foreseen,
+        "export": export or ExportForm(place=place, auto_id="export_%s"),
+        "erase": erase or EraseForm(place=place, auto_id="erase_%s"),
+    }
+    if actor.may("view", "people", place):
+        context["erasures"] = erasures_of(place).order_by("-created")[:SHOWN]
+    return render(request, "privacy/property_privacy.html", context)
+
+
+@require_POST
+@door("people", "manage")
+@fresh_login
+def export(request: HttpRequest, place: Property) -> HttpResponseBase:
+    """The file, or the page with what is wrong."""
+    form = ExportForm(request.POST, place=place, auto_id="export_%s")
+    if not form.is_valid():
+        return _page(request, place, export=form)
+    kind = form.cleaned_data["kind"] or "json"
+    record(
+        place.account_id,
+        "visitor.exported",
+        request=request,
+        property=place,
+        target=form.subject.name(place),
+        new={"kind": kind},
+    )
+    return exporting.response(request, place, form.subject, kind, timezone.now())
+
+
+@require_POST
+@door("people", "manage")
+@fresh_login
+def erase(request: HttpRequest, place: Property) -> HttpResponse:
+    """Ask for it; the worker does it within seconds."""
+    form = EraseForm(request.POST, place=place, auto_id="erase_%s")
+    if not form.is_valid():
+        return _page(request, place, erase=form)
+    actor = actor_of(request)
+    ask(request, place, form.subject, actor.name if actor else "")
+    messages.success(
+        request,
+        "It is being erased: the list below says when it is done. New events of this id are"
+        " refused from now on.",
+    )
+    return redirect("property_privacy", place.key)
