@@ -45,7 +45,11 @@ SETTINGS_PAGES = (
     ("property_privacy", "Privacy"),
 )
 # Every page of the settings, and which of those above it belongs to.
-IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {"property_goal": "property_goals"}
+IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {
+    "property_goal": "property_goals",
+    "export_visitor": "property_privacy",
+    "erase_visitor": "property_privacy",
+}
 # Pages of an account that belong to one of its tabs.
 BELOW_TABS = {"member": "members", "remove_member": "members"}
 
@@ -59,11 +63,6 @@ PERSON_PAGES = (
     ("sessions", "Sessions", ("sessions",)),
     ("socialaccount_connections", "Connections", ("socialaccount_",)),
 )
-IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {
-    "property_goal": "property_goals",
-    "export_visitor": "property_privacy",
-    "erase_visitor": "property_privacy",
-}
 
 
 @dataclass(frozen=True)

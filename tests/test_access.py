@@ -251,6 +251,7 @@ ROWS += [
     api("api_users", "people:manage", "POST", owner=400, key=400, body={}),
     api("api_user", "people:view", params=_PERSON),
     api("api_user", "people:manage", "PATCH", body={}, params=_PERSON),
+]
 # Visitors and persons: whoever may look at the settings sees the page, `people` opens the rest.
 _NOBODY = {"visitor": "somebody-unknown"}
 PRIVACY = [
