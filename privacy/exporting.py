@@ -22,7 +22,7 @@ from accounts.tenancy import tenant
 from privacy import payloads
 from privacy.subjects import EVENTS_OF_VISITOR, Known, Subject, visitors_of, window_of
 from properties.models import Property
-from reports.formatting import csv_cell
+from properties.strangers_text import csv_cell
 from tracking.drain import READ, stream_of
 from tracking.event import COLUMNS, read_row
 from tracking.models import Erasure
