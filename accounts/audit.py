@@ -63,6 +63,12 @@ ACTIONS: dict[str, str] = {
     # Support
     "support.entered": "Support began to look as a member",
     "support.left": "Support stopped looking as a member",
+    "api_key.changed": "Changed an API key",
+    # Share links
+    "share_link.created": "Made a share link",
+    "share_link.revoked": "Revoked a share link",
+    "share_link.opened": "Looked at a shared report for the first time that day, by address",
+    "share_link.refused": "A wrong password for a share link",
     # A user's own account
     "password.changed": "Changed the password",
     "password.reset": "Set a new password by e-mail",

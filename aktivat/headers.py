@@ -14,6 +14,10 @@ DEFAULTS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 ADMIN = "/admin/"
+# The address is the secret: no other site learns it, no search engine lists what is behind it. So
+# say the refusals, too, for whoever tries addresses.
+SHARED = "/share/"
+OF_SHARED = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex, nofollow, noarchive"}
 
 
 class HeadersMiddleware(MiddlewareMixin):
@@ -22,6 +26,9 @@ class HeadersMiddleware(MiddlewareMixin):
     ) -> HttpResponseBase:
         for name, value in DEFAULTS.items():
             response.headers.setdefault(name, value)
+        if request.path_info.startswith(SHARED):
+            for name, value in OF_SHARED.items():
+                response.headers[name] = value
         if request.path_info.startswith(ADMIN):
             # Django's admin brings inline styles of its own; the rest of the policy holds.
             setattr(response, "_csp_update", {"style-src": [UNSAFE_INLINE]})  # noqa: B010

@@ -5,18 +5,21 @@ inside a transaction in which row-level security shows that one account; or the 
 stranger (404), a member without the right (403) or nobody (401, the log-in page) gets. Pages wear
 `@door`, API views inherit `DoorView`; a route with neither fails a test that reads the URLconf.
 
-The other ways in: `@member` (an account's page for whoever has any right in it), `@signed_in`
-(about nothing in particular) and `@public`. Below each of them, `@fresh_login` asks people to
+The other ways in: `@shared` (a report page for whoever has a share link's address), `@member` (an
+account's page for whoever has any right in it), `@signed_in` (about nothing in particular) and
+`@public`. Below each of them, `@fresh_login` asks people to
 confirm that they are themselves before they do something dangerous.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property, wraps
 from typing import Any, ClassVar
 
 from allauth.core.exceptions import ReauthenticationRequired
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -34,6 +37,7 @@ from accounts import audit, modules
 from accounts.fresh import is_fresh
 from accounts.models import Account, SupportSession, User
 from accounts.tenancy import tenant
+from properties import sharing
 from properties.api import Invalid, NotFresh
 from properties.inputs import is_storable
 from properties.models import ApiKey, Grant, Property, ShareLink
@@ -225,7 +229,7 @@ def actor_of(request: HttpRequest | Request) -> Actor | None:
 class Access:
     """What a route asks for; the test of the URLconf reads it from `view.access`."""
 
-    kind: str  # "door", "member", "signed in" or "public"
+    kind: str  # "door", "share", "member", "signed in" or "public"
     module: str = ""
     verb: str = ""  # "manage/view" when it depends on the method
 
@@ -315,6 +319,12 @@ def account_id_of(place: Property | Account) -> int:
     return place.pk if isinstance(place, Account) else place.account_id
 
 
+def _refuse_writing(actor: Actor, request: HttpRequest | Request) -> None:
+    """A share link never changes anything, whatever a view or a grant would allow."""
+    if actor.only_looks and request.method not in SAFE_METHODS:
+        raise PermissionDenied("A share link shows reports and changes nothing.")
+
+
 View = Callable[..., HttpResponseBase]
 
 
@@ -332,6 +342,7 @@ def door(module: str, verb: str = "view", **by_method: str) -> Callable[[View], 
             actor = actor_of(request)
             if actor is None:
                 return redirect_to_login(request.get_full_path())
+            _refuse_writing(actor, request)
             place = enter(actor, module, by_method.get(request.method or "GET", verb), names)
             old = names.get("key")
             if isinstance(place, Property) and old != place.key and request.method in SAFE_METHODS:
@@ -352,6 +363,56 @@ def door(module: str, verb: str = "view", **by_method: str) -> Callable[[View], 
     return wrap
 
 
+def shared(module: str, *, downloads: bool = False) -> Callable[[View], View]:
+    """A report page below `/share/<token>/`: the link is the actor, whoever is signed in beside it.
+
+    It shows what the link may view, of the days that it may show; nothing is written but that
+    somebody looked. `downloads`: a file, which the link must be allowed to give.
+    """
+    modules.check(module, "view")
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, token: str, **names: Any) -> HttpResponseBase:
+            now = timezone.now()
+            link = enter_by_link(request, token, now)
+            if not sharing.is_open(request, link):
+                return sharing.ask_password(request, token, request.get_full_path())
+            place, actor = link.property, Actor(link)
+            place.window = link.window(now)
+            setattr(request, "place", place)  # noqa: B010  the frame around the page reads it
+            if not actor.may("view", module, place):
+                raise PermissionDenied(f"This link does not show {modules.NAMES[module]}.")
+            if downloads and not link.downloads:
+                raise PermissionDenied("This link shows pages and gives no files.")
+            if "HX-Request" not in request.headers:  # what a page fetches by itself is no view
+                sharing.note_view(request, link, now)
+            with tenant(place.account_id):
+                return sharing.embeddable(view(request, place, **names), link)
+
+        guarded.access = Access("share", module, "view")  # type: ignore[attr-defined]
+        return guarded
+
+    return wrap
+
+
+def by_link(view: View) -> View:
+    """A route below `/share/<token>/` that shows nothing of the property; calls enter_by_link."""
+    view.access = Access("share")  # type: ignore[attr-defined]
+    return view
+
+
+def enter_by_link(request: HttpRequest, token: str, now: datetime) -> ShareLink:
+    """The link of the token, which is the request's actor from here on; else Http404."""
+    link = ShareLink.find(token, now)
+    if link is None:
+        raise Http404("There is nothing here.")
+    request.user = AnonymousUser()  # whoever is signed in sees what everybody sees
+    setattr(request, "_aktivat_actor", Actor(link))  # noqa: B010
+    setattr(request, "share_token", token)  # noqa: B010  the pages link to each other by it
+    return link
+
+
 def member(view: View) -> View:
     """An account's page for whoever has any right in it; it shows only what the actor sees."""
 
@@ -360,6 +421,7 @@ def member(view: View) -> View:
         actor = actor_of(request)
         if actor is None:
             return redirect_to_login(request.get_full_path())
+        _refuse_writing(actor, request)
         place = see_account(actor, account)
         setattr(request, "place", place)  # noqa: B010  the frame around the page reads it
         return view(request, place, **names)
@@ -389,8 +451,10 @@ def signed_in(view: View) -> View:
 
     @wraps(view)
     def guarded(request: HttpRequest, **names: Any) -> HttpResponseBase:
-        if actor_of(request) is None:
+        actor = actor_of(request)
+        if actor is None:
             return redirect_to_login(request.get_full_path())
+        _refuse_writing(actor, request)
         return view(request, **names)
 
     guarded.access = Access("signed in")  # type: ignore[attr-defined]
@@ -450,6 +514,7 @@ class SignedInView(APIView):
             if self.budget is None:  # refused before it was counted: nobody guesses for nothing
                 self.check_throttles(request)
             raise
+        _refuse_writing(self.actor, request)
         known = self.known_parameters(request.method or "GET")
         for name, values in request.query_params.lists():
             if name not in known:

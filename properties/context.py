@@ -43,7 +43,9 @@ SETTINGS_PAGES = (
     ("property_goals", "Goals"),
     ("property_keys", "Keys"),
     ("property_privacy", "Privacy"),
+    ("property_share", "Sharing"),
 )
+FOR_MANAGERS = {"property_share"}  # not shown to whoever may only view the settings
 # Every page of the settings, and which of those above it belongs to.
 IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {
     "property_goal": "property_goals",
@@ -98,6 +100,11 @@ class Frame:
     @cached_property
     def _actor(self) -> Actor | None:
         return actor_of(self._request)
+
+    @property
+    def shared(self) -> bool:
+        """Whether the page is shown by a share link: then there is nothing around it to go to."""
+        return hasattr(self._request, "share_token")
 
     @property
     def measured(self) -> Property | None:
@@ -171,6 +178,7 @@ class Frame:
         return [
             Link(label, url_of(route, self.measured.key), route == here)
             for route, label in SETTINGS_PAGES
+            if route not in FOR_MANAGERS or self._may_manage
         ]
 
     @cached_property
@@ -183,6 +191,14 @@ class Frame:
             for route, label, begins in PERSON_PAGES
             if route != "socialaccount_connections" or settings.SIGN_IN_PROVIDERS
         ]
+
+    @cached_property
+    def _may_manage(self) -> bool:
+        return (
+            self._actor is not None
+            and self._place is not None
+            and self._actor.may("manage", "property", self._place)
+        )
 
     def _open(self, rows: tuple[Row, ...], name: str) -> Iterator[Link]:
         for route, label, verb, module in rows:
@@ -204,7 +220,7 @@ class Frame:
 
     @property
     def docs_url(self) -> str:
-        return reverse("api_docs")
+        return "" if self.shared else reverse("api_docs")
 
 
 def home_of(place: Property, actor: Actor) -> str:

@@ -58,6 +58,19 @@ def hostnames(texts: Iterable[str]) -> list[str]:
     return found
 
 
+MOST_FRAMING_HOSTS = 20
+
+
+def framing_hosts(texts: Iterable[str]) -> list[str]:
+    """Hosts whose pages may show a report in a frame; they must be named, and may be none."""
+    found = list(dict.fromkeys(hostname(text) for text in texts if text.strip()))
+    if "*" in found:
+        raise ValidationError("Name the hosts: * would let every page show it in a frame.")
+    if len(found) > MOST_FRAMING_HOSTS:
+        raise ValidationError(f"{MOST_FRAMING_HOSTS} hosts are the most. Use *.example.com.")
+    return found
+
+
 def addresses(texts: Iterable[str]) -> list[str]:
     """IP addresses and networks in CIDR notation, normalised."""
     found: dict[str, None] = {}

@@ -460,6 +460,32 @@ def parse_range(
     return _named(text, tz, now, first)
 
 
+def clamp(asked: Range, window: Range | None) -> Range | None:
+    """The part of a range that lies in a window of whole days; None if nothing of it does. Without
+    a window, or if all of it does, the range itself."""
+    if window is None:
+        return asked
+    both = asked.span.intersection(window.span)
+    if both is None or both == asked.span:
+        return asked if both else None
+    if both == window.span:
+        return window
+    if asked.first is None or asked.last is None or window.first is None or window.last is None:
+        return _of_instants(both, asked.tz)
+    return _of_days(max(asked.first, window.first), min(asked.last, window.last), asked.tz)
+
+
+def inside(asked: Range, window: Range) -> Range:
+    """As `clamp`, but RangeError where nothing may be seen."""
+    shown = clamp(asked, window)
+    if shown is None:
+        days = (
+            f"{window.first}" if window.first == window.last else f"{window.first} to {window.last}"
+        )
+        raise RangeError(f"Only {days} can be seen here: choose days of these.")
+    return shown
+
+
 def _named(text: str, tz: ZoneInfo, now: datetime, first: datetime | None) -> Range:
     today = local_date(now, tz)
     if text == "today":

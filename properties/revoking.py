@@ -8,10 +8,12 @@ either is kept in memory.
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import chain
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import audit
 from accounts.models import Account, User
 from properties.models import ApiKey, ShareLink
 
@@ -26,9 +28,30 @@ def made_by(user: User, account: Account, now: datetime) -> list[ApiKey | ShareL
 
 
 @transaction.atomic
+def revoke(made: ApiKey | ShareLink, request: Any = None, actor: Any = None) -> bool:
+    """End it and tell the audit log; False when it was revoked already."""
+    if not made.revoke(timezone.now()):
+        return False
+    kind = "api_key" if isinstance(made, ApiKey) else "share_link"
+    place = made.property if isinstance(made, ShareLink) else None
+    audit.record(
+        made.account_id,
+        f"{kind}.revoked",
+        actor=actor,
+        request=request,
+        property=place,
+        target=str(made),
+    )
+    return True
+
+
+@transaction.atomic
 def revoke_made_by(
-    user: User, account: Account, now: datetime | None = None
+    user: User, account: Account, *, actor: Any = None, request: Any = None
 ) -> list[ApiKey | ShareLink]:
-    """End them; returns those that were ended, for the record of whoever decides it."""
-    at = now or timezone.now()
-    return [made for made in made_by(user, account, at) if made.revoke(at)]
+    """End what she made; returns what was ended by this."""
+    return [
+        made
+        for made in made_by(user, account, timezone.now())
+        if revoke(made, request=request, actor=actor)
+    ]

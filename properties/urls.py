@@ -13,6 +13,7 @@ from properties import (
     key_endpoints,
     member_pages,
     settings_pages,
+    share_pages,
     views,
 )
 
@@ -66,6 +67,13 @@ urlpatterns: list[URLPattern] = [
     path("p/<str:key>/goals/", settings_pages.goals, name="property_goals"),
     path("p/<str:key>/goals/<int:pk>/", settings_pages.goal, name="property_goal"),
     path("p/<str:key>/goals/<int:pk>/delete/", settings_pages.delete_goal, name="delete_goal"),
+    path("p/<str:key>/share/", share_pages.share_links, name="property_share"),
+    path(
+        "p/<str:key>/share/<int:pk>/revoke/",
+        share_pages.revoke_share_link,
+        name="revoke_share_link",
+    ),
+    path("share/<str:token>/unlock/", share_pages.unlock_share, name="unlock_share"),
     path("p/<str:key>/snippet/", views.snippet, name="snippet"),
 ]
 

@@ -19,7 +19,17 @@ from django.http import QueryDict
 from properties.api import Invalid
 from properties.inputs import is_storable
 from properties.models import Property
-from properties.periods import KINDS, Kind, Range, RangeError, check_points, parse_range, zone
+from properties.periods import (
+    KINDS,
+    Kind,
+    Range,
+    RangeError,
+    check_points,
+    clamp,
+    inside,
+    parse_range,
+    zone,
+)
 from properties.strangers_text import visible
 from reports.filters import LONGEST_VALUE, check_dimension
 from reports.formatting import name_of
@@ -106,7 +116,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class Address:
-    """One view of the report page. `interval` "" is the range's own; so is every default."""
+    """One view of the report page. `interval` "" is the range's own; so is every default.
+
+    `window`: the days that may be seen (None: all), on which the page opens, too.
+    """
 
     range: Range
     compares: bool = True
@@ -115,6 +128,7 @@ class Address:
     filters: tuple[Filter, ...] = ()
     bots: Bots = "exclude"
     tabs: Mapping[str, str] = field(default_factory=dict)
+    window: Range | None = None
 
     @property
     def interval(self) -> Kind:
@@ -128,13 +142,17 @@ class Address:
 
     @property
     def compared(self) -> Range | None:
-        """The range before; None if it is switched off or would begin before calendars do."""
-        if not self.compares:
-            return None
+        """The range before; None if it is switched off or cannot be compared with."""
+        return self.before if self.compares else None
+
+    @cached_property
+    def before(self) -> Range | None:
+        """None if it would begin before calendars do, or not all of it may be seen."""
         try:
-            return self.range.previous()
+            before = self.range.previous()
         except (RangeError, ValueError, OverflowError):
             return None
+        return before if clamp(before, self.window) == before else None
 
     @property
     def asked_filters(self) -> list[Any] | None:
@@ -148,7 +166,8 @@ class Address:
     def parameters(self) -> list[tuple[str, str]]:
         """Only what differs from the default, in a fixed order: equal views, equal addresses."""
         pairs: list[tuple[str, str]] = []
-        if self.range.text != DEFAULT_RANGE:
+        opens_on = self.window.text if self.window else DEFAULT_RANGE
+        if self.range.text != opens_on:
             pairs.append(("range", self.range.text))
         if not self.compares:
             pairs.append(("compare", "none"))
@@ -223,6 +242,7 @@ def read(
         )
     return Address(
         range=shown,
+        window=place.window,
         compares=compare == "previous",
         chosen_interval=interval,
         metric=metric,
@@ -254,11 +274,14 @@ def _bots(asked: str) -> Bots:
 
 
 def _range(params: QueryDict, place: Property, now: datetime) -> Range:
-    named = params.get("range") or ("custom" if _EDGES & params.keys() else DEFAULT_RANGE)
-    asked: str | dict[str, str | None] = named
+    named = params.get("range") or ("custom" if _EDGES & params.keys() else "")
+    if not named and place.window is not None:
+        return place.window
+    asked: str | dict[str, str | None] = named or DEFAULT_RANGE
     if named == "custom":
         asked = {"from": params.get("from"), "to": params.get("to")}
-    return parse_range(asked, zone(place.timezone), now, first=place.first_event_at)
+    shown = parse_range(asked, zone(place.timezone), now, first=place.first_event_at)
+    return shown if place.window is None else inside(shown, place.window)
 
 
 def _filters(params: QueryDict, may_view: Callable[[str], bool]) -> tuple[Filter, ...]:

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Sum
 from django.http import QueryDict
-from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 
 from properties.models import Property
-from properties.periods import Kind, Range, Span, floor, next_start, spans
+from properties.periods import Kind, Range, Span, clamp, floor, next_start, parse_range, spans
 from reports.address import Address, AddressError
 from reports.formatting import (
     RANGES,
@@ -40,6 +40,7 @@ from reports.queries import MOST_ROWS, Answer, Bots, Question, ask
 from tracking.models import Ledger
 
 MayView = Callable[[str], bool]  # of a module, in the property that is shown
+UrlOf = Callable[..., str]  # of a report page ("overview", "table" and its dimension)
 
 # Bots are events like others, kept and countable; who asks for none gets people.
 WITH_BOTS: dict[Bots, str] = {"exclude": "No bots", "include": "With bots", "only": "Bots only"}
@@ -94,7 +95,7 @@ class Link:
     title: str = ""
 
 
-def bar(address: Address) -> dict[str, Any]:
+def bar(address: Address, now: datetime) -> dict[str, Any]:
     """Range picker, comparison switch and chips: links to the neighbouring views."""
     shown = address.range
     tz = address.range.tz
@@ -102,14 +103,17 @@ def bar(address: Address) -> dict[str, Any]:
         "range_name": range_name(shown),
         "ranges": [
             Link(text, _with_range(address, word), shown.text == word)
-            for word, text in RANGES.items()
+            for word, text in _ranges(address, now).items()
         ],
+        "window": address.window,
         "from": shown.first or shown.span.start.astimezone(tz).date(),
         "to": shown.last or shown.span.end.astimezone(tz).date(),
         "compare": [
             Link("vs previous", address.but(compares=True), address.compares),
             Link("no comparison", address.but(compares=False), not address.compares),
-        ],
+        ]
+        if address.window is None or address.before is not None
+        else [],
         "bots": [
             Link(text, address.but(bots=choice), address.bots == choice)
             for choice, text in WITH_BOTS.items()
@@ -123,6 +127,20 @@ def bar(address: Address) -> dict[str, Any]:
             pair for pair in address.parameters if pair[0] not in ("range", "interval")
         ],
     }
+
+
+def _ranges(address: Address, now: datetime) -> dict[str, str]:
+    """Word -> name: the usual ranges; where not every day may be seen, all that may, and those
+    of the usual ones that lie within."""
+    window = address.window
+    if window is None:
+        return RANGES
+    usual = {word: text for word, text in RANGES.items() if word != "all"}
+    within = [
+        word for word in usual for asked in [parse_range(word, window.tz, now)]
+        if clamp(asked, window) == asked and asked.span != window.span
+    ]  # fmt: skip
+    return {window.text: range_name(window)} | {word: usual[word] for word in within}
 
 
 def _with_range(address: Address, word: str) -> str:
@@ -372,7 +390,7 @@ class FilledCard:
     all_url: str
 
 
-def fill(place: Property, address: Address, card: Card, now: datetime) -> FilledCard:
+def fill(place: Property, address: Address, card: Card, now: datetime, url_of: UrlOf) -> FilledCard:
     """A card with the rows of its chosen tab: one question."""
     name = address.tabs.get(card.name, card.dimensions[0])
     names = card.columns_of(name)
@@ -395,7 +413,7 @@ def fill(place: Property, address: Address, card: Card, now: datetime) -> Filled
         columns=[_column(each) for each in names],
         rows=_rows(address, name, names, answer.rows, answer.totals),
         plural=plural(name).lower(),
-        all_url=reverse("table", kwargs={"key": place.key, "dimension": name}) + address.query,
+        all_url=url_of("table", name) + address.query,
     )
 
 
@@ -536,6 +554,11 @@ def _page_query(address: Address, order: Order, page: int) -> str:
 def read_order(params: QueryDict, dimension: str, may_view: MayView) -> Order:
     """`sort=-visitors` (minus: most first) and `page=2`; AddressError says what is wrong."""
     columns = metrics_of(dimension, may_view)
+    if not columns:
+        raise PermissionDenied(
+            "You may not view audience here, and every column of this table is of it. "
+            "An owner of the account can grant it."
+        )
     sort = params.get("sort") or f"-{columns[0]}"
     metric = sort.removeprefix("-")
     if metric not in columns:

@@ -8,10 +8,12 @@ of packed days, reports/raw.py counts events and sessions.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import redis.exceptions
+from django.core.exceptions import PermissionDenied
 
 from properties import periods
 from properties.models import Property
@@ -50,9 +52,12 @@ __all__ = [
 def ask(place: Property, question: Question, now: datetime) -> Answer:
     """The answer to a question about a property; call it inside `tenancy.tenant(account)`.
 
-    Raises RangeError when a series would have more than MOST_POINTS periods, and
-    properties.api.Invalid for a filter that cannot be understood, and TooSlow.
+    Of days that whoever asks may not see (`place.window`) nothing is counted: the range is cut, and
+    a comparison that reaches beyond is left out. Raises RangeError when nothing remains or a series
+    would have more than MOST_POINTS periods, and properties.api.Invalid for a filter that cannot be
+    understood, and TooSlow.
     """
+    question = _inside(place.window, question)
     counted, route = count(place, question, question.range)
     rows = _rows(question, counted, question.range)
     return Answer(
@@ -63,8 +68,21 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     )
 
 
+def _inside(window: Range | None, question: Question) -> Question:
+    """The question about what may be seen of its days."""
+    if window is None:
+        return question
+    compare = question.compare
+    if compare is not None and periods.clamp(compare, window) != compare:
+        compare = None
+    return replace(question, range=periods.inside(question.range, window), compare=compare)
+
+
 def count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
     """Base numbers, and the name of the route that they came by. Raises TooSlow."""
+    # Every number comes by here: whoever forgot to ask for less learns it at once.
+    if periods.clamp(within, place.window) != within:
+        raise PermissionDenied("Days were asked for that may not be seen here.")
     with patience():
         if rolled.can_answer(question, within):
             counted = rolled.count(place, question, within)

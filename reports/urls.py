@@ -1,33 +1,43 @@
 """Routes of the reports: pages and API. aktivat/urls.py includes both lists."""
 
+from functools import partial
+
 from django.urls import URLPattern, path
 
+from properties.access import door, shared
 from reports import api, stats, usage, views
 from reports.metrics import DIMENSIONS
 
 urlpatterns: list[URLPattern] = [
-    path("p/<str:key>/", views.overview, name="overview"),
-    path("p/<str:key>/now/", views.now, name="now"),
     path("a/<str:account>/usage/", usage.usage_page, name="usage"),
     path("a/<str:account>/usage.csv", usage.usage_csv, name="usage_csv"),
 ]
 
-# One route for each dimension, so that every table stands behind the door of its own module.
-for name in DIMENSIONS:
+# Two ways to the same pages: a property's members have their rights, a share link has its own.
+for root, shared_, behind, file_behind in (
+    ("p/<str:key>/", "", door, door),
+    ("share/<str:token>/", "shared_", shared, partial(shared, downloads=True)),
+):
     urlpatterns += [
-        path(
-            f"p/<str:key>/table/{name}/",
-            views.of_dimension(views.table, name),
-            {"dimension": name},
-            name="table",
-        ),
-        path(
-            f"p/<str:key>/table/{name}.csv",
-            views.of_dimension(views.table_csv, name),
-            {"dimension": name},
-            name="table_csv",
-        ),
+        path(root, behind("audience")(views.overview), name=f"{shared_}overview"),
+        path(f"{root}now/", behind("realtime")(views.now), name=f"{shared_}now"),
     ]
+    # One route for each dimension, so that every table stands behind the door of its own module.
+    for name, dimension in DIMENSIONS.items():
+        urlpatterns += [
+            path(
+                f"{root}table/{name}/",
+                behind(dimension.module)(views.table),
+                {"dimension": name},
+                name=f"{shared_}table",
+            ),
+            path(
+                f"{root}table/{name}.csv",
+                file_behind(dimension.module)(views.table_csv),
+                {"dimension": name},
+                name=f"{shared_}table_csv",
+            ),
+        ]
 
 _STATS = "api/stats/track/<str:account>/<str:event>"
 urlpatterns += [

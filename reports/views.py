@@ -1,6 +1,7 @@
 """The report pages of a property: door, address, ask, render.
 
-Enters: a request behind THE DOOR. Leaves: the overview, the whole table of one dimension (as a
+Enters: a request behind THE DOOR (urls.py names the right of each page), of a member or by a share
+link. Leaves: the overview, the whole table of one dimension (as a
 page and as CSV) and the number of visitors online now. What a page shows is decided in
 reports/pages.py; htmx gets the part between the frame's header and footer.
 """
@@ -19,7 +20,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.audit import record
-from properties.access import View, actor_of, door
+from properties.access import actor_of
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
 from properties.strangers_text import csv_cell
@@ -35,7 +36,6 @@ _FORM_FIELDS = frozenset({"from", "to", "filter_dimension"})
 
 
 @require_safe
-@door("audience")
 def overview(request: HttpRequest, place: Property) -> HttpResponse:
     """Tiles, one time series and the cards that the reader may see."""
     now = timezone.now()
@@ -46,6 +46,7 @@ def overview(request: HttpRequest, place: Property) -> HttpResponse:
         return _refused(request, place, now, error)
     if _FORM_FIELDS & request.GET.keys():
         return HttpResponseRedirect(request.path + address.query)
+    url = url_of(request, place)
     numbers = pages.ask_numbers(place, address, now)
     answer = numbers.answer
     points = pages.series(place, address, answer, now)
@@ -59,7 +60,7 @@ def overview(request: HttpRequest, place: Property) -> HttpResponse:
         "bots_apart": pages.bots_apart(place, address),
         "is_empty": place.first_event_at is None and not any(answer.totals.values()),
         "is_new": pages.is_new(place, now) and not any(answer.totals.values()),
-        "cards": [pages.fill(place, address, card, now) for card in pages.cards_for(may_view)],
+        "cards": [pages.fill(place, address, card, now, url) for card in pages.cards_for(may_view)],
     }
     return _page(request, place, address, now, "reports/overview.html", context)
 
@@ -75,9 +76,11 @@ def table(request: HttpRequest, place: Property, dimension: str) -> HttpResponse
         return _refused(request, place, now, error, dimension)
     if _FORM_FIELDS & request.GET.keys():
         return HttpResponseRedirect(request.path + address.query)
+    url = url_of(request, place)
     context = {
         "table": pages.table(place, address, dimension, order, now),
-        "csv_url": reverse("table_csv", kwargs={"key": place.key, "dimension": dimension}),
+        "csv_url": url("table_csv", dimension) if _gives_files(request) else "",
+        "overview_url": url("overview"),
         "dimension": dimension,
         "overview_query": address.query,
     }
@@ -109,7 +112,7 @@ def table_csv(request: HttpRequest, place: Property, dimension: str) -> HttpResp
         target=dimension,
         new={"rows": len(answer.rows), "address": address.query},
     )
-    named = f"{place.key}-{dimension}-{address.range.text.replace('..', '-to-')}.csv"
+    named = f"{_called(request, place)}-{dimension}-{address.range.text.replace('..', '-to-')}.csv"
     return HttpResponse(
         text.getvalue(),
         content_type="text/csv; charset=utf-8",
@@ -118,15 +121,23 @@ def table_csv(request: HttpRequest, place: Property, dimension: str) -> HttpResp
 
 
 @require_safe
-@door("realtime")
 def now(request: HttpRequest, place: Property) -> HttpResponse:
     """The inside of "412 now": the bar of the other pages fetches it every few seconds."""
     return render(request, "reports/now.html", {"online": online(place, timezone.now())})
 
 
-def of_dimension(view: View, dimension: str) -> View:
-    """A table's view behind the door of its dimension's module (for urls.py)."""
-    return door(DIMENSIONS[dimension].module)(view)
+def url_of(request: HttpRequest, place: Property) -> pages.UrlOf:
+    """The addresses of the report pages, as seen from this one: below the property, or below the
+    share link that shows it."""
+    token = getattr(request, "share_token", "")
+
+    def url(page: str, dimension: str = "") -> str:
+        names = {"token": token} if token else {"key": place.key}
+        if dimension:
+            names["dimension"] = dimension
+        return reverse(f"shared_{page}" if token else page, kwargs=names)
+
+    return url
 
 
 def online(place: Property, now: datetime) -> Any:
@@ -165,11 +176,12 @@ def _page(
         template,
         {
             "place": place,
-            "bar": pages.bar(address),
+            "bar": pages.bar(address, now),
             "filter_dimensions": [each for each in DIMENSIONS.values() if may_view(each.module)],
             "operators": OPERATORS,
             "longest_value": LONGEST_VALUE,
             "sees_online": sees_online,
+            "now_url": url_of(request, place)("now") if sees_online else "",
             "online": online(place, now) if sees_online else None,
             "snippet_url": _snippet_url(place) if may_view("property") else "",
             **context,
@@ -189,7 +201,8 @@ def _refused(
     dimension: str = "",
 ) -> HttpResponse:
     """400: what is wrong, above a bar that keeps what was typed."""
-    default = Address(parse_range(DEFAULT_RANGE, zone(place.timezone), now))
+    opens_on = place.window or parse_range(DEFAULT_RANGE, zone(place.timezone), now)
+    default = Address(opens_on, window=place.window)
     context = {"error": str(error), "typed": request.GET}
     template = "reports/table.html" if dimension else "reports/overview.html"
     return _page(request, place, default, now, template, context, status=HTTPStatus.BAD_REQUEST)
@@ -200,6 +213,16 @@ def _snippet_url(place: Property) -> str:
         return reverse("snippet", args=[place.key])
     except NoReverseMatch:
         return ""
+
+
+def _called(request: HttpRequest, place: Property) -> str:
+    """The key, which settings and programs know the property by; its name for everybody else."""
+    return place.name[:60] if hasattr(request, "share_token") else place.key
+
+
+def _gives_files(request: HttpRequest) -> bool:
+    actor = actor_of(request)
+    return actor is not None and getattr(actor.holder, "downloads", True)
 
 
 def _safe_name(name: str) -> str:

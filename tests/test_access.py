@@ -14,7 +14,15 @@ import pytest
 from django.db import connection
 from django.db.utils import ProgrammingError
 
-from tests.people import fresh, new_key, new_property, new_user, signed_in_as, with_key
+from tests.people import (
+    fresh,
+    new_key,
+    new_link,
+    new_property,
+    new_user,
+    signed_in_as,
+    with_key,
+)
 
 # Packages that guard their own pages, by the beginning of their routes.
 GUARD_THEMSELVES = ("user/", "admin/")
@@ -58,8 +66,8 @@ def test_every_right_that_a_route_names_stands_in_the_rulebook() -> None:
 
     for route, pattern in ours():
         access = access_of(pattern.callback)
-        assert access.kind in {"door", "member", "signed in", "public"}, route
-        if access.kind == "door":
+        assert access.kind in {"door", "share", "member", "signed in", "public"}, route
+        if access.module:
             for verb in access.verb.split("/"):
                 modules.check(access.module, verb)
 
@@ -69,25 +77,31 @@ def test_the_public_routes_are_these() -> None:
     assert public == {"healthz", "readyz", "login_link", "schema", "api_docs", "invitation"}
 
 
+TABLES = ("table", "table_csv", "shared_table", "shared_table_csv")
+
+
 def test_the_table_of_a_dimension_stands_behind_the_door_of_its_module() -> None:
     from reports.metrics import DIMENSIONS
 
     found = {
         (p.name, p.default_args["dimension"]): access_of(p.callback).module
         for _, p in ours()
-        if p.name in ("table", "table_csv")
+        if p.name in TABLES
     }
     assert found == {
         (name, dimension.name): dimension.module
-        for name in ("table", "table_csv")
+        for name in TABLES
         for dimension in DIMENSIONS.values()
     }
 
 
 def test_a_route_behind_the_door_names_a_place() -> None:
     for route, pattern in ours():
-        if access_of(pattern.callback).kind in {"door", "member"}:
+        kind = access_of(pattern.callback).kind
+        if kind in {"door", "member"}:
             assert re.search(r"<str:(key|account)>", route), route
+        if kind == "share":
+            assert route.startswith("share/<str:token>/"), route
 
 
 def test_an_unknown_right_is_refused_where_it_is_written() -> None:
@@ -190,6 +204,9 @@ ROWS = [
     Row("property_goal"),
     Row("property_goal", "POST"),
     Row("delete_goal", "POST", owner=302),
+    Row("property_share"),
+    Row("property_share", "POST"),
+    Row("revoke_share_link", "POST", owner=302),
     Row("snippet"),
     Row("first_event", owner=302),
     api(
@@ -263,6 +280,21 @@ PRIVACY = [
     api("api_erasures", "people:manage", "POST", owner=202, key=202, body=_NOBODY),
     api("api_erasure", "people:view"),
 ]
+# Below a share link's address everybody gets the same: what the link shows (audience, sources).
+ROWS += [
+    Row(name, method, **dict.fromkeys(ACTORS, status), params=params)
+    for name, method, status, params in [
+        ("shared_overview", "GET", 200, {}),
+        ("shared_overview", "POST", 405, {}),
+        ("shared_now", "GET", 403, {}),
+        ("shared_table", "GET", 200, {"dimension": "country"}),
+        ("shared_table", "GET", 403, {"dimension": "page"}),
+        ("shared_table_csv", "GET", 200, {"dimension": "source"}),
+        ("shared_table_csv", "GET", 403, {"dimension": "event"}),
+        ("unlock_share", "POST", 302, {}),
+        ("unlock_share", "GET", 405, {}),
+    ]
+]
 _STATS = [("event", "pageview"), ("year", "2026"), ("month", "2"), ("day", "3"), ("hour", "4")]
 # Reports: modules of a property, which a viewer may view; Bob has audience and sources of one.
 REPORTS = [
@@ -290,11 +322,18 @@ def places(request: pytest.FixtureRequest) -> dict[str, Any]:
     acme = request.getfixturevalue("acme")
     people = {name: request.getfixturevalue(name) for name in ("alice", "bob", "charlie", "vera")}
     key, _ = new_key(acme, "audience:view")
-    ids = {"revoke_api_key": key.pk, "goal": new_goal(shop).pk, "key": new_retired_key(shop).pk}
-    ids |= {"member": new_member(acme).pk, "invitation": new_invitation(acme).pk}
+    link, token = new_link(shop, "audience", "sources", downloads=True)
+    ids = {
+        "revoke_api_key": key.pk,
+        "share_link": link.pk,
+        "goal": new_goal(shop).pk,
+        "key": new_retired_key(shop).pk,
+        "member": new_member(acme).pk,
+        "invitation": new_invitation(acme).pk,
+    }
     new_person(shop)
     ids["erasure"] = new_erasure(shop).pk
-    return {"shop": shop, "acme": acme, "ids": ids, **people}
+    return {"token": token, "shop": shop, "acme": acme, "ids": ids, **people}
 
 
 def new_person(place: Any, user: str = "17") -> None:
@@ -366,6 +405,7 @@ def path_of(row: Row, places: dict[str, Any]) -> str:
     route = next(route for route, pattern in ours() if pattern.name == row.name)
     of = next((word for word in places["ids"] if word in row.name), "")
     values = {"key": places["shop"].key, "account": places["acme"].slug}
+    values["token"] = places["token"]
     values["pk"] = places["ids"].get(of)
     values |= row.params
     named = {name: values[name] for name in re.findall(r"<\w+:(\w+)>", route)}
@@ -435,6 +475,7 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/p/{key}/settings/privacy/",
         "/p/{key}/goals/",
         "/p/{key}/goals/1/",
+        "/p/{key}/share/",
         "/p/{key}/snippet/",
         "/p/{key}/first-event/",
         "/p/{key}/inspector/",

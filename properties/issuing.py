@@ -1,0 +1,145 @@
+"""Making share links and API keys: nobody hands out more than she has, nor for longer.
+
+Enters: an actor whom THE DOOR let manage them, and what she asked for. Leaves: the row with its
+grants and its secret, which is shown once; or Refused with a sentence. Pages and API call it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from django.db import transaction
+
+from accounts import audit, modules
+from properties.access import Actor
+from properties.granting import Refused
+from properties.models import ApiKey, Grant, Property, ShareLink
+
+ALWAYS = "audience"  # beside every other number stand visitors
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
+MOST_DAYS = 3_660
+MOST_LINKS = 200  # of one property that have not ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedLink:
+    """What somebody asks of a share link. Days: the last `days`, or `first` to `last`, or all."""
+
+    name: str
+    shows: Iterable[str] = ()
+    days: int | None = None
+    first: date | None = None
+    last: date | None = None
+    password: str = field(default="", repr=False)
+    downloads: bool = False
+    hosts: list[str] = field(default_factory=list)
+    expires: datetime | None = None
+
+    @property
+    def modules(self) -> list[str]:
+        asked = {ALWAYS, *self.shows}
+        return [module for module in modules.SHAREABLE if module in asked]
+
+
+def can_share(actor: Actor, place: Property) -> list[str]:
+    """The modules that she may show by a link: what she may view herself."""
+    return [module for module in modules.SHAREABLE if actor.may("view", module, place)]
+
+
+@transaction.atomic
+def issue_link(
+    actor: Actor, place: Property, wanted: WantedLink, now: datetime, request: Any = None
+) -> tuple[ShareLink, str]:
+    """The link and its token. Raises Refused."""
+    _check_link(actor, place, wanted, now)
+    link, token = ShareLink.issue(
+        place,
+        wanted.name,
+        made_by=actor.maker,
+        days=wanted.days,
+        first=wanted.first,
+        last=wanted.last,
+        downloads=wanted.downloads,
+        hosts=wanted.hosts,
+        expires=wanted.expires,
+    )
+    if wanted.password:
+        link.set_password(wanted.password)
+        link.save(update_fields=["password"])
+    Grant.objects.bulk_create(
+        Grant(account_id=place.account_id, share_link=link, module=m, verb="view", property=place)
+        for m in wanted.modules
+    )
+    new = described(link)
+    audit.record(
+        place.account_id,
+        "share_link.created",
+        actor=actor,
+        request=request,
+        property=place,
+        target=link.name,
+        new=new,
+    )
+    return link, token
+
+
+def described(link: ShareLink) -> dict[str, Any]:
+    """What a reader may know of a link; never its token."""
+    return {
+        "modules": modules_of(link),
+        "days": link.days,
+        "first": link.first,
+        "last": link.last,
+        "password": bool(link.password),
+        "downloads": link.downloads,
+        "hosts": link.hosts,
+        "expires": link.expires,
+    }
+
+
+def modules_of(link: ShareLink) -> list[str]:
+    """The modules that it shows, in the order of the rulebook."""
+    granted = {grant.module for grant in link.grants.all()}  # type: ignore[attr-defined]
+    return [module for module in modules.SHAREABLE if module in granted]
+
+
+def _check_link(actor: Actor, place: Property, wanted: WantedLink, now: datetime) -> None:
+    if not actor.may("manage", "property", place):
+        raise Refused("forbidden", "You may not share this property. An owner can grant it.")
+    own = can_share(actor, place)
+    for module in [ALWAYS, *wanted.shows]:
+        if module not in modules.SHAREABLE:
+            raise Refused("unknown_module", f"A link can show {', '.join(modules.SHAREABLE)}.")
+        if module not in own:
+            raise Refused(
+                "more_than_own",
+                f"You may not view {modules.NAMES[module]} here yourself, so you cannot share it.",
+            )
+    if "realtime" in wanted.shows and wanted.first is not None:
+        raise Refused("live", "Who is there now lies outside fixed dates: leave out one of them.")
+    if wanted.password and not SHORTEST_PASSWORD <= len(wanted.password) <= LONGEST_PASSWORD:
+        raise Refused(
+            "password",
+            f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters: choose another.",
+        )
+    if wanted.password and wanted.hosts:
+        raise Refused(
+            "framed", "Browsers forget passwords in frames of other sites: leave out one of them."
+        )
+    check_end(actor, wanted.expires, now)
+    going_on = ShareLink.objects.of(place.account).filter(property=place, revoked=None)
+    if going_on.count() >= MOST_LINKS:
+        raise Refused("too_many", f"{MOST_LINKS} links are the most: revoke some first.")
+
+
+def check_end(actor: Actor, expires: datetime | None, now: datetime) -> None:
+    """An end lies ahead; what a key makes ends no later than the key."""
+    if expires is not None and expires <= now:
+        raise Refused("expires", "That moment has passed: choose a later one, or none.")
+    own = actor.holder.expires if isinstance(actor.holder, ApiKey) else None
+    if own is not None and (expires is None or expires > own):
+        raise Refused(
+            "expires",
+            f"The key that makes it ends on {own:%d %B %Y at %H:%M} UTC: let this end by then.",
+        )

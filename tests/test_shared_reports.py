@@ -1,0 +1,527 @@
+"""What a share link shows over HTTP: its modules and days, at every widget; nothing to anybody
+whose link has ended, whose password is wrong, or who would write."""
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.history import Happening, at, roll_up, write
+from tests.people import fresh, new_link, signed_in_as
+from tests.test_access import ours, seen
+from tests.test_report_page import curve_of, rows_of, tiles_of
+
+DAYS = {"first": date(2026, 3, 5), "last": date(2026, 3, 7)}
+REPORTS = ("audience", "sources", "content", "events")
+OUTSIDE = "outside"  # stands in every text of what happened on other days
+
+
+def happening(when: str, visitor: int, word: str, country: str, **other: Any) -> Happening:
+    """A page view whose every text says the word."""
+    names = "campaign medium term content referrer browser os device language screen title hostname"
+    texts = dict.fromkeys(names.split(), word) | {"country": country}
+    more = {"page": f"/{word}", "source": word, "channel": word, "texts": texts} | other
+    return Happening(at(when), visitor, **more)
+
+
+@pytest.fixture
+def busy(shop: Any) -> Any:
+    """`shop` (Berlin) with three visitors from 5 to 7 March and ten on the days around."""
+    inside = [happening(f"2026-03-0{day}T12:00", day, "inside", "DE") for day in (5, 6, 7)]
+    # A minute before the first day begins in Berlin, and the moment at which the last has ended.
+    edges = ["2026-03-04T22:59", "2026-03-07T23:00"]
+    around = [
+        happening(when, 100 + index, OUTSIDE, "FR")
+        for index, when in enumerate([*edges, *[f"2026-03-0{day}T12:00" for day in (3, 4, 8, 9)]])
+    ]
+    named = [
+        happening(when, 200 + index, OUTSIDE, "FR", name=OUTSIDE)
+        for index, when in enumerate(["2026-02-20T12:00", *edges, "2026-03-08T12:00"])
+    ]
+    bots = [happening("2026-03-04T12:00", 300, OUTSIDE, "FR", bot=True)]
+    every = sorted([*inside, *around, *named, *bots], key=lambda happening: happening.time)
+    write(shop, every)
+    roll_up(shop, every)
+    type(shop).objects.of(shop.account).filter(pk=shop.pk).update(first_event_at=every[0].time)
+    shop.refresh_from_db()
+    return shop
+
+
+def get(token: str, below: str = "", client: Client | None = None, expected: int = 200) -> Any:
+    response = (client or Client()).get(f"/share/{token}/{below}")
+    assert response.status_code == expected, response.content[:300]
+    return response
+
+
+def text(response: Any) -> str:
+    return response.content.decode()
+
+
+# -- the days ------------------------------------------------------------------------------------
+
+RANGES = (
+    "", "range=all", "range=year", "range=month", "range=28d", "range=5000d",
+    "range=2026-01-01..2026-12-31", "range=2026-03-04..2026-03-08", "from=2026-01-01&to=2026-12-31",
+    "range=2026-03-04T00:00..2026-03-09T00:00", "range=2026-03-04T22:30Z..2026-03-07T23:30Z",
+    "range=24h", "range=week", "range=quarter",
+)  # fmt: skip
+VIEWS = (
+    "", "interval=hour", "interval=day", "interval=week", "interval=month", "interval=quarter",
+    "interval=year", "compare=previous", "compare=none", "bots=include", "bots=only",
+    f"filter=page:is_not:/x&filter=page:contains:{OUTSIDE[:3]}", "filter=country:is:FR",
+    "metric=pageviews&interval=week",
+)  # fmt: skip
+
+
+def at_noon(monkeypatch: Any, when: str) -> None:
+    from django.utils import timezone
+
+    monkeypatch.setattr(timezone, "now", lambda: at(when))
+
+
+def pages_of_a_link() -> Iterator[str]:
+    """Every address below a share link that shows numbers."""
+    for route, pattern in ours():
+        if pattern.name.startswith("shared_") and pattern.name != "shared_now":
+            below = route.removeprefix("share/<str:token>/")
+            assert "<" not in below, f"{route}: this test cannot reach it"
+            yield below
+
+
+def test_no_widget_shows_a_day_outside_the_link(busy: Any, monkeypatch: Any) -> None:
+    from properties.models import Property
+
+    at_noon(monkeypatch, "2026-03-10T12:00")
+    _, token = new_link(busy, *REPORTS, downloads=True, **DAYS)
+    client, shown, refused = Client(), 0, 0
+    below = list(pages_of_a_link())
+    assert len(below) > 30
+    # Everything of a page and of a file; of the other tables what would show most.
+    some = ["", "table/page/", "table/source.csv"]
+    asked = [(page, f"?{days}") for page in some for days in RANGES]
+    asked += [(page, f"?range=all&{view}") for page in some for view in VIEWS]
+    asked += [(page, "?range=2026-03-01..2026-03-31&bots=include") for page in below]
+    for page, query in asked:
+        answer = client.get(f"/share/{token}/{page}{query}", follow=True)
+        assert answer.status_code in (200, 400), (page, query)
+        body = text(answer).replace(f"contains:{OUTSIDE[:3]}", "")
+        assert OUTSIDE not in body, (page, query)
+        assert ">FR<" not in body, (page, query)
+        shown, refused = shown + (answer.status_code == 200), refused + (answer.status_code == 400)
+    assert shown > 2 * refused
+    # The same pages do show it to a member: this test can fail.
+    alice = Property.objects.of(busy.account).get().account.memberships.get().user
+    member = signed_in_as(alice)
+    assert OUTSIDE in text(member.get(f"/p/{busy.key}/?range=all"))
+    assert OUTSIDE in text(member.get(f"/p/{busy.key}/table/page.csv?range=all"))
+
+
+def test_numbers_of_a_link_are_those_of_its_days(busy: Any) -> None:
+    _, token = new_link(busy, *REPORTS, **DAYS)
+    for query in ("", "?range=all", "?range=2026-01-01..2026-12-31&interval=week"):
+        page = text(get(token, query))
+        assert tiles_of(page)["visitors"] == "Visitors: 3"
+        assert sum(curve_of(page)["values"]) >= 3 or query
+        assert rows_of(page, "pages") == [("/inside", "3", "3")]
+        assert rows_of(page, "places") == [("Germany", "3", "100 %")]
+    week = curve_of(text(get(token, "?interval=week")))
+    assert week["values"] == [3]
+    assert get(token, "?range=2026-04-01..2026-04-02", expected=400)
+
+
+def test_a_comparison_that_reaches_beyond_is_left_out(busy: Any) -> None:
+    _, token = new_link(busy, *REPORTS, **DAYS)
+    page = text(get(token, "?compare=previous"))
+    assert curve_of(page)["before"] == [] or not any(curve_of(page)["before"])
+    assert "vs previous" not in page
+    day = text(get(token, "?range=2026-03-06..2026-03-06&interval=hour"))
+    assert "vs previous" in day
+    assert "1, 1 in the period before" in tiles_of(day)["visitors"]
+    first = text(get(token, "?range=2026-03-05..2026-03-05"))
+    assert tiles_of(first)["visitors"] == "Visitors: 1"
+
+
+def test_the_last_days_roll_on(busy: Any, monkeypatch: Any) -> None:
+    _, token = new_link(busy, *REPORTS, days=3)
+    for noon, visitors in (
+        ("2026-03-07T12:30", "3"),
+        ("2026-03-08T12:30", "6"),
+        ("2026-06-01T12:00", "0"),
+    ):
+        at_noon(monkeypatch, noon)
+        page = text(get(token, "?range=all&compare=none"))
+        assert tiles_of(page)["visitors"].split(";")[0] == f"Visitors: {visitors}", noon
+
+
+def test_a_link_offers_only_ranges_that_it_shows(busy: Any, monkeypatch: Any) -> None:
+    at_noon(monkeypatch, "2026-03-10T12:00")
+    _, token = new_link(busy, "audience", days=10)
+    page = text(get(token))
+    assert "Last 10 days" in page
+    assert "Last 7 days" in page
+    for longer in ("Last 28 days", "Last 90 days", "All time", "This year"):
+        assert longer not in page
+    assert 'min="2026-03-01" max="2026-03-10"' in page
+
+
+def test_every_number_comes_by_the_place_that_knows_the_days(busy: Any) -> None:
+    from django.core.exceptions import PermissionDenied
+
+    from accounts.tenancy import tenant
+    from properties.periods import parse_range, zone
+    from reports.queries import Question, ask, count
+
+    tz, now = zone(busy.timezone), at("2026-03-10T12:00")
+    everything = parse_range("2026-01-01..2026-12-31", tz, now)
+    question = Question(metrics=("visitors",), range=everything, compare=everything)
+    link, _ = new_link(busy, "audience", **DAYS)
+    with tenant(busy.account_id):
+        assert ask(busy, question, now).totals["visitors"] > 3
+        busy.window = link.window(now)
+        answer = ask(busy, question, now)
+        assert (answer.totals["visitors"], answer.compared) == (3, None)
+        assert answer.meta["from"].startswith("2026-03-05T00:00")
+        with pytest.raises(PermissionDenied):
+            count(busy, question, everything)
+
+
+# -- the modules ----------------------------------------------------------------------------------
+
+
+def test_a_link_shows_its_modules_and_no_others(busy: Any) -> None:
+    from reports.metrics import DIMENSIONS
+
+    _, token = new_link(busy, "audience", "sources")
+    page = text(get(token))
+    assert 'id="card-sources"' in page
+    assert 'id="card-pages"' not in page
+    for name, dimension in DIMENSIONS.items():
+        expected = 200 if dimension.module in ("audience", "sources") else 403
+        get(token, f"table/{name}/", expected=expected)
+    get(token, "?filter=page:is:/inside", expected=400)
+    get(token, "now/", expected=403)
+
+
+def test_who_is_there_now_is_shown_by_a_link_that_shows_it(busy: Any) -> None:
+    _, token = new_link(busy, "audience", "realtime")
+    assert f'hx-get="/share/{token}/now/"' in text(get(token))
+    assert "now" in text(get(token, "now/"))
+    _, fixed = new_link(busy, "audience", "realtime", **DAYS)
+    get(fixed, "now/", expected=403)
+    assert 'id="now"' not in text(get(fixed))
+
+
+def test_files_come_only_by_a_link_that_gives_them(busy: Any) -> None:
+    _, token = new_link(busy, *REPORTS)
+    get(token, "table/page.csv", expected=403)
+    assert "Download CSV" not in text(get(token, "table/page/"))
+    _, giving = new_link(busy, *REPORTS, downloads=True)
+    file = get(giving, "table/page.csv?range=2026-03-05..2026-03-07")
+    assert text(file).splitlines()[1].startswith("/inside,")
+    assert busy.key not in file.headers["Content-Disposition"]
+    assert f"/share/{giving}/table/page.csv" in text(get(giving, "table/page/"))
+
+
+def test_its_pages_lead_nowhere_else_and_name_nobody(busy: Any, alice: Any, acme: Any) -> None:
+    from properties.models import ApiKey
+
+    key, secret = ApiKey.issue(acme, fresh("Reader"))
+    _, token = new_link(busy, *REPORTS, "realtime", downloads=True, made_by=alice)
+    for below in ("", "table/page/", "table/country/?sort=visitors"):
+        page = text(get(token, below))
+        targets = re.findall(r'(?:href|action|hx-get)="([^"]*)"', page)
+        leading = {html.unescape(target) for target in targets}
+        away = {
+            target
+            for target in leading
+            if not target.startswith((f"/share/{token}/", "?", "#", "/static/"))
+        }
+        assert away == set()
+        for secret_word in (alice.email, key.prefix, secret, busy.key, acme.slug, "csrf"):
+            assert secret_word not in page
+
+
+def test_whoever_is_signed_in_sees_what_everybody_sees(busy: Any, alice: Any, charlie: Any) -> None:
+    _, token = new_link(busy, "audience", **DAYS)
+    nobody = text(get(token))
+    for user in (alice, charlie):
+        client = signed_in_as(user)
+        assert text(get(token, client=client)) == nobody
+        get(token, "table/page/", client=client, expected=403)
+        assert client.get("/user/email/").status_code == 200  # still signed in
+
+
+# -- the address ----------------------------------------------------------------------------------
+
+
+def test_what_is_no_link_looks_like_nothing(busy: Any) -> None:
+    now = datetime.now().astimezone()
+    link, good = new_link(busy, *REPORTS)
+    _, expired = new_link(busy, *REPORTS, expires=now - timedelta(seconds=1))
+    _, revoked = new_link(busy, *REPORTS, revoked=now)
+    nothing = seen(Client().get("/nothing/of/that/name/"))
+    wrong = [
+        ":token",
+        "null",
+        "0",
+        "undefined",
+        "%00",
+        "*",
+        "..",
+        good[:-1],
+        good + "a",
+        link.digest,
+    ]
+    wrong += [good.swapcase(), "<str:token>", "{token}", "%20", "é", expired, revoked]
+    for token in wrong:
+        for below in ("", "now/", "table/page/", "table/page.csv", "?range=all"):
+            answer = seen(Client().get(f"/share/{token}/{below}"))
+            headers = {
+                name: value
+                for name, value in answer[2].items()
+                if name not in ("X-Robots-Tag", "Referrer-Policy")
+            }
+            plain = {name: v for name, v in nothing[2].items() if name != "Referrer-Policy"}
+            assert (answer[0], answer[1], headers) == (404, nothing[1], plain), token
+    for path in ("/share", "/share/", "/share//"):
+        assert Client().get(path).status_code == 404
+
+
+def test_an_ended_link_is_out_at_once(busy: Any) -> None:
+    link, token = new_link(busy, *REPORTS)
+    get(token)
+    link.revoke(datetime.now().astimezone())
+    get(token, expected=404)
+
+
+def test_a_deleted_propertys_link_leads_nowhere(shop: Any) -> None:
+    _, token = new_link(shop, *REPORTS)
+    get(token)
+    shop.delete()
+    get(token, expected=404)
+
+
+def test_the_address_is_told_to_nobody(busy: Any) -> None:
+    _, token = new_link(busy, *REPORTS, downloads=True)
+    for below, status in (("", 200), ("table/page/", 200), ("table/page.csv", 200), ("x/", 404)):
+        headers = get(token, below, expected=status).headers
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "noindex" in headers["X-Robots-Tag"]
+        assert "private" in headers["Cache-Control"]
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+
+
+def test_only_named_hosts_may_frame_it(busy: Any) -> None:
+    _, token = new_link(busy, "audience", hosts=["example.com", "*.example.net"])
+    headers = get(token).headers
+    policy = headers["Content-Security-Policy"]
+    assert "frame-ancestors example.com www.example.com *.example.net;" in policy + ";"
+    assert "default-src 'none'" in policy
+    assert "X-Frame-Options" not in headers
+    get(token, "table/page/", expected=403)
+
+
+# -- the password ---------------------------------------------------------------------------------
+
+PASSWORD = "correct horse"
+
+
+def new_locked(place: Any) -> tuple[Any, str]:
+    link, token = new_link(place, *REPORTS)
+    link.set_password(PASSWORD)
+    link.save()
+    return link, token
+
+
+def unlock(client: Client, token: str, password: str = PASSWORD, **more: str) -> Any:
+    return client.post(f"/share/{token}/unlock/", {"password": password} | more)
+
+
+def test_a_password_stands_before_every_page_and_names_nothing(busy: Any) -> None:
+    _, token = new_locked(busy)
+    for below in ("", "now/", "table/page/", "table/page.csv", "table/page/?range=all"):
+        page = text(get(token, below, expected=403))
+        assert "This report has a password" in page
+        assert busy.name not in page
+        assert "/inside" not in page
+
+
+def test_the_right_password_lets_this_browser_in(busy: Any, settings: Any) -> None:
+    link, token = new_locked(busy)
+    client = Client()
+    refused = unlock(client, token, "wrong horse")
+    assert refused.status_code == 403
+    assert "This is not the password" in text(refused)
+    onward = f"/share/{token}/table/page/?range=all"
+    answer = unlock(client, token, next=onward)
+    assert (answer.status_code, answer.headers["Location"]) == (302, onward)
+    cookie = answer.cookies["share"]
+    assert cookie["path"] == f"/share/{token}/"
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert 0 < cookie["max-age"] <= 12 * 3600
+    assert link.password not in cookie.value
+    get(token, client=client)
+    get(token, "table/page/", client=client)
+    get(token, expected=403)
+    # The answer to one link opens no other, and a new password asks again.
+    _, other = new_locked(busy)
+    client.cookies["share"]["path"] = "/"
+    get(other, client=client, expected=403)
+    link.set_password("another horse")
+    link.save()
+    get(token, client=client, expected=403)
+
+
+@pytest.mark.parametrize(
+    "onward", ["https://evil.example/", "//evil.example/", "/user/email/", "\\\\evil.example", ""]
+)
+def test_after_the_password_nobody_is_sent_elsewhere(onward: str, busy: Any) -> None:
+    _, token = new_locked(busy)
+    answer = unlock(Client(), token, next=onward)
+    assert answer.headers["Location"] == f"/share/{token}/"
+
+
+def test_passwords_cannot_be_guessed_at_will(busy: Any, monkeypatch: Any) -> None:
+    from properties import sharing
+
+    monkeypatch.setattr(sharing, "TRIES", 3)
+    monkeypatch.setattr(sharing, "TRIES_OF_ALL", 6)
+    _, token = new_locked(busy)
+    guesser = Client(REMOTE_ADDR="192.0.2.1")
+    assert [unlock(guesser, token, f"guess {n}").status_code for n in range(4)] == [403] * 3 + [429]
+    answer = unlock(guesser, token)
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) > 0
+    # Whoever knows it is not locked out by somebody who guesses from elsewhere.
+    assert unlock(Client(REMOTE_ADDR="192.0.2.2"), token).status_code == 302
+    # Many addresses together are slowed as well; IPv6 counts by its /64.
+    many = [Client(REMOTE_ADDR=f"2001:db8::{n}") for n in range(5)]
+    got = [unlock(one, token, "guess").status_code for one in many]
+    assert got[:1] == [403]
+    assert got[-1] == 429
+
+
+def test_without_the_count_no_password_is_tried(busy: Any, monkeypatch: Any) -> None:
+    from django.core.cache import cache
+    from redis.exceptions import ConnectionError as Away
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise Away
+
+    _, token = new_locked(busy)
+    monkeypatch.setattr(cache, "add", away)
+    client = Client(raise_request_exception=False)
+    assert unlock(client, token).status_code == 503
+
+
+def test_the_password_form_needs_its_token(busy: Any) -> None:
+    _, token = new_locked(busy)
+    assert unlock(Client(enforce_csrf_checks=True), token).status_code == 403
+
+
+def test_unlocking_what_is_no_link_looks_like_nothing() -> None:
+    assert unlock(Client(), ":token").status_code == 404
+
+
+# -- it never writes ------------------------------------------------------------------------------
+
+
+class AsLink:
+    """Middleware that makes a share link the actor of every request: worse than any address."""
+
+    link: Any = None
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        from properties.access import Actor
+
+        request._aktivat_actor = Actor(self.link)
+        return self.get_response(request)
+
+
+def test_a_link_writes_nowhere(busy: Any, acme: Any, alice: Any, settings: Any) -> None:
+    """Every route with every unsafe method, as a link with all grants there are, and beside it the
+    session of an owner."""
+    from accounts import modules
+    from properties.models import Grant
+
+    link, token = new_link(busy)
+    for module in modules.MODULES:
+        for place in (busy, None):
+            Grant.objects.create(
+                account=acme, share_link=link, module=module, verb="manage", property=place
+            )
+    AsLink.link = link
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.AsLink"]
+    values = {"key": busy.key, "account": acme.slug, "token": token, "event": "pageview"}
+    tried = 0
+    for route, pattern in ours():
+        access = getattr(getattr(pattern.callback, "view_class", pattern.callback), "access", None)
+        if access is None or access.kind == "public":
+            continue
+        path = "/" + re.sub(r"<\w+:(\w+)>", lambda m: str(values.get(m[1], 1)), route)
+        for client in (Client(), signed_in_as(alice)):
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                body = json.dumps({"name": "Mine", "metrics": ["visitors"]})
+                answer = client.generic(method, path, body, content_type="application/json")
+                if pattern.name == "unlock_share" and method == "POST":
+                    continue  # changes nothing but a cookie
+                assert answer.status_code in (401, 403, 404, 405), (method, path)
+                tried += 1
+    assert tried > 200
+    busy.refresh_from_db()
+    assert busy.name == "Shop"
+
+
+def test_a_token_is_no_credential_elsewhere(busy: Any, acme: Any) -> None:
+    _, token = new_link(busy, *REPORTS)
+    for secret in (token, f"ak_{token}"):
+        client = Client(headers={"authorization": f"Bearer {secret}"})
+        assert client.get(f"/api/v1/properties/{busy.key}").status_code == 401
+        assert client.post(f"/api/v1/properties/{busy.key}/query").status_code == 401
+    assert Client().get(f"/p/{token}/").status_code == 302
+    assert Client().get(f"/p/{busy.key}/?token={token}").status_code == 302
+
+
+# -- who looked -----------------------------------------------------------------------------------
+
+
+def entries(place: Any, action: str) -> list[Any]:
+    from accounts.models import AuditEntry
+    from accounts.tenancy import tenant
+
+    with tenant(place.account_id):
+        return list(AuditEntry.objects.filter(account_id=place.account_id, action=action))
+
+
+def test_views_are_counted_and_the_first_of_a_day_is_noted(busy: Any) -> None:
+    link, token = new_link(busy, *REPORTS, "realtime")
+    here, there = Client(REMOTE_ADDR="192.0.2.1"), Client(REMOTE_ADDR="192.0.2.2")
+    get(token, client=here)
+    get(token, "table/page/", client=here)
+    here.get(f"/share/{token}/now/", headers={"HX-Request": "true"})
+    get(token, client=there)
+    link.refresh_from_db()
+    assert link.views == 3
+    assert link.last_used
+    opened = entries(busy, "share_link.opened")
+    assert [entry.address for entry in opened] == ["192.0.2.1", "192.0.2.2"]
+    assert {entry.actor_name for entry in opened} == {link.name}
+    assert token not in str([vars(entry) for entry in opened])
+
+
+def test_a_wrong_password_is_noted(busy: Any) -> None:
+    link, token = new_locked(busy)
+    unlock(Client(), token, "secret guess")
+    (entry,) = entries(busy, "share_link.refused")
+    assert entry.target == link.name
+    assert "secret guess" not in str(vars(entry))
