@@ -319,7 +319,7 @@ def account_id_of(place: Property | Account) -> int:
     return place.pk if isinstance(place, Account) else place.account_id
 
 
-def _refuse_writing(actor: Actor, request: HttpRequest | Request) -> None:
+def _refuse_link(actor: Actor, request: HttpRequest | Request) -> None:
     """A share link never changes anything, whatever a view or a grant would allow."""
     if actor.only_looks and request.method not in SAFE_METHODS:
         raise PermissionDenied("A share link shows reports and changes nothing.")
@@ -342,7 +342,7 @@ def door(module: str, verb: str = "view", **by_method: str) -> Callable[[View], 
             actor = actor_of(request)
             if actor is None:
                 return redirect_to_login(request.get_full_path())
-            _refuse_writing(actor, request)
+            _refuse_link(actor, request)
             place = enter(actor, module, by_method.get(request.method or "GET", verb), names)
             old = names.get("key")
             if isinstance(place, Property) and old != place.key and request.method in SAFE_METHODS:
@@ -421,7 +421,7 @@ def member(view: View) -> View:
         actor = actor_of(request)
         if actor is None:
             return redirect_to_login(request.get_full_path())
-        _refuse_writing(actor, request)
+        _refuse_link(actor, request)
         place = see_account(actor, account)
         setattr(request, "place", place)  # noqa: B010  the frame around the page reads it
         return view(request, place, **names)
@@ -454,7 +454,7 @@ def signed_in(view: View) -> View:
         actor = actor_of(request)
         if actor is None:
             return redirect_to_login(request.get_full_path())
-        _refuse_writing(actor, request)
+        _refuse_link(actor, request)
         return view(request, **names)
 
     guarded.access = Access("signed in")  # type: ignore[attr-defined]
@@ -514,7 +514,7 @@ class SignedInView(APIView):
             if self.budget is None:  # refused before it was counted: nobody guesses for nothing
                 self.check_throttles(request)
             raise
-        _refuse_writing(self.actor, request)
+        _refuse_link(self.actor, request)
         known = self.known_parameters(request.method or "GET")
         for name, values in request.query_params.lists():
             if name not in known:

@@ -10,11 +10,9 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import audit
 from accounts.models import Membership
 from properties import granting, invitations, revoking
 from properties.access import Actor
-from properties.models import ApiKey
 
 
 @transaction.atomic
@@ -23,6 +21,5 @@ def leave(actor: Actor, membership: Membership, *, keep: bool = False, request: 
     user, account, now = membership.user, membership.account, timezone.now()
     granting.remove(actor, membership, request=request)
     invitations.revoke_sent_by(user, account, actor=actor, now=now, request=request)
-    for made in [] if keep else revoking.revoke_made_by(user, account, now):
-        action = "api_key.revoked" if isinstance(made, ApiKey) else "share_link.revoked"
-        audit.record(account, action, actor=actor, request=request, target=str(made))
+    if not keep:
+        revoking.revoke_made_by(user, account, actor=actor, request=request)

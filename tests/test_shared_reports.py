@@ -476,7 +476,7 @@ def test_a_link_writes_nowhere(busy: Any, acme: Any, alice: Any, settings: Any) 
             answer = client.generic(method, path, body, content_type="application/json")
             assert answer.status_code in (401, 403, 404, 405), (method, path)
             tried += 1
-    assert tried > 200
+    assert tried > 150
     busy.refresh_from_db()
     assert busy.name == "Shop"
 
