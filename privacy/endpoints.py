@@ -106,7 +106,7 @@ class Exports(DoorView):
             target=subject.name(self.place),
             new={"kind": kind},
         )
-        return exporting.response(request._request, self.place, subject, kind, timezone.now())
+        return exporting.response(self.place, subject, kind, timezone.now())
 
 
 class Erasures(Paged, DoorView):

@@ -206,6 +206,8 @@ DELETE FROM sessions WHERE property_id = %s AND visitor = %s
 RETURNING started_at, ended_at, bot
 """
 
+DELETE_PERSON = """DELETE FROM persons WHERE property_id = %s AND "user" = %s"""
+
 REACH = "INSERT INTO reach VALUES (%s, %s, %s, false)"
 
 # The row stays without a word about who it was: its number is never given out again.
@@ -343,6 +345,9 @@ def _erase_rows(
                 work.events(cursor, known, None)
                 work.sessions_of(cursor, known)
                 work.visitor(cursor, known)
+        if is_person:
+            cursor.execute(DELETE_PERSON, [place.pk, subject.target])
+            work.counts["persons"] += cursor.rowcount
         payloads.erase(cursor, work.books, work.counts, place, subject)
         if is_person:
             cursor.execute(RAISE_VERSION, [place.pk])

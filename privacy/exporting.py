@@ -5,29 +5,25 @@ each read in a transaction of its own inside the tenant. What waits in the strea
 that an event which is drained meanwhile stands in the file once and is never missed.
 """
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import orjson
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
-from django.http import HttpRequest, StreamingHttpResponse
 from psycopg import sql
 
 from accounts.tenancy import tenant
 from privacy import payloads
 from privacy.subjects import EVENTS_OF_VISITOR, Known, Subject, visitors_of, window_of
 from properties.models import Property
-from properties.strangers_text import csv_cell
+from properties.streaming import Streamed, csv_lines
 from tracking.drain import READ, stream_of
 from tracking.event import COLUMNS, read_row
 from tracking.models import Erasure
 from tracking.store import events_client
 
+JSONB = 3802  # Postgres' number of the type; Django hands it out as text
 AT_ONCE = 1_000  # rows
 KINDS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
 # Of a row in the stream; what only tells a retry apart is nobody's.
@@ -37,25 +33,15 @@ HEAD = ("virtual_id", "visitor", *FIELDS)
 Row = dict[str, Any]
 
 
-def response(
-    request: HttpRequest, place: Property, subject: Subject, kind: str, now: datetime
-) -> StreamingHttpResponse:
+def response(place: Property, subject: Subject, kind: str, now: datetime) -> Streamed:
     """The file, under a name that names nobody."""
     pieces = as_csv(place, subject) if kind == "csv" else as_json(place, subject, now)
-    content: Any = _in_steps(pieces) if isinstance(request, ASGIRequest) else pieces
     name = f"{subject.name(place).replace(' ', '-')}.{kind}"
-    return StreamingHttpResponse(
-        content,
+    return Streamed(
+        pieces,
         content_type=KINDS[kind],
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
-
-
-async def _in_steps(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Under ASGI an ordinary iterator would be read to its end before the first byte is sent."""
-    following = sync_to_async(lambda: next(pieces, None))
-    while (piece := await following()) is not None:
-        yield piece
 
 
 def as_json(place: Property, subject: Subject, now: datetime) -> Iterator[bytes]:
@@ -63,15 +49,17 @@ def as_json(place: Property, subject: Subject, now: datetime) -> Iterator[bytes]
     waiting = _in_flight(place, subject)
     with tenant(place.account_id), connection.cursor() as cursor:
         visitors = visitors_of(cursor, place, subject)
+        person = _person(place, subject)
         kept = {table: _payloads(cursor, table, place, subject) for table in payloads.CANDIDATES}
     head = {
         "property": place.key,
         subject.kind: subject.target,
         "exported_at": now.isoformat(),
         "visitors": [_shown(known) for known in visitors],
+        "person": person,
         **kept,
     }
-    yield orjson.dumps(head)[:-1]
+    yield orjson.dumps(head, default=str)[:-1]
     yield from _list("sessions", _sessions(place, visitors))
     yield from _list("events", _events(place, subject, visitors, waiting))
     yield from _list("in_flight", waiting.values())
@@ -90,23 +78,17 @@ def as_csv(place: Property, subject: Subject) -> Iterator[bytes]:
     waiting = _in_flight(place, subject)
     with tenant(place.account_id), connection.cursor() as cursor:
         visitors = visitors_of(cursor, place, subject)
-    yield _line(HEAD)
+    yield csv_lines([HEAD]).encode()
     for row in _events(place, subject, visitors, waiting):
-        yield _line([_cell(row[name]) for name in HEAD])
+        yield csv_lines([[_cell(row[name]) for name in HEAD]]).encode()
     for row in waiting.values():
-        yield _line([_cell(row[name]) for name in HEAD])
-
-
-def _line(cells: Sequence[Any]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue().encode()
+        yield csv_lines([[_cell(row[name]) for name in HEAD]]).encode()
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, dict | list):
         return orjson.dumps(value).decode()
-    return csv_cell(value.isoformat() if isinstance(value, datetime) else value)
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 # -- Postgres --------------------------------------------------------------------------------------
@@ -166,8 +148,27 @@ def _sessions(place: Property, visitors: list[Known]) -> Iterator[Row]:
 def _read(place: Property, statement: Any, values: Any) -> list[Row]:
     with tenant(place.account_id), connection.cursor() as cursor:
         cursor.execute(statement, values)
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        columns = [(column.name, column.type_code == JSONB) for column in cursor.description or ()]
+        return [
+            {
+                name: orjson.loads(value) if is_json and value is not None else value
+                for (name, is_json), value in zip(columns, row, strict=True)
+            }
+            for row in cursor.fetchall()
+        ]
+
+
+PERSON = """
+SELECT signed_up, traits, told, first_seen, last_seen FROM persons
+WHERE property_id = %s AND "user" = %s
+"""
+
+
+def _person(place: Property, subject: Subject) -> Row | None:
+    """What the property's owner, or her own events, told of a person; None of a visitor."""
+    if subject.kind != Erasure.Kind.USER:
+        return None
+    return next(iter(_read(place, PERSON, [place.pk, subject.target])), None)
 
 
 def _payloads(cursor: Any, table: str, place: Property, subject: Subject) -> list[Row]:

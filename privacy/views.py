@@ -73,7 +73,7 @@ def export(request: HttpRequest, place: Property) -> HttpResponseBase:
         target=form.subject.name(place),
         new={"kind": kind},
     )
-    return exporting.response(request, place, form.subject, kind, timezone.now())
+    return exporting.response(place, form.subject, kind, timezone.now())
 
 
 @require_POST

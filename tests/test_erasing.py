@@ -315,6 +315,26 @@ def test_on_a_shared_device_only_her_events_go() -> None:
     assert reconciled(place).adds_up
 
 
+def test_what_was_told_of_a_person_goes_and_no_import_brings_her_back() -> None:
+    from tests.people import new_key, with_key
+    from tests.test_exporting import content, export
+
+    place = new_property()
+    user, plan = fresh("user"), fresh("plan")
+    client = with_key(new_key(place.account, "people:manage")[1])
+    path = f"/api/v1/properties/{place.key}/users"
+    body = {"users": [{"id": user, "traits": {"plan": plan}}]}
+    assert client.post(path, body, content_type="application/json").json()["accepted"] == 1
+    collect(place, payload(str(uuid.uuid4()), name="loginUser", user=user))
+    drain(place)
+    told = json.loads(content(export(place, client, user=user)))["person"]
+    assert told["traits"] == {"plan": plan}
+    assert erase(place, user=user).counts["persons"] == 1
+    assert tables_with(user, plan) == set()
+    [refused] = client.post(path, body, content_type="application/json").json()["rejected"]
+    assert (refused["reason"], refused["field"]) == ("erased", "id")
+
+
 # -- old days, columns, and dying ------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ and by batch.py for the events signupUser, loginUser, importUser and updateUser.
 The price of that: each trait keeps its time, also when it was taken away.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ from django.db import connections, transaction
 
 from properties.inputs import is_storable
 from properties.models import Property
-from tracking import fields
+from tracking import fields, tombstones
 from tracking.arrivals import Arrival
 from tracking.event import read_row
 from tracking.refusals import Reason, Refusal
@@ -304,9 +304,13 @@ def import_users(place: Property, items: Sequence[Any], now: datetime, using: st
     facts: list[Told] = []
     places: list[int] = []
     rejected: list[dict[str, Any]] = []
+    erased = tombstones.digests(place)
     for index, item in enumerate(items):
         try:
-            facts.append(judge(place, item, now))
+            told = judge(place, item, now)
+            if erased:
+                _refuse_erased(place, told.user, erased)
+            facts.append(told)
             places.append(index)
         except Refusal as refusal:
             rejected.append(refusal.as_json(index))
@@ -314,6 +318,13 @@ def import_users(place: Property, items: Sequence[Any], now: datetime, using: st
     rejected += [refusal.as_json(places[n]) for n, refusal in refused.items()]
     rejected.sort(key=lambda one: one["index"])
     return Answer(len(items) - len(rejected), rejected)
+
+
+def _refuse_erased(place: Property, user: str, erased: Collection[bytes]) -> None:
+    if tombstones.digest_of(place.first_key, "user", user) in erased:
+        raise Refusal(
+            Reason.ERASED, "This user was erased from the property: import them no more.", "id"
+        )
 
 
 def is_name(user: str) -> bool:
