@@ -79,6 +79,7 @@ class SupportForm(forms.Form):
     reason = forms.CharField(
         min_length=5,
         max_length=300,
+        widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
         help_text="The customer reads it in the audit log: a ticket, or what was asked for.",
     )
     may_write = forms.BooleanField(

@@ -65,7 +65,7 @@ def limits_in(plan: "Plan | None") -> Limits:
     )
 
 
-def default_plan() -> "Plan | None":
+def default_plan(using: str = "default") -> "Plan | None":
     from accounts.models import Plan
 
-    return Plan.objects.filter(is_default=True).first()
+    return Plan.objects.using(using).filter(is_default=True).first()

@@ -23,6 +23,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from accounts import audit
 from accounts.models import Account, SupportSession, User
+from accounts.sessions import SEEN
 
 LASTS = timedelta(minutes=30)
 ENTER, WRITE = "accounts.support_enter", "accounts.support_write"
@@ -73,7 +74,7 @@ def enter(request: HttpRequest, user: User, reason: str, may_write: bool) -> Sup
             ends=now + LASTS,
         )
         _note(begun, "support.entered", request, {"may_write": begun.may_write})
-    request.session.cycle_key()
+    _renew(request)
     request.session[_NAMED] = begun.pk
     return begun
 
@@ -83,10 +84,16 @@ def leave(request: HttpRequest) -> None:
     pk = request.session.pop(_NAMED, None)
     if pk is None:
         return
-    request.session.cycle_key()
+    _renew(request)
     found = SupportSession.objects.select_related("staff", "user").filter(pk=pk).first()
     if found is not None:
         end(found, timezone.now(), request)
+
+
+def _renew(request: HttpRequest) -> None:
+    """A new session id, which stands in the list of the staff's own sessions with the next page."""
+    request.session.cycle_key()
+    request.session[SEEN] = 0
 
 
 def end(begun: SupportSession, now: datetime, request: HttpRequest | None = None) -> None:

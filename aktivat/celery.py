@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_failure, task_postrun, task_prerun
+from celery.signals import celeryd_init, task_failure, task_postrun, task_prerun
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -38,6 +38,16 @@ app.conf.beat_schedule = {
         "options": {"expires": 60},
     },
 }
+
+
+@celeryd_init.connect
+def open_no_pool(**_: object) -> None:
+    """Before the first question to Postgres: Celery closes the sockets of connections that it finds
+    when a worker starts, also those that a pool would hand out later. A tick that gets one waits
+    for an answer on what another connection has opened since, for ever."""
+    web = settings.DATABASES["default"]
+    web["OPTIONS"].pop("pool", None)
+    web["CONN_MAX_AGE"] = settings.DATABASES["worker"]["CONN_MAX_AGE"]
 
 
 @task_prerun.connect

@@ -17,6 +17,21 @@ def test_the_schedule_names_tasks_that_exist():
     assert wanted <= set(app.tasks)
 
 
+def test_a_worker_has_no_pool_of_connections(settings):
+    """Celery would close the sockets below it when the worker starts."""
+    from copy import deepcopy
+
+    from celery.signals import celeryd_init
+
+    import aktivat.celery  # noqa: F401  the application with its signals
+
+    settings.DATABASES = deepcopy(settings.DATABASES)
+    settings.DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1}
+    celeryd_init.send(sender="worker")
+    assert "pool" not in settings.DATABASES["default"]["OPTIONS"]
+    assert settings.DATABASES["default"]["CONN_MAX_AGE"] == 600
+
+
 def test_a_rollup_with_much_to_do_leaves_the_drain_its_turns():
     """One worker, first come first served, every rollup as long as it may be."""
     from aktivat.celery import app

@@ -28,7 +28,6 @@ from accounts.plans import (
     Limits,
     default_plan,
     limits_in,
-    limits_of,
     month_of,
     next_month,
 )
@@ -46,7 +45,7 @@ log = structlog.get_logger()
 
 def keep(now: datetime) -> None:
     """Bring levels, notices and what Valkey may let in up to date."""
-    default = default_plan()
+    default = default_plan(using=WORKER)
     accounts = {
         account.pk: (account, limits_in(account.plan or default))
         for account in Account.objects.using(WORKER).select_related("plan")
@@ -157,7 +156,7 @@ def _mail(notice: UsageNotice, account: Account) -> None:
         return
     context = {
         "account": account,
-        "limits": limits_of(account),
+        "limits": limits_in(account.plan or default_plan(using=WORKER)),
         "notice": notice,
         "opens": next_month(notice.month),
         "url": settings.PUBLIC_URL,
