@@ -199,7 +199,10 @@ def audit_log(request: HttpRequest, place: Account) -> HttpResponse:
     htmx: Any = getattr(request, "htmx", None)
     is_part = bool(htmx) and not htmx.history_restore_request
     template = "properties/audit_entries.html" if is_part else "properties/audit.html"
-    return render(request, template, context, status=400 if asked.errors else 200)
+    response = render(request, template, context, status=400 if asked.errors else 200)
+    if is_part:  # a form sends its empty fields too
+        response["HX-Push-Url"] = request.path + asked.address()
+    return response
 
 
 def _groups() -> list[tuple[str, list[tuple[str, str]]]]:

@@ -156,7 +156,10 @@ def test_older_entries_are_a_page_away(acme: Any, alice: Any, monkeypatch: Any) 
 
 
 def test_htmx_gets_the_list_alone(told: Any, alice: Any) -> None:
-    part = page(alice, told, "?who=vera", **{"hx-request": "true"})
+    asked = f"/a/{told.slug}/audit/?who=vera&action=&from="
+    answer = signed_in_as(alice).get(asked, headers={"hx-request": "true"})
+    part = answer.content.decode()
+    assert answer["HX-Push-Url"] == f"/a/{told.slug}/audit/?who=vera"
     assert "<html" not in part
     assert part.count("<details") == 2
     back = page(alice, told, **{"hx-request": "true", "hx-history-restore-request": "true"})

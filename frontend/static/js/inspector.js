@@ -1,8 +1,6 @@
 // What htmx needs to know about the event inspector: pause, nothing asked for in a hidden tab, no
 // list swapped away under a click. Without this file the page is a list with a link to look again.
 (() => {
-  htmx.config.historyCacheSize = 0;
-  htmx.config.refreshOnHistoryMiss = true;
   htmx.config.scrollIntoViewOnBoost = false;
 
   const root = document.documentElement;

@@ -1,9 +1,6 @@
 // What htmx needs to know about report pages. Without this file, and without htmx, every link and
 // form is a plain page load; with it, #report is swapped in place and the address bar follows.
 (() => {
-  // The back button asks the server: old numbers are not kept in the browser's storage.
-  htmx.config.historyCacheSize = 0;
-  htmx.config.refreshOnHistoryMiss = true;
   htmx.config.scrollIntoViewOnBoost = false;
 
   const isLive = (event) => event.detail.elt?.id === "now";
