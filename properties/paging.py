@@ -8,7 +8,7 @@ signed for one list, its order and filters, and one actor; elsewhere it is 400 `
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
 from django.core import signing
@@ -74,7 +74,7 @@ def moment(lookup: str) -> Filter:
         # Beyond these years a time zone would carry it out of what can be named at all.
         if found is None or found.tzinfo is None or not 1 < found.year < 9999:
             raise ValueError("Write a time with its offset, like 2026-01-31T12:00:00Z.")
-        return found
+        return found.astimezone(UTC)  # Postgres knows no offset beyond 16 hours
 
     return Filter(lookup, read, {"type": "string", "format": "date-time"})
 
