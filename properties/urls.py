@@ -11,6 +11,7 @@ from properties import (
     goal_endpoints,
     invitation_page,
     key_endpoints,
+    member_endpoints,
     member_pages,
     settings_pages,
     share_pages,
@@ -87,6 +88,32 @@ api_urlpatterns: list[URLPattern] = [
         name="api_account_properties",
     ),
     path("accounts/<str:account>/audit", audit_endpoints.AuditLog.as_view(), name="api_audit"),
+    path("accounts/<str:account>/members", member_endpoints.Members.as_view(), name="api_members"),
+    path(
+        "accounts/<str:account>/members/<int:pk>",
+        member_endpoints.OneMember.as_view(),
+        name="api_member",
+    ),
+    path(
+        "accounts/<str:account>/members/<int:pk>/grants",
+        member_endpoints.MemberGrants.as_view(),
+        name="api_member_grants",
+    ),
+    path(
+        "accounts/<str:account>/invitations",
+        member_endpoints.Invitations.as_view(),
+        name="api_invitations",
+    ),
+    path(
+        "accounts/<str:account>/invitations/<int:pk>",
+        member_endpoints.OneInvitation.as_view(),
+        name="api_invitation",
+    ),
+    path(
+        "accounts/<str:account>/invitations/<int:pk>/resend",
+        member_endpoints.InvitationAgain.as_view(),
+        name="api_resend_invitation",
+    ),
     path("properties/<str:key>", endpoints.OneProperty.as_view(), name="api_property"),
     path("properties/<str:key>/keys", key_endpoints.Keys.as_view(), name="api_keys_of_property"),
     path(
