@@ -2,7 +2,13 @@
 
 from typing import Any, ClassVar
 
+import allauth.mfa.admin
+import allauth.socialaccount.admin
+import allauth.usersessions.admin  # noqa: F401  registered before they are taken out below
 from allauth.account.decorators import secure_admin_login
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
@@ -23,6 +29,10 @@ admin.site.index_title = "Administration"
 # The one entrance for all: Django's own form would ask for no second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.unregister(Group)  # rights are grants of members; groups would be a second kind
+# These show what lets somebody sign in as somebody else, past accounts/support.py: secrets of
+# second factors, keys of sessions, tokens and secrets of providers.
+for secret in (Authenticator, UserSession, SocialToken, SocialApp):
+    admin.site.unregister(secret)
 
 
 class MembershipInline(admin.TabularInline):

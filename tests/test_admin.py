@@ -40,6 +40,17 @@ def test_the_admin_has_the_lists_that_operators_need() -> None:
     ]
 
 
+def test_nothing_that_signs_in_as_somebody_else_is_shown() -> None:
+    from allauth.mfa.models import Authenticator
+    from allauth.socialaccount.models import SocialApp, SocialToken
+    from allauth.usersessions.models import UserSession
+    from django.contrib import admin
+    from django.contrib.sessions.models import Session
+
+    secrets = {Authenticator, SocialApp, SocialToken, UserSession, Session}
+    assert secrets & set(admin.site._registry) == set()
+
+
 def test_every_list_opens_and_finds(boss: Any, shop: Any) -> None:
     from django.urls import reverse
 
