@@ -16,8 +16,9 @@ from rest_framework.response import Response
 
 from accounts.audit import snapshot
 from accounts.models import Account
-from properties import capture, inputs, recording
+from properties import allowance, capture, inputs, recording
 from properties.access import DoorView
+from properties.api import Invalid
 from properties.etags import Tagged, locked
 from properties.models import Property
 from properties.paging import Paged, exactly
@@ -141,6 +142,8 @@ class AccountProperties(Paged, DoorView):
     def post(self, request: Request, account: str) -> Response:
         asked = PropertySerializer(data=request.data)
         asked.is_valid(raise_exception=True)
+        if full := allowance.why_no_property(self.place):
+            raise Invalid("plan", full)
         recording.property_created(request, asked.save(account=self.place))
         return Response(asked.data, status=status.HTTP_201_CREATED)
 

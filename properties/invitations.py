@@ -23,7 +23,7 @@ from django.urls import reverse
 
 from accounts import audit
 from accounts.models import Account, Membership, User
-from properties import granting
+from properties import allowance, granting
 from properties.access import Actor, Right
 from properties.granting import Refused
 from properties.models import ApiKey, Invitation, Property
@@ -70,6 +70,8 @@ def invite(
         raise Refused("member", f"{email} is a member already. Change the rights in the list.")
     _close_expired(account, email, now)
     _refuse_flood(account, email, now)
+    if full := allowance.why_no_member(account, now):
+        raise Refused("plan", full)
     person = actor.holder if isinstance(actor.holder, User) else None
     key = actor.holder if isinstance(actor.holder, ApiKey) else None
     token = secrets.token_urlsafe(32)

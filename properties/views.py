@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import modules
 from accounts.forms import AccountForm
 from accounts.models import Account, User
-from properties import currencies, forms, joining, recording, snippets
+from properties import allowance, currencies, forms, joining, recording, snippets
 from properties.access import Actor, actor_of, door, fresh_login, member, signed_in
 from properties.context import home_of, url_of
 from properties.models import ApiKey, Property
@@ -123,6 +123,8 @@ def new_property(request: HttpRequest, place: Account) -> HttpResponse:
     form = forms.NewPropertyForm(
         request.POST or None, initial={"timezone": "UTC", "currency": "EUR"}
     )
+    if request.method == "POST" and form.is_valid() and (full := allowance.why_no_property(place)):
+        form.add_error(None, full)
     if request.method == "POST" and form.is_valid():
         prop = form.save(commit=False)
         prop.account = place

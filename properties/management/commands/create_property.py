@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from accounts.models import Account
-from properties import inputs, recording
+from properties import allowance, inputs, recording
 from properties.management.answers import add_json, find_account, say
 from properties.models import Property
 
@@ -63,6 +63,8 @@ def found_or_made(account: Account, options: dict[str, Any]) -> Property:
             hostnames=inputs.hostnames(options["hostnames"]),
         )
         place.full_clean()
+        if full := allowance.why_no_property(account):
+            raise ValidationError(full)
     except ValidationError as error:
         raise CommandError(" ".join(error.messages)) from error
     place.save()
