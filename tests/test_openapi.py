@@ -11,7 +11,7 @@ import pytest
 from tests.people import new_key
 from tests.test_access import new_goal, new_person, new_retired_key
 
-EXAMPLES = {"all": 12, "nothing": 4}  # of right and of wrong requests for each operation
+EXAMPLES = {"all": 8, "nothing": 3}  # of right and of wrong requests for each operation
 
 
 @pytest.fixture
