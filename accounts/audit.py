@@ -56,6 +56,9 @@ ACTIONS: dict[str, str] = {
     "visitor.exported": "Downloaded all that is kept of a visitor or a person",
     "erasure.requested": "Asked for a visitor or a person to be erased",
     "visitor.erased": "Erased a visitor or a person",
+    "property.deleted": "Deleted a property and all that was kept of it",
+    "account.deleted": "Deleted the account",
+    "login.deleted": "Deleted her own login",
     # API keys
     "api_key.created": "Created an API key",
     "api_key.revoked": "Revoked an API key",

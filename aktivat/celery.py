@@ -25,6 +25,7 @@ app.conf.beat_schedule = {
     "sweep": {"task": "tracking.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
     "erase": {"task": "privacy.tasks.erase", "schedule": 5.0, "options": {"expires": 5}},
     "expire": {"task": "privacy.tasks.expire", "schedule": 600.0, "options": {"expires": 600}},
+    "remove": {"task": "privacy.tasks.remove", "schedule": 5.0, "options": {"expires": 5}},
     "forget": {"task": "tracking.tasks.forget", "schedule": 60.0, "options": {"expires": 60}},
     "plans": {"task": "tracking.tasks.keep_plans", "schedule": 10.0, "options": {"expires": 10}},
     "support": {

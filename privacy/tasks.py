@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from privacy import erasing, expiring
+from privacy import deleting, erasing, expiring
 
 
 @shared_task
@@ -14,3 +14,8 @@ def erase() -> None:
 @shared_task
 def expire() -> None:
     expiring.expire_due(timezone.now())
+
+
+@shared_task
+def remove() -> None:
+    deleting.remove_due(timezone.now())

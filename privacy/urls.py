@@ -8,6 +8,9 @@ urlpatterns: list[URLPattern] = [
     path("p/<str:key>/settings/privacy/", views.privacy, name="property_privacy"),
     path("p/<str:key>/settings/privacy/export/", views.export, name="export_visitor"),
     path("p/<str:key>/settings/privacy/erase/", views.erase, name="erase_visitor"),
+    path("p/<str:key>/settings/privacy/delete/", views.delete_property, name="delete_property"),
+    path("a/<str:account>/delete/", views.delete_account, name="delete_account"),
+    path("user/delete/", views.delete_login, name="delete_login"),
 ]
 
 api_urlpatterns: list[URLPattern] = [

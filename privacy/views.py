@@ -1,4 +1,4 @@
-"""The page Privacy of a property's settings: retention, export, erasure.
+"""The page Privacy of a property's settings (retention, export, erasure), and deleting.
 
 Enters: a request that passed THE DOOR. Leaves: a page, a file, or a redirect. Looking asks for the
 settings; export and erasure ask for `people:manage` and a log-in of the last quarter of an hour.
@@ -7,17 +7,21 @@ settings; export and erasure ask for `people:manage` and a log-in of the last qu
 from typing import Any
 
 from django.contrib import messages
-from django.db import connection
+from django.contrib.auth import logout
+from django.core.exceptions import PermissionDenied
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.audit import record
-from privacy import expiring, exporting
+from accounts.models import Account, User
+from privacy import deleting, expiring, exporting
 from privacy.endpoints import ask, erasures_of
-from privacy.forms import EraseForm, ExportForm
-from properties.access import actor_of, door, fresh_login
+from privacy.forms import DeleteForm, EraseForm, ExportForm
+from properties.access import actor_of, door, fresh_login, signed_in
+from properties.granting import is_owner
 from properties.models import Property
 from properties.settings_pages import may_manage
 
@@ -36,6 +40,7 @@ def _page(
     place: Property,
     export: ExportForm | None = None,
     erase: EraseForm | None = None,
+    delete: DeleteForm | None = None,
 ) -> HttpResponse:
     actor = actor_of(request)
     assert actor is not None, "the view wears a decorator of access.py"
@@ -50,6 +55,7 @@ def _page(
         "foreseen": foreseen,
         "export": export or ExportForm(place=place, auto_id="export_%s"),
         "erase": erase or EraseForm(place=place, auto_id="erase_%s"),
+        "delete": delete or DeleteForm(name=place.name, auto_id="delete_%s"),
     }
     if actor.may("view", "people", place):
         context["erasures"] = erasures_of(place).order_by("-created")[:SHOWN]
@@ -92,3 +98,56 @@ def erase(request: HttpRequest, place: Property) -> HttpResponse:
         " refused from now on.",
     )
     return redirect("property_privacy", place.key)
+
+
+# -- deleting --------------------------------------------------------------------------------------
+
+
+@require_POST
+@door("property", "manage")
+@fresh_login
+def delete_property(request: HttpRequest, place: Property) -> HttpResponse:
+    """The property is gone with the answer; the worker takes what was kept of it."""
+    form = DeleteForm(request.POST, name=place.name, auto_id="delete_%s")
+    if not form.is_valid():
+        return _page(request, place, delete=form)
+    name, account = place.name, place.account
+    deleting.delete_property(request, place)
+    messages.success(request, f"{name} is deleted. Its events and reports go within minutes.")
+    return redirect("account", account.slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@door("property", "manage")
+@fresh_login
+def delete_account(request: HttpRequest, place: Account) -> HttpResponse:
+    """For an owner: the account with everything in it."""
+    actor = actor_of(request)
+    if actor is None or not is_owner(actor, place):
+        raise PermissionDenied("Only an owner can delete the account.")
+    form = DeleteForm(request.POST or None, name=place.name)
+    if request.method == "POST" and form.is_valid():
+        name = place.name
+        deleting.delete_account(request, place)
+        messages.success(request, f"{name} is deleted, with all its properties.")
+        return redirect("home")
+    context = {"form": form, "account": place, "places": Property.objects.of(place)}
+    return render(request, "privacy/delete_account.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+@fresh_login
+def delete_login(request: HttpRequest) -> HttpResponse:
+    """One's own user, unless an account would be nobody's."""
+    user = request.user
+    assert isinstance(user, User), "the view wears @signed_in"
+    form = DeleteForm(request.POST or None, name=user.email)
+    alone = deleting.owned_alone(user)
+    if request.method == "POST" and not alone and form.is_valid():
+        with transaction.atomic():
+            logout(request)
+            deleting.delete_login(request, user)
+        messages.success(request, "Your login is deleted.")
+        return redirect("account_login")
+    return render(request, "privacy/delete_login.html", {"form": form, "alone": alone})

@@ -51,14 +51,15 @@ IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {
     "property_goal": "property_goals",
     "export_visitor": "property_privacy",
     "erase_visitor": "property_privacy",
+    "delete_property": "property_privacy",
 }
 # Pages of an account that belong to one of its tabs.
-BELOW_TABS = {"member": "members", "remove_member": "members"}
+BELOW_TABS = {"member": "members", "remove_member": "members", "delete_account": "account_settings"}
 
 
 # The pages of one's own user, and by which beginning of a route's name each is the current one.
 PERSON_PAGES = (
-    ("profile", "Profile", ("profile",)),
+    ("profile", "Profile", ("profile", "delete_login")),
     ("account_email", "Email", ("account_email",)),
     ("account_change_password", "Password", ("account_change_password", "account_set_password")),
     ("mfa_index", "Two-step", ("mfa_",)),

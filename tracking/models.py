@@ -304,3 +304,18 @@ class Erasure(TenantRow):
         indexes: ClassVar = [
             models.Index(fields=["created"], name="erasure_waiting", condition=models.Q(state="w"))
         ]
+
+
+class Removal(TenantRow):
+    """A property or (property 0) an account that was deleted, until the worker has taken all that
+    the pipeline keeps of it. Written by the web in the transaction that deletes it."""
+
+    written_by_web = True
+
+    key = models.CharField(max_length=11, blank=True)
+    timezone = models.CharField(max_length=60, default="UTC")
+    version = models.PositiveIntegerField(default=0, help_text="what no collector knows")
+    created = models.DateTimeField()
+
+    class Meta:
+        db_table = "removals"

@@ -1,0 +1,146 @@
+"""Deleting a property, an account, one's login: nothing is left, and nothing of others goes."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connections
+from psycopg import sql
+
+from tests.people import fresh, new_account, new_property, new_user, signed_in_as
+from tests.test_erasing import collect, payload
+from tests.test_rollups import drain, roll_up
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def rows(column: str, number: int) -> set[str]:
+    """Tables of the pipeline with a row of that property or account."""
+    found = set()
+    with connections["worker"].cursor() as cursor:
+        for model in apps.get_models():
+            table = model._meta.db_table
+            if not getattr(model, "row_level_security", False):
+                continue
+            if column not in {field.column for field in model._meta.concrete_fields}:
+                continue
+            asked = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} = %s)")
+            names = sql.Identifier(table), sql.Identifier(column)
+            cursor.execute(asked.format(*names), [number])
+            if cursor.fetchone()[0]:
+                found.add(table)
+    return found
+
+
+def keys_of(place: Any) -> set[str]:
+    """Keys of both Valkeys with the property's hash tag."""
+    import redis
+    from django.conf import settings
+
+    from tracking import keys
+
+    tag = keys.prefix(place.account_id, place.pk)
+    return {
+        key.decode()
+        for url in (settings.EVENTS_URL, settings.BROKER_URL)
+        for key in redis.Redis.from_url(url).scan_iter(f"*{tag}*", count=1_000)
+    }
+
+
+def filled(account: Any, **fields: Any) -> Any:
+    """A property with events in every stage."""
+    place = new_property(account, **fields)
+    pages = [f"https://shop.example/{n % 2}" for n in range(600)]  # bits in containers
+    collect(place, *[payload(str(uuid.uuid4()), url=page) for page in pages])
+    drain(place)
+    roll_up(place, now())
+    collect(place, payload(str(uuid.uuid4()), user=fresh("user"), name="loginUser"))
+    collect(place, {"name": "ping", "visitor": str(uuid.uuid4()), "tab": str(uuid.uuid4())})
+    return place
+
+
+def remove() -> None:
+    from privacy.deleting import remove_due
+
+    remove_due(now(), budget=120)
+
+
+@pytest.mark.parametrize("privacy", ["cookies", "cookieless"])
+def test_of_a_deleted_property_nothing_is_left(
+    alice: Any, acme: Any, shop: Any, privacy: str
+) -> None:
+    from tracking.collecting import Answer
+    from tracking.store import Unavailable
+
+    place = filled(acme, timezone="Asia/Kolkata", privacy=privacy)
+    other = new_property(acme)
+    collect(other, payload(str(uuid.uuid4())))
+    client, path = signed_in_as(alice), f"/p/{place.key}/settings/privacy/delete/"
+    refused = client.post(path, {"typed": "Another"})
+    assert "That is not the name." in refused.content.decode()
+    assert client.post(path, {"typed": place.name}).status_code == 302
+    for page in (f"/p/{place.key}/", f"/api/v1/properties/{place.key}"):
+        assert client.get(page).status_code == 404
+    with pytest.raises(Unavailable):
+        late: Answer = collect(place, payload(str(uuid.uuid4())))  # as an old collector would
+        raise AssertionError(late)
+    remove()
+    assert rows("property_id", place.pk) <= {"ledger", "audit_entries"}
+    assert {key.rpartition(":")[2] for key in keys_of(place)} <= {"m"}
+    assert keys_of(other)
+    from accounts.models import AuditEntry
+    from accounts.tenancy import tenant
+
+    with tenant(acme.pk):
+        entry = AuditEntry.objects.get(action="property.deleted", target=place.key)
+    assert entry.actor_name == alice.email
+
+
+def test_of_a_deleted_account_only_the_audit_log_is_left(charlie: Any) -> None:
+    from accounts.models import Account, Membership
+
+    owner = new_user("owner")
+    account = new_account(owner)
+    places = [filled(account), new_property(account)]
+    client, path = signed_in_as(owner), f"/a/{account.slug}/delete/"
+    page = client.get(path).content.decode()
+    assert all(place.key in page for place in places)
+    assert client.post(path, {"typed": account.name}).status_code == 302
+    assert client.get(f"/a/{account.slug}/").status_code == 404
+    remove()
+    assert rows("account_id", account.pk) == {"audit_entries"}
+    assert not Account.objects.filter(pk=account.pk).exists()
+    assert not Membership.objects.filter(account_id=account.pk).exists()
+    assert Account.objects.filter(memberships__user=charlie).exists()
+
+
+def test_only_an_owner_deletes_an_account(acme: Any) -> None:
+    from properties.joining import join
+
+    admin = new_user("admin")
+    join(acme, admin, "admin")
+    client = signed_in_as(admin)
+    for answer in (
+        client.get(f"/a/{acme.slug}/delete/"),
+        client.post(f"/a/{acme.slug}/delete/", {"typed": acme.name}),
+    ):
+        assert answer.status_code == 403
+
+
+def test_the_last_owner_cannot_go_and_others_can(alice: Any, acme: Any, vera: Any) -> None:
+    from accounts.models import User
+
+    client = signed_in_as(alice)
+    page = client.post("/user/delete/", {"typed": alice.email}).content.decode()
+    assert "You are the only owner of these accounts" in page
+    assert User.objects.filter(pk=alice.pk).exists()
+    gone = signed_in_as(vera)
+    assert "That is not the name" in gone.post("/user/delete/", {"typed": "x"}).content.decode()
+    assert gone.post("/user/delete/", {"typed": vera.email}).status_code == 302
+    assert not User.objects.filter(pk=vera.pk).exists()
+    assert gone.get(f"/a/{acme.slug}/").status_code == 302
+    assert acme.memberships.count() == 1
