@@ -14,8 +14,26 @@ DAY = 24 * 3600  # seconds
 MOST_ADDRESSES = 100  # a day, of which the audit log tells for one key
 
 
-def key_of(authorization: str) -> ApiKey | None:
+class KeyInAddress(exceptions.APIException):
+    """400: what stands in an address stands in logs and histories, too."""
+
+    status_code = 400
+    default_code = "key_in_address"
+    default_detail = (
+        "Send the key in the header Authorization: Bearer ak_... This one now stands in logs: "
+        "revoke it and make a new one."
+    )
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self.field = field[:60]
+
+
+def key_of(authorization: str, address: str = "") -> ApiKey | None:
     """The usable key named by an Authorization header; None when the header names none.
+
+    Looked up by the digest of what was sent, so that no time tells how much of a guess was right;
+    asked of Postgres each time, so that a revoked key is refused at once in every process.
 
     Raises AuthenticationFailed for a key that is unknown, revoked or expired, without saying which.
     """
@@ -29,7 +47,9 @@ def key_of(authorization: str) -> ApiKey | None:
             "This API key is not valid. Make a new one in the account's settings."
         )
     if key.last_used is None or (now - key.last_used).total_seconds() > USED_EVERY:
-        ApiKey.objects.across_accounts().filter(pk=key.pk).update(last_used=now)
+        ApiKey.objects.across_accounts().filter(pk=key.pk).update(
+            last_used=now, last_used_from=address or None
+        )
     return key
 
 
@@ -42,9 +62,17 @@ def note_use(key: ApiKey, request: Request) -> None:
         record(key.account_id, "api_key.used", actor=key, request=request)
 
 
+def refuse_in_address(request: Request) -> None:
+    """Raise KeyInAddress for a key in the query string, whoever sends which header beside it."""
+    for name, values in request.query_params.lists():
+        if any(value.startswith(("ak_", "Bearer ak_")) for value in values):
+            raise KeyInAddress(name)
+
+
 class ApiKeyAuthentication(authentication.BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
-        key = key_of(request.headers.get("Authorization", ""))
+        refuse_in_address(request)
+        key = key_of(request.headers.get("Authorization", ""), address_of(request))
         if key is None:
             return None
         note_use(key, request)

@@ -54,7 +54,12 @@ IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {
     "delete_property": "property_privacy",
 }
 # Pages of an account that belong to one of its tabs.
-BELOW_TABS = {"member": "members", "remove_member": "members", "delete_account": "account_settings"}
+BELOW_TABS = {
+    "member": "members",
+    "remove_member": "members",
+    "api_key": "api_keys",
+    "delete_account": "account_settings",
+}
 
 
 # The pages of one's own user, and by which beginning of a route's name each is the current one.

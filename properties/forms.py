@@ -1,16 +1,13 @@
-"""Forms of properties and API keys. What a value may be stands in inputs.py."""
+"""Forms of properties and goals. What a value may be stands in inputs.py."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from django import forms
 
-from accounts import modules
-from accounts.models import Account
 from properties import goals, inputs, periods
-from properties.access import Actor
 from properties.capture import SWITCHES, Switch
-from properties.models import ApiKey, Goal, Grant, Property
+from properties.models import Goal, Property
 
 Parse = Callable[[str], Any]
 
@@ -280,88 +277,4 @@ class ReplaceKeyForm(forms.Form):
     sure = forms.BooleanField(
         label="I will put the new key into every page, app and server that sends events",
         error_messages={"required": "Tick this: whatever keeps the old key stops being counted."},
-    )
-
-
-class ApiKeyForm(forms.Form):
-    """A new key: its name, and a matrix of module x verb in one scope.
-
-    Offers only what the actor may do in that scope, so that nobody hands out more than she has.
-    """
-
-    name = ParsedField(
-        parse=inputs.name,
-        max_length=120,
-        help_text="What will use it, for example “Nightly export”.",
-    )
-    grants = forms.MultipleChoiceField(
-        choices=[
-            (f"{module}:{verb}", f"{verb} {module}")
-            for module in modules.MODULES
-            for verb in modules.VERBS
-        ],
-        error_messages={"required": "Tick at least one box: a key without rights can do nothing."},
-    )
-    properties = forms.MultipleChoiceField(
-        required=False,
-        label="Only in these properties",
-        help_text="None ticked: the whole account, later properties included.",
-        widget=forms.CheckboxSelectMultiple,
-    )
-
-    def __init__(self, *args: Any, actor: Actor, account: Account, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.actor, self.account = actor, account
-        self.places = {place.key: place for place in actor.properties(account)}
-        choices = [(place.key, place.name) for place in self.places.values()]
-        self.fields["properties"].choices = choices  # type: ignore[attr-defined]
-
-    def matrix(self) -> Iterator[tuple[str, str, list[tuple[str, str, bool]]]]:
-        """(module, its name on the page, [(verb, value of its box, ticked)]) for every module of
-        the rulebook, in the order of the page: a row each, a column for each verb."""
-        ticked = set(self["grants"].value() or [])
-        for module in modules.MODULES:
-            values = [(verb, f"{module}:{verb}") for verb in modules.VERBS]
-            yield (
-                module,
-                modules.NAMES[module],
-                [(verb, value, value in ticked) for verb, value in values],
-            )
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or {}
-        scopes = self._scopes(data)
-        for text in data.get("grants", []):
-            module, verb = modules.parse_grant(text)
-            for scope in scopes:
-                if not self.actor.may(verb, module, scope or self.account):
-                    where = scope.name if scope else "the whole account"
-                    raise forms.ValidationError(
-                        f"You may not {verb} {module} of {where} yourself, so a key of yours may "
-                        "not either. Untick it."
-                    )
-            if scopes != [None] and module in modules.ACCOUNT_MODULES and module != "property":
-                self.add_error(
-                    "grants", f"{module} is a matter of the whole account: untick the properties."
-                )
-        return data
-
-    def _scopes(self, data: dict[str, Any]) -> list[Property | None]:
-        return [self.places[key] for key in data.get("properties", [])] or [None]
-
-    def save(self) -> tuple[ApiKey, str]:
-        """The key and its secret, which is shown once."""
-        data = self.cleaned_data
-        grants = [modules.parse_grant(text) for text in data["grants"]]
-        key, secret = ApiKey.issue(self.account, data["name"], made_by=self.actor.maker)
-        give(key, grants, self._scopes(data))
-        return key, secret
-
-
-def give(key: ApiKey, grants: Iterable[tuple[str, str]], scopes: Sequence[Property | None]) -> None:
-    """Give a key these rights in each of the scopes (None: the whole account)."""
-    Grant.objects.bulk_create(
-        Grant(account=key.account, api_key=key, module=module, verb=verb, property=scope)
-        for module, verb in dict.fromkeys(grants)
-        for scope in scopes
     )

@@ -4,7 +4,7 @@ Enters: an actor whom THE DOOR let manage them, and what she asked for. Leaves: 
 grants and its secret, which is shown once; or Refused with a sentence. Pages and API call it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 from django.db import transaction
 
 from accounts import audit, modules
-from properties.access import Actor
+from accounts.models import Account
+from properties import granting
+from properties.access import Actor, Right
 from properties.granting import Refused
 from properties.models import ApiKey, Grant, Property, ShareLink
 
@@ -116,6 +118,10 @@ def _check_link(actor: Actor, place: Property, wanted: WantedLink, now: datetime
                 "more_than_own",
                 f"You may not view {modules.NAMES[module]} here yourself, so you cannot share it.",
             )
+    if wanted.first and wanted.last and wanted.last < wanted.first:
+        raise Refused("range", "The dates end before they begin: exchange them.")
+    if (wanted.first is None) != (wanted.last is None) or (wanted.first and wanted.days):
+        raise Refused("range", "Give days, or first and last, or none of them for every day.")
     if "realtime" in wanted.shows and wanted.first is not None:
         raise Refused("live", "Who is there now lies outside fixed dates: leave out one of them.")
     if wanted.password and not SHORTEST_PASSWORD <= len(wanted.password) <= LONGEST_PASSWORD:
@@ -131,6 +137,122 @@ def _check_link(actor: Actor, place: Property, wanted: WantedLink, now: datetime
     going_on = ShareLink.objects.of(place.account).filter(property=place, revoked=None)
     if going_on.count() >= MOST_LINKS:
         raise Refused("too_many", f"{MOST_LINKS} links are the most: revoke some first.")
+
+
+# -- API keys --------------------------------------------------------------------------------------
+
+Grants = list[tuple[str, str]]  # (module, verb)
+
+
+def texts(grants: Iterable[tuple[str, str]]) -> list[str]:
+    """`["audience:view", ...]`, as forms and API write them."""
+    return [f"{module}:{verb}" for module, verb in grants]
+
+
+def grants_of(key: ApiKey) -> tuple[Grants, list[Property]]:
+    """What it may do, in the order of the rulebook; and in which properties, none: all of them."""
+    found = list(key.grants.all())  # type: ignore[attr-defined]
+    pairs = {(grant.module, grant.verb) for grant in found}
+    places = {grant.property for grant in found if grant.property is not None}
+    return (
+        sorted(pairs, key=lambda pair: (modules.MODULES.index(pair[0]), pair[1])),
+        sorted(places, key=lambda place: (place.name, place.pk)),
+    )
+
+
+@transaction.atomic
+def issue_key(
+    actor: Actor,
+    account: Account,
+    *,
+    name: str,
+    grants: Grants,
+    places: Sequence[Property] = (),
+    expires: datetime | None = None,
+    now: datetime,
+    request: Any = None,
+) -> tuple[ApiKey, str]:
+    """The key and its secret. `places`: only in these properties. Raises Refused."""
+    rights = _rights(account, grants, places)
+    granting.check(rights, account)
+    granting.refuse_more(actor, account, rights, by="api_keys")
+    check_end(actor, expires, now)
+    key, secret = ApiKey.issue(account, name, made_by=actor.maker, expires=expires)
+    give(key, grants, scopes_of(places))
+    about: dict[str, Any] = {"actor": actor, "request": request, "target": str(key)}
+    audit.record(account, "api_key.created", new=described_key(key), **about)
+    return key, secret
+
+
+@transaction.atomic
+def change_key(
+    actor: Actor,
+    key: ApiKey,
+    *,
+    name: str,
+    grants: Grants,
+    places: Sequence[Property] = (),
+    expires: datetime | None = None,
+    now: datetime,
+    request: Any = None,
+) -> None:
+    """Another name, other rights, another end. What the key has it may keep, though the actor has
+    less; what is new may not be more than hers. Raises Refused."""
+    if not key.is_usable(now):
+        raise Refused("ended", "This key has ended. Make a new one.")
+    rights, had = _rights(key.account, grants, places), granting.rights_of(key)
+    granting.check(rights, key.account)
+    new = [right for right in rights if not granting.covers(had, right)]
+    granting.refuse_more(actor, key.account, new, by="api_keys")
+    if expires != key.expires:
+        check_end(actor, expires, now)
+    before = described_key(key)
+    key.name, key.expires = name, expires
+    key.save(update_fields=["name", "expires"])
+    if rights != had:
+        key.grants.all().delete()  # type: ignore[attr-defined]
+        give(key, grants, scopes_of(places))
+    about: dict[str, Any] = {"actor": actor, "request": request, "target": str(key)}
+    after = described_key(ApiKey.objects.of(key.account).get(pk=key.pk))
+    audit.record_changes(key.account, "api_key.changed", before, after, **about)
+
+
+def described_key(key: ApiKey) -> dict[str, Any]:
+    """What a reader may know of a key; never its secret."""
+    grants, places = grants_of(key)
+    return {
+        "name": key.name,
+        "grants": texts(grants),
+        "properties": [place.key for place in places],
+        "expires": key.expires,
+    }
+
+
+def _rights(account: Account, grants: Grants, places: Sequence[Property]) -> frozenset[Right]:
+    if not grants:
+        raise Refused("empty", "Name at least one right: a key without rights can do nothing.")
+    return frozenset(
+        Right(account.pk, place.pk if place else None, module, verb)
+        for module, verb in grants
+        for place in scopes_of(places)
+    )
+
+
+def scopes_of(places: Sequence[Property]) -> Sequence[Property | None]:
+    """Where grants hold: these properties; without any, the whole account (None)."""
+    return places or [None]
+
+
+def give(key: ApiKey, grants: Iterable[tuple[str, str]], scopes: Sequence[Property | None]) -> None:
+    """Give a key these rights in each of the scopes (None: the whole account)."""
+    Grant.objects.bulk_create(
+        Grant(account=key.account, api_key=key, module=module, verb=verb, property=scope)
+        for module, verb in dict.fromkeys(grants)
+        for scope in scopes
+    )
+
+
+# -- both ------------------------------------------------------------------------------------------
 
 
 def check_end(actor: Actor, expires: datetime | None, now: datetime) -> None:

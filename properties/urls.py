@@ -5,6 +5,8 @@ from django.urls import URLPattern, path
 from properties import (
     account_endpoints,
     account_settings,
+    api_key_endpoints,
+    api_key_pages,
     audit_endpoints,
     audit_pages,
     endpoints,
@@ -14,6 +16,7 @@ from properties import (
     member_endpoints,
     member_pages,
     settings_pages,
+    share_endpoints,
     share_pages,
     views,
 )
@@ -54,10 +57,15 @@ urlpatterns: list[URLPattern] = [
         member_pages.revoke_invitation,
         name="revoke_invitation",
     ),
-    path("a/<str:account>/api-keys/", views.api_keys, name="api_keys"),
+    path("a/<str:account>/api-keys/", api_key_pages.api_keys, name="api_keys"),
+    path(
+        "a/<str:account>/api-keys/<int:pk>/",
+        api_key_pages.api_key,
+        name="api_key",
+    ),
     path(
         "a/<str:account>/api-keys/<int:pk>/revoke/",
-        views.revoke_api_key,
+        api_key_pages.revoke_api_key,
         name="revoke_api_key",
     ),
     path("a/<str:account>/new-property/", views.new_property, name="new_property"),
@@ -114,7 +122,27 @@ api_urlpatterns: list[URLPattern] = [
         member_endpoints.InvitationAgain.as_view(),
         name="api_resend_invitation",
     ),
+    path(
+        "accounts/<str:account>/api-keys",
+        api_key_endpoints.ApiKeys.as_view(),
+        name="api_account_keys",
+    ),
+    path(
+        "accounts/<str:account>/api-keys/<int:pk>",
+        api_key_endpoints.OneApiKey.as_view(),
+        name="api_account_key",
+    ),
     path("properties/<str:key>", endpoints.OneProperty.as_view(), name="api_property"),
+    path(
+        "properties/<str:key>/share-links",
+        share_endpoints.ShareLinks.as_view(),
+        name="api_share_links",
+    ),
+    path(
+        "properties/<str:key>/share-links/<int:pk>",
+        share_endpoints.OneShareLink.as_view(),
+        name="api_share_link",
+    ),
     path("properties/<str:key>/keys", key_endpoints.Keys.as_view(), name="api_keys_of_property"),
     path(
         "properties/<str:key>/keys/<int:pk>",

@@ -4,21 +4,17 @@ Enters: a request that passed THE DOOR. Leaves: a rendered page or a redirect. F
 is typed (forms.py); nothing here knows a rule.
 """
 
-from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import modules
 from accounts.forms import AccountForm
 from accounts.models import Account, User
 from properties import allowance, currencies, forms, joining, recording, snippets
-from properties.access import Actor, actor_of, door, fresh_login, member, signed_in
+from properties.access import Actor, actor_of, door, member, signed_in
 from properties.context import home_of, url_of
-from properties.models import ApiKey, Property
+from properties.models import Property
 
 
 def _actor(request: HttpRequest) -> Actor:
@@ -75,45 +71,6 @@ def account(request: HttpRequest, place: Account) -> HttpResponse:
     ]
     context = {"account": place, "rows": rows, "may_add": actor.may("manage", "property", place)}
     return render(request, "properties/account.html", context)
-
-
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-@door("api_keys", POST="manage")
-@fresh_login
-def api_keys(request: HttpRequest, place: Account) -> HttpResponse:
-    """The keys of the account. A new key's secret is in the answer to its POST and nowhere else."""
-    actor = _actor(request)
-    may_manage = actor.may("manage", "api_keys", place)
-    form = forms.ApiKeyForm(request.POST or None, actor=actor, account=place)
-    secret = ""
-    if request.method == "POST" and form.is_valid():
-        _, secret = form.save()
-        form = forms.ApiKeyForm(actor=actor, account=place)
-    keys = ApiKey.objects.of(place).prefetch_related("grants__property").order_by("-created")
-    context = {
-        "account": place,
-        "keys": keys,
-        "form": form,
-        "secret": secret,
-        "may_manage": may_manage,
-        "account_modules": modules.ACCOUNT_MODULES,
-        "now": timezone.now(),
-    }
-    return render(request, "properties/api_keys.html", context)
-
-
-@require_POST
-@door("api_keys", "manage")
-@fresh_login
-def revoke_api_key(request: HttpRequest, place: Account, pk: int) -> HttpResponse:
-    """End a key. Its row stays, so that the list tells what there was."""
-    key = get_object_or_404(ApiKey.objects.of(place), pk=pk)
-    if key.revoked is None:
-        key.revoked = timezone.now()
-        key.save(update_fields=["revoked"])
-    messages.success(request, f"{key.name} is revoked. Requests with it are refused from now on.")
-    return redirect("api_keys", place.slug)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

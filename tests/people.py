@@ -81,7 +81,7 @@ def new_key(
 ) -> "tuple[ApiKey, str]":
     """An API key with those `"module:verb"`s, and its secret."""
     from accounts.modules import parse_grant
-    from properties.forms import give
+    from properties.issuing import give
     from properties.models import ApiKey
 
     key, secret = ApiKey.issue(account, fresh("key"))

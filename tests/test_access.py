@@ -187,6 +187,8 @@ ROWS = [
     Row("revoke_invitation", "POST", owner=302),
     Row("api_keys"),
     Row("api_keys", "POST"),
+    Row("api_key"),
+    Row("api_key", "POST"),
     Row("revoke_api_key", "POST", owner=302),
     Row("audit_log"),
     Row("audit_csv"),
@@ -296,6 +298,17 @@ PRIVACY = [
 ]
 # Below a share link's address everybody gets the same: what the link shows (audience, sources).
 ROWS += [
+    api("api_account_keys", "api_keys:view"),
+    api("api_account_keys", "api_keys:manage", "POST", owner=400, key=400, body={}),
+    api("api_account_key", "api_keys:view"),
+    api("api_account_key", "api_keys:manage", "PATCH", body={}),
+    api("api_account_key", "api_keys:manage", "DELETE"),
+    api("api_share_links", "property:manage"),
+    api("api_share_links", "property:manage", "POST", owner=400, key=400, body={}),
+    api("api_share_link", "property:manage"),
+    api("api_share_link", "property:manage", "DELETE"),
+]
+ROWS += [
     Row(name, method, **dict.fromkeys(ACTORS, status), params=params)
     for name, method, status, params in [
         ("shared_overview", "GET", 200, {}),
@@ -339,6 +352,8 @@ def places(request: pytest.FixtureRequest) -> dict[str, Any]:
     link, token = new_link(shop, "audience", "sources", downloads=True)
     ids = {
         "revoke_api_key": key.pk,
+        "api_key": key.pk,
+        "api_account_key": key.pk,
         "share_link": link.pk,
         "goal": new_goal(shop).pk,
         "key": new_retired_key(shop).pk,

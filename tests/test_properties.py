@@ -316,7 +316,7 @@ def test_nobody_makes_a_key_that_may_more_than_herself(acme: Any, shop: Any, bob
         {"grants": ["audience:manage"], "properties": [shop.key]},
     ):
         page = make_key(client, acme, **fields)
-        assert "so a key of yours may not either" in str(page.context["form"].non_field_errors())
+        assert "so you cannot let others" in str(page.context["form"].non_field_errors())
     assert not ApiKey.objects.of(acme).exists()
     page = make_key(client, acme, grants=["audience:view"], properties=[shop.key])
     assert page.context["secret"].startswith("ak_")

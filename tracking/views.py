@@ -273,12 +273,12 @@ async def is_privileged(request: Request, record: Record) -> bool:
     authorization = request.header("authorization")
     if not authorization:
         return False
-    return await store.in_thread(_may_manage_events, authorization, record)
+    return await store.in_thread(_may_manage_events, authorization, record, request.address)
 
 
-def _may_manage_events(authorization: str, record: Record) -> bool:
+def _may_manage_events(authorization: str, record: Record, address: str) -> bool:
     try:
-        key = key_of(authorization)
+        key = key_of(authorization, address)
     except AuthenticationFailed as error:
         raise Fault(401, "api_key", str(error.detail)) from error
     if key is None:

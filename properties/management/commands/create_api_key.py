@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts import modules
 from accounts.models import Account
 from properties import inputs
-from properties.forms import give
+from properties.issuing import give
 from properties.management.answers import add_json, find_account, say
 from properties.models import ApiKey, Property
 
