@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator
 
 from accounts import modules
 from accounts.models import Account
@@ -39,6 +40,7 @@ class ApiKeyForm(forms.Form):
     )
     expires = forms.DateField(
         required=False,
+        validators=[MaxValueValidator(issuing.LAST_DAY)],
         label="Ends after",
         help_text="The last day (in UTC) on which it works. Empty: until it is revoked.",
         widget=forms.DateInput(attrs={"type": "date"}),

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from accounts import audit, modules
 from accounts.models import Account
-from properties import granting
+from properties import granting, periods
 from properties.access import Actor, Right
 from properties.granting import Refused
 from properties.models import ApiKey, Grant, Property, ShareLink
@@ -21,6 +21,7 @@ from properties.models import ApiKey, Grant, Property, ShareLink
 ALWAYS = "audience"  # beside every other number stand visitors
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 MOST_DAYS = 3_660
+LAST_DAY = date(periods.LAST_YEAR - 1, 12, 31)  # on which something can end
 MOST_LINKS = 200  # of one property that have not ended
 
 
@@ -122,6 +123,11 @@ def _check_link(actor: Actor, place: Property, wanted: WantedLink, now: datetime
         raise Refused("range", "The dates end before they begin: exchange them.")
     if (wanted.first is None) != (wanted.last is None) or (wanted.first and wanted.days):
         raise Refused("range", "Give days, or first and last, or none of them for every day.")
+    if wanted.first is not None:
+        try:
+            periods.parse_range(f"{wanted.first}..{wanted.last}", periods.zone(place.timezone), now)
+        except periods.RangeError as error:
+            raise Refused("range", str(error)) from error
     if "realtime" in wanted.shows and wanted.first is not None:
         raise Refused("live", "Who is there now lies outside fixed dates: leave out one of them.")
     if wanted.password and not SHORTEST_PASSWORD <= len(wanted.password) <= LONGEST_PASSWORD:
@@ -259,6 +265,8 @@ def check_end(actor: Actor, expires: datetime | None, now: datetime) -> None:
     """An end lies ahead; what a key makes ends no later than the key."""
     if expires is not None and expires <= now:
         raise Refused("expires", "That moment has passed: choose a later one, or none.")
+    if expires is not None and expires.year > LAST_DAY.year:
+        raise Refused("expires", f"Choose a year until {LAST_DAY.year}, or none.")
     own = actor.holder.expires if isinstance(actor.holder, ApiKey) else None
     if own is not None and (expires is None or expires > own):
         raise Refused(

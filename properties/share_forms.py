@@ -4,12 +4,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator
 
 from accounts import modules
 from properties import inputs, periods
 from properties.access import Actor
 from properties.forms import LinesField, ParsedField
-from properties.issuing import ALWAYS, LONGEST_PASSWORD, MOST_DAYS, WantedLink, can_share
+from properties.issuing import (
+    ALWAYS,
+    LAST_DAY,
+    LONGEST_PASSWORD,
+    MOST_DAYS,
+    WantedLink,
+    can_share,
+)
 from properties.models import Property
 
 ALL, DAYS, DATES = "all", "days", "dates"
@@ -61,6 +69,7 @@ class ShareLinkForm(forms.Form):
     )
     expires = forms.DateField(
         required=False,
+        validators=[MaxValueValidator(LAST_DAY)],
         label="Ends after",
         help_text="The last day on which it works. Empty: until it is revoked.",
         widget=forms.DateInput(attrs={"type": "date"}),
