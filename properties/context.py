@@ -218,6 +218,9 @@ class Frame:
         the usage from 80 % on, every member once events are refused. No query of its own."""
         if self.account is None or self._actor is None or self._actor.only_looks:
             return None
+        match = self._request.resolver_match
+        if match is not None and match.view_name == "usage":
+            return None  # which says so itself
         level = self.account.quota_level_at(timezone.now())
         may_view = self._actor.may("view", "usage", self.account)
         if not level or not (may_view or level == plans.CLOSED):

@@ -210,6 +210,16 @@ def test_the_mail_says_how_much_and_what_to_do(acme: Any, shop: Any, make_plan: 
     assert f"/a/{acme.slug}/usage/" in text or 'tab "Usage"' in text
 
 
+def test_who_uses_all_at_once_reads_the_truth_in_both_mails(
+    acme: Any, shop: Any, make_plan: Any
+) -> None:
+    make_plan(2, overrun=50)
+    send(shop, pageview(), pageview(), pageview())
+    keep()
+    assert len(told(acme)) == 2
+    assert all("Events are refused now" in letter.body for letter in mail.outbox)
+
+
 def test_a_mail_that_fails_is_sent_later_and_once(
     acme: Any, shop: Any, make_plan: Any, monkeypatch: Any
 ) -> None:

@@ -23,6 +23,7 @@ from django.template.loader import render_to_string
 
 from accounts.models import Account, User
 from accounts.plans import (
+    CLOSED,
     FULL,
     WARN,
     Limits,
@@ -154,10 +155,14 @@ def _mail(notice: UsageNotice, account: Account) -> None:
     addresses = list(owners.order_by("email").values_list("email", flat=True))
     if not addresses:
         return
+    limits = limits_in(account.plan or default_plan(using=WORKER))
+    level = limits.level(notice.used)  # who goes from little to all at once gets both mails
     context = {
         "account": account,
-        "limits": limits_in(account.plan or default_plan(using=WORKER)),
+        "limits": limits,
         "notice": notice,
+        "is_full": level >= FULL,
+        "is_closed": level == CLOSED,
         "opens": next_month(notice.month),
         "url": settings.PUBLIC_URL,
     }
