@@ -9,6 +9,8 @@ urlpatterns: list[URLPattern] = [
     path("p/<str:key>/settings/privacy/export/", views.export, name="export_visitor"),
     path("p/<str:key>/settings/privacy/erase/", views.erase, name="erase_visitor"),
     path("p/<str:key>/settings/privacy/delete/", views.delete_property, name="delete_property"),
+    path("stored/", views.stored, name="stored"),
+    path(".well-known/gpc.json", views.gpc, name="gpc"),
     path("a/<str:account>/delete/", views.delete_account, name="delete_account"),
     path("user/delete/", views.delete_login, name="delete_login"),
 ]

@@ -10,17 +10,17 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.audit import record
 from accounts.models import Account, User
-from privacy import deleting, expiring, exporting
+from privacy import deleting, expiring, exporting, register
 from privacy.endpoints import ask, erasures_of
 from privacy.forms import DeleteForm, EraseForm, ExportForm
-from properties.access import actor_of, door, fresh_login, signed_in
+from properties.access import actor_of, door, fresh_login, public, signed_in
 from properties.granting import is_owner
 from properties.models import Property
 from properties.settings_pages import may_manage
@@ -98,6 +98,25 @@ def erase(request: HttpRequest, place: Property) -> HttpResponse:
         " refused from now on.",
     )
     return redirect("property_privacy", place.key)
+
+
+# -- what is stored where --------------------------------------------------------------------------
+
+
+@require_safe
+@signed_in
+def stored(request: HttpRequest) -> HttpResponse:
+    """The processing record, for whoever is signed in."""
+    keys = register.EVENTS_KEYS | register.CACHE_KEYS
+    context = {"tables": register.TABLES.items(), "keys": keys.items()}
+    return render(request, "privacy/stored.html", context)
+
+
+@require_safe
+@public
+def gpc(request: HttpRequest) -> JsonResponse:
+    """That this site honours Global Privacy Control, for programs that ask."""
+    return JsonResponse({"gpc": True, "lastUpdate": "2026-11-25"})
 
 
 # -- deleting --------------------------------------------------------------------------------------

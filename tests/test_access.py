@@ -74,7 +74,7 @@ def test_every_right_that_a_route_names_stands_in_the_rulebook() -> None:
 
 def test_the_public_routes_are_these() -> None:
     public = {p.name for _, p in ours() if access_of(p.callback).kind == "public"}
-    assert public == {"healthz", "readyz", "login_link", "schema", "api_docs", "invitation"}
+    assert public == {"healthz", "readyz", "login_link", "schema", "api_docs", "invitation", "gpc"}
 
 
 TABLES = ("table", "table_csv", "shared_table", "shared_table_csv")
@@ -286,6 +286,7 @@ ROWS += [
 _NOBODY = {"visitor": "somebody-unknown"}
 PRIVACY = [
     Row("property_privacy"),
+    Row("stored", viewer=200, bob=200, charlie=200),
     Row("export_visitor", "POST"),
     Row("erase_visitor", "POST"),
     Row("delete_property", "POST"),
