@@ -84,18 +84,12 @@ def test_every_example_is_answered_as_the_page_says(world: dict[str, str]) -> No
             world[value] = answer.headers[name]  # the next example sends it back
 
 
-def test_the_program_in_python_runs(
-    world: dict[str, str], web_server: str, acme: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_program_in_python_runs(world: dict[str, str], web_server: str, acme: Any) -> None:
     [program] = [text for kind, text in BLOCKS if kind == "python"]
     new_property(acme, name="Blog")
     found: dict[str, Any] = {}
-    code = (
-        here(program, world)
-        .replace(SITE, web_server)
-        .replace("accounts/acme", f"accounts/{acme.slug}")
-    )
-    exec(compile(code, "docs/api.md", "exec"), found)
+    code = here(program, world).replace(SITE, web_server)
+    exec(compile(code, "the program of docs/api.md", "exec"), found)
     assert [place["name"] for place in found["places"]] == ["Blog", "Shop"]
     assert found["changed"]["hostnames"] == ["example.com", "shop.example.com"]
     assert found["refused"] == []
