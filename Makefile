@@ -20,7 +20,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format clean bench draining questions memory chaos outage fuzz FORCE
+.PHONY: run test lint format clean bench draining questions histories memory chaos outage fuzz FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -56,6 +56,11 @@ draining: $(TEST_STAMP)
 # Makes histories of up to 10 M events at its first run, which takes long, and keeps them.
 questions: $(TEST_STAMP)
 	@$(BIN)/python -m tests.instruments.questions $(QUESTIONS)
+
+# Other histories than those of every run: do all ways of counting agree? HISTORIES=1000
+HISTORIES ?= 1000
+histories: $(TEST_STAMP)
+	@AKTIVAT_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest tests/test_queries.py -k agree
 
 # Bytes in Valkey and Postgres; DAYS= SCALE= PARTS= ... for less (docs/memory.md).
 memory: $(TEST_STAMP) $(DIST_STAMP)

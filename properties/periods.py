@@ -28,6 +28,10 @@ from zoneinfo import ZoneInfo, available_timezones
 Kind = Literal["minute", "hour", "day", "week", "month", "quarter", "year"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
+# What comes round again, each made of periods of a kind: hours 0 to 23, days 1 (Monday) to 7.
+Cycle = Literal["hour_of_day", "day_of_week"]
+CYCLES: Final[Mapping[Cycle, Kind]] = {"hour_of_day": "hour", "day_of_week": "day"}
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
@@ -183,6 +187,19 @@ def label(kind: Kind, start: datetime, tz: ZoneInfo) -> str:
     if kind == "year":
         return f"{shown.year:04d}"
     raise _unknown_kind(kind)
+
+
+def turn(cycle: Cycle, start: datetime, tz: ZoneInfo) -> int:
+    """Which part of a cycle the period is that starts there, counted from 1: hour 0 is 1."""
+    shown = wall(start, tz)
+    return shown.hour + 1 if cycle == "hour_of_day" else shown.isoweekday()
+
+
+def turns(cycle: Cycle) -> Mapping[int, str]:
+    """The parts of a cycle and their names: "00" to "23", or "1" (Monday) to "7"."""
+    if cycle == "hour_of_day":
+        return {hour + 1: f"{hour:02d}" for hour in range(24)}
+    return {day: str(day) for day in range(1, 8)}
 
 
 def _offset_if_twice(shown: datetime, size: int) -> str:

@@ -11,7 +11,8 @@ events are ordered by their session. Columns are named by what they belong to:
     session:visitor, :start (microseconds since the block's start, below 0: before it), :crosses
         (1: begins before the block, 2: goes on behind it, 3: both), :<dimension>, :<measure>
     visit:events, :pageviews: an event measure, summed over the session's events in the block
-    event:time (microseconds since the block's start), :<dimension>, :<measure>
+    event:time (microseconds since the block's start), :<dimension>, :<measure>, :<sample> (-1:
+        the event has none)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import psycopg
@@ -34,7 +35,7 @@ from properties.periods import Span
 from reports import columns, metrics
 from reports.columns import Numbers, Texts, TextsMaker, Unfit
 from reports.filters import Bound, column
-from reports.tallies import LONGEST_GAP, measures_of
+from reports.tallies import LONGEST_GAP
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -170,7 +171,7 @@ def binary_cursor(using: str = DEFAULT_DB_ALIAS) -> Iterator[psycopg.Cursor]:
 # -- from rows -------------------------------------------------------------------------------
 
 EVENTS = sql.SQL(
-    "SELECT e.visitor, {time}, {columns} FROM events AS e{measures}"
+    "SELECT e.visitor, {time}, {columns} FROM events AS e"
     " WHERE e.property_id = %(property)s AND NOT e.bot"
     " AND e.time >= %(start)s AND e.time < %(end)s LIMIT %(most)s"
 )
@@ -187,11 +188,8 @@ SESSIONS = sql.SQL(
     "  SELECT * FROM sessions WHERE property_id = %(property)s AND visitor = v.visitor"
     "  AND started_at < %(start)s ORDER BY started_at DESC LIMIT 1"
     " ) AS u WHERE u.ended_at >= %(start)s"
-    ") AS s{measures}"
+    ") AS s"
 )
-
-# An aggregate of the registry over a single row: what that row adds to it.
-ONE_ROW = sql.SQL(" CROSS JOIN LATERAL (SELECT {sums} FROM (SELECT {row}.*) AS one) AS m")
 
 
 def of_rows(
@@ -219,7 +217,7 @@ def of_rows(
         found = events.named[name]
         block.data[name] = found.at(order) if isinstance(found, Texts) else found[order]
     block.data[TIME] = events.numbers[1][order]
-    for measure in measures_of("event"):
+    for measure in _numbers_of("event"):
         if f"visit:{measure.name}" in wanted - {LENGTHS}:
             added = block.numbers(f"event:{measure.name}").astype(np.int64)
             sums = np.concatenate([[0], np.cumsum(added)])
@@ -272,14 +270,13 @@ def _read(
     alias = scope[0]
     dimensions = sorted(name for name in wanted if name.startswith(f"{scope}:") and is_text(name))
     asked = (wanted - {LENGTHS}) if scope == "event" else wanted
-    measures = [m for m in measures_of(scope) if asked & {f"{scope}:{m.name}", f"visit:{m.name}"}]
+    measures = [m for m in _numbers_of(scope) if asked & {f"{scope}:{m.name}", f"visit:{m.name}"}]
     found = [column(name.partition(":")[2], bound) for name in dimensions]
-    found += [sql.SQL("m.{}").format(sql.Identifier(measure.name)) for measure in measures]
+    found += [sql.SQL(f"({measure.sql})::bigint") for measure in measures]
     moment = sql.Identifier(alias, "time" if scope == "event" else "started_at")
     text = statement.format(
         time=sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(moment),
         columns=sql.SQL(", ").join([*found, sql.SQL("0")]),
-        measures=_sums(measures, alias),
         gap=sql.Literal(LONGEST_GAP),
     )
     cursor.execute(text, bound.values)
@@ -303,22 +300,21 @@ def _read(
     return _Read(numbers[:fixed], named)
 
 
-def _sums(measures: Sequence[metrics.Measure], alias: str) -> sql.Composable:
-    if not measures:
-        return sql.SQL("")
-    sums = [
-        sql.SQL(f"({measure.sql})::bigint AS {{}}").format(sql.Identifier(measure.name))
-        for measure in measures
+def _numbers_of(scope: metrics.Scope) -> list[metrics.Measure | metrics.Sample]:
+    """The numbers that each row of a scope has: its measures, and samples of events."""
+    found: list[metrics.Measure | metrics.Sample] = [
+        measure for measure in metrics.MEASURES.values() if measure.scope == scope
     ]
-    return ONE_ROW.format(sums=sql.SQL(", ").join(sums), row=sql.Identifier(alias))
+    return [*found, *metrics.SAMPLES.values()] if scope == "event" else found
 
 
 def every_column() -> list[str]:
     """What is packed of a day, properties of events apart."""
     found = [VISITOR, START, CROSSES, TIME]
-    for scope in ("session", "event"):
+    for scope in get_args(metrics.Scope):
         every = (d for d in metrics.DIMENSIONS.values() if d.scope == scope)
         found += [f"{scope}:{dimension.name}" for dimension in every]
-        found += [f"{scope}:{measure.name}" for measure in measures_of(scope)]  # type: ignore[arg-type]
-    found += [f"visit:{measure.name}" for measure in measures_of("event")]
+        found += [f"{scope}:{number.name}" for number in _numbers_of(scope)]
+    measures = metrics.MEASURES.values()
+    found += [f"visit:{measure.name}" for measure in measures if measure.scope == "event"]
     return found

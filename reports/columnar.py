@@ -22,8 +22,7 @@ from properties.periods import Range, Span
 from reports import blocks, filters, metrics
 from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block, microseconds
 from reports.columns import Containing, Merged, Numbers, Texts, Unfit
-from reports.questions import Counted, Key, Question
-from reports.tallies import measures_of
+from reports.questions import Base, Counted, Key, Question
 
 AT_ONCE = 32  # packed days that are read together: bounds the memory of long ranges
 MOST_ROWS = 200_000  # events read as rows; beyond, Postgres had better count them itself
@@ -113,14 +112,46 @@ class _Plan:
         return microseconds(span.start), microseconds(span.end)
 
     @cached_property
+    def places(self) -> Numbers:
+        """Of each period, counted from 1, the row that it belongs to."""
+        return np.array([0, *self.question.places(self.within)], dtype=np.int64)
+
+    def _measures(self, scope: metrics.Scope) -> list[metrics.Measure]:
+        asked = map(metrics.MEASURES.get, self.question.needs)
+        return [measure for measure in asked if measure and measure.scope == scope]
+
+    @cached_property
     def event_needs(self) -> list[str]:
         """The measures of events that are asked for."""
-        return [m.name for m in measures_of("event") if m.name in self.question.needs]
+        return [measure.name for measure in self._measures("event")]
 
     @cached_property
     def session_needs(self) -> list[str]:
-        """The measures of sessions that are asked for."""
-        return [m.name for m in measures_of("session") if m.name in self.question.needs]
+        """The measures of sessions that are asked for, those of `paired` apart."""
+        return [m.name for m in self._measures("session") if m.name not in self.paired]
+
+    @cached_property
+    def paired(self) -> dict[str, str]:
+        """Measures of sessions that count only with an event on a page, and which page of the
+        session that is: its dimension."""
+        if not self.names_event:
+            return {}
+        return {measure.name: measure.at for measure in self._measures("session") if measure.at}
+
+    @cached_property
+    def asks_sessions(self) -> bool:
+        return bool(self.session_needs or self.paired)
+
+    @cached_property
+    def samples(self) -> list[str]:
+        """The samples of which quantiles are asked."""
+        found = map(metrics.QUANTILES.get, self.question.needs)
+        return list(dict.fromkeys(quantile.sample for quantile in found if quantile))
+
+    @cached_property
+    def pages(self) -> Merged:
+        """Pages of events and of sessions, to be compared."""
+        return Merged()
 
     @cached_property
     def asks_visitors(self) -> bool:
@@ -135,10 +166,13 @@ class _Plan:
             dimension = metrics.find_dimension(name)
             assert dimension is not None
             found.add(f"{dimension.scope}:{name}")
-        found |= {f"session:{name}" for name in self.session_needs}
-        kind = "event" if self.names_event else "visit"
+        found |= {f"session:{name}" for name in [*self.session_needs, *self.paired.values()]}
+        if self.paired:
+            found.add("event:page")
+        kind = "event" if self.names_event or self.samples else "visit"
         found |= {f"{kind}:{name}" for name in self.event_needs}
-        if self.session_needs and (self.names_event or len(self.starts)):
+        found |= {f"event:{name}" for name in self.samples}
+        if self.asks_sessions and (self.names_event or len(self.starts)):
             found.add(START)
         return found
 
@@ -258,7 +292,7 @@ class _View:
     def __init__(self, block: Block, plan: _Plan, done: Done) -> None:
         self.block, self.plan, self.done = block, plan, done
         self.is_cut = plan.splits(block.span)
-        self.by_event = plan.names_event or self.is_cut
+        self.by_event = plan.names_event or self.is_cut or bool(plan.samples)
         self._numbers: dict[str, Numbers] = {}
 
     def numbers_of(self, name: str, texts: Texts, names: dict[str, Merged]) -> Numbers:
@@ -297,6 +331,13 @@ class _View:
             return self._starts_here
         return _inside(self.block.numbers(START), self.block, self.plan)
 
+    def is_at(self, page: str) -> Numbers:
+        """By event: whether it happened on that page of its session."""
+        block, pages = self.block, self.plan.pages
+        of_event, of_session = block.texts("event:page"), block.texts(f"session:{page}")
+        there = pages.numbers(of_session)[of_session.codes]
+        return pages.numbers(of_event)[of_event.codes] == there[block.owners]
+
     @cached_property
     def _starts_here(self) -> Numbers:
         return self.block.numbers(CROSSES) & 1 == 0
@@ -331,7 +372,9 @@ class _Sums:
     index: dict[tuple[int, ...], int] = field(default_factory=dict)
     numbers: dict[str, Numbers] = field(default_factory=dict)
     people: list[Numbers] = field(default_factory=list)
+    sampled: dict[str, list[Numbers]] = field(default_factory=lambda: defaultdict(list))
     crossing: list[Numbers] = field(default_factory=list)
+    crossing_at: dict[str, list[Numbers]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         if not self.plan.question.dimensions:
@@ -342,7 +385,7 @@ class _Sums:
             self._add_both(view)
             return
         self._add_events(view)
-        if self.plan.session_needs:
+        if self.plan.asks_sessions:
             self._add_sessions(view)
 
     def _add_both(self, view: _View) -> None:
@@ -354,6 +397,8 @@ class _Sums:
             rows, owners = rows[kept], owners[kept]
         for name in self.plan.event_needs:
             self._sum(name, groups, block.numbers(f"event:{name}")[rows])
+        self._add_samples(block, groups, rows)
+        self._add_paired(view, groups, owners, rows)
         groups, owners = self._pairs(groups, owners)
         self._add_people(block, groups, owners)
         if self.plan.session_needs:
@@ -363,7 +408,7 @@ class _Sums:
     def _add_events(self, view: _View) -> None:
         """Event measures and visitors."""
         block, needs = view.block, self.plan.event_needs
-        if not needs and not self.plan.asks_visitors:
+        if not needs and not self.plan.samples and not self.plan.asks_visitors:
             return
         if view.by_event:
             rows, kind, owners = view.events, "event", block.owners[view.events]
@@ -377,6 +422,7 @@ class _Sums:
         for name in needs:
             self._sum(name, groups, block.numbers(f"{kind}:{name}")[rows])
         if view.by_event:
+            self._add_samples(block, groups, rows)
             groups, owners = self._pairs(groups, owners)
         self._add_people(block, groups, owners)
 
@@ -395,8 +441,9 @@ class _Sums:
             moments = block.numbers(START)[owners]
         groups, kept = self._groups(view, owners, rows, moments)
         if kept is not None:
-            owners = owners[kept]
+            owners, rows = owners[kept], rows[kept]
         if plan.names_event:  # a session counts once however many of its events match
+            self._add_paired(view, groups, owners, rows)
             self._sum_sessions(block, *self._pairs(groups, owners))
             return
         for name in plan.session_needs:
@@ -419,6 +466,25 @@ class _Sums:
         if self.plan.asks_visitors:
             self.people.append(groups << 32 | block.numbers(VISITOR)[owners].astype(np.int64))
 
+    def _add_samples(self, block: Block, groups: Numbers, rows: Numbers) -> None:
+        for name in self.plan.samples:
+            found = block.numbers(f"event:{name}")[rows].astype(np.int64)
+            some = found >= 0
+            self.sampled[name].append(np.array([groups[some], found[some]]))
+
+    def _add_paired(self, view: _View, groups: Numbers, owners: Numbers, rows: Numbers) -> None:
+        """Sessions with an event on a page of theirs, once in each group."""
+        block = view.block
+        for name, page in self.plan.paired.items():
+            there = view.is_at(page)[rows]
+            of, who = self._pairs(groups[there], owners[there])
+            begins = view.begins[who]
+            of, who = of[begins], who[begins]
+            crosses = block.numbers(CROSSES)[who] > 0
+            columns = self._session_columns(block, of[crosses], who[crosses])
+            self.crossing_at[name].append(np.array(columns))
+            self._sum(name, of[~crosses], np.ones(len(of) - crosses.sum()))
+
     def _sum_sessions(self, block: Block, groups: Numbers, owners: Numbers) -> None:
         """Session measures of pairs that an event has brought about."""
         crosses = block.numbers(CROSSES)[owners] > 0
@@ -429,10 +495,15 @@ class _Sums:
 
     def _keep_crossing(self, block: Block, groups: Numbers, owners: Numbers) -> None:
         """Sessions that other blocks may have, too: their numbers wait until all are seen."""
-        columns = [groups, block.numbers(VISITOR)[owners]]
-        columns.append(block.numbers(START)[owners].astype(np.int64) + block.start)
+        columns = self._session_columns(block, groups, owners)
         columns += [block.numbers(f"session:{n}")[owners] for n in self.plan.session_needs]
         self.crossing.append(np.array([column.astype(np.int64) for column in columns]))
+
+    @staticmethod
+    def _session_columns(block: Block, groups: Numbers, owners: Numbers) -> list[Numbers]:
+        """Which session of which group it is, the same in every block."""
+        start = block.numbers(START)[owners].astype(np.int64) + block.start
+        return [groups, block.numbers(VISITOR)[owners].astype(np.int64), start]
 
     # -- groups --
 
@@ -470,9 +541,9 @@ class _Sums:
         if moments is None:
             first = max(block.start, self.plan.edges[0])
             period = np.searchsorted(self.plan.starts, first, "right")
-            return np.full(rows, period, dtype=np.int64)
+            return np.full(rows, self.plan.places[period], dtype=np.int64)
         at = moments.astype(np.int64) + block.start
-        return np.searchsorted(self.plan.starts, at, "right")
+        return self.plan.places[np.searchsorted(self.plan.starts, at, "right")]
 
     def _numbered(self, parts: Sequence[Numbers]) -> Numbers:
         """Combinations of numbers to numbers of groups, the same in every block. A single
@@ -519,7 +590,7 @@ class _Sums:
 
     # -- the end --
 
-    def done(self) -> dict[Key, dict[str, int]]:
+    def done(self) -> dict[Key, Base]:
         """Base numbers by group; those that the answer cannot show may lack."""
         self._add_crossing()
         size = self.size
@@ -527,56 +598,93 @@ class _Sums:
         for name in self.plan.question.needs:
             if name == metrics.VISITORS:
                 columns[name] = self._visitors(size)
+            elif name in metrics.QUANTILES:
+                columns[name] = self._quantiles(metrics.QUANTILES[name], size)
             else:
                 sums = self.numbers.get(name, np.zeros(0, dtype=np.int64))[:size]
                 columns[name] = np.concatenate([sums, np.zeros(size - len(sums), dtype=np.int64)])
-        shown = self._shown(columns, size)
-        lists = {name: numbers[shown].tolist() for name, numbers in columns.items()}
+        some = np.zeros(size, dtype=bool)
+        for name, numbers in columns.items():
+            some |= numbers != _nothing(name)
+        if not self.plan.question.dimensions:
+            some[:] = True
+        shown = np.flatnonzero(some & self._shown(columns, some, size))
+        lists: dict[str, list[int | None]] = {
+            name: [None if number == NONE else number for number in numbers[shown].tolist()]
+            if name in metrics.QUANTILES
+            else numbers[shown].tolist()
+            for name, numbers in columns.items()
+        }
         rows = zip(*lists.values(), strict=True)
         return {
             self._key(group): dict(zip(lists, row, strict=True))
             for group, row in zip(shown.tolist(), rows, strict=True)
-            if any(row) or not self.plan.question.dimensions
         }
 
     def _visitors(self, size: int) -> Numbers:
         pairs = _distinct(np.concatenate(self.people)) if self.people else np.zeros(0, np.int64)
         return np.bincount(pairs >> 32, minlength=size)
 
-    def _add_crossing(self) -> None:
-        if not self.crossing:
-            return
-        columns = np.concatenate(self.crossing, axis=1)
-        order = np.lexsort(columns[2::-1])
-        columns = columns[:, order]
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = (columns[:3, 1:] != columns[:3, :-1]).any(axis=0)
-        columns = columns[:, first]
-        for name, added in zip(self.plan.session_needs, columns[3:], strict=True):
-            self._sum(name, columns[0], added)
+    def _quantiles(self, quantile: metrics.Quantile, size: int) -> Numbers:
+        """By group, NONE for a group without any."""
+        found = np.full(size, NONE, dtype=np.int64)
+        parts = self.sampled.get(quantile.sample)
+        if not parts:
+            return found
+        groups, values = np.concatenate(parts, axis=1)
+        values = values[np.lexsort((values, groups))]
+        many = np.bincount(groups, minlength=size)
+        rank = np.maximum(np.ceil(quantile.part * many).astype(np.int64), 1)
+        places = np.cumsum(many) - many + rank - 1
+        found[many > 0] = values[places[many > 0]]
+        return found
 
-    def _shown(self, columns: dict[str, Numbers], size: int) -> Numbers:
-        """Places of the groups that can be among the rows shown: ranking thousands of pages one
-        by one would cost more than counting them."""
+    def _add_crossing(self) -> None:
+        if self.crossing:
+            groups, _, _, *numbers = _each_once(self.crossing)
+            for name, added in zip(self.plan.session_needs, numbers, strict=True):
+                self._sum(name, groups, added)
+        for name, parts in self.crossing_at.items():
+            groups, *_ = _each_once(parts)
+            self._sum(name, groups, np.ones(len(groups)))
+
+    def _shown(self, columns: dict[str, Numbers], some: Numbers, size: int) -> Numbers:
+        """Whether a group can be among the rows shown (`some` are rows at all): ranking thousands
+        of pages one by one would cost more than counting them."""
         question = self.plan.question
-        every = np.arange(size)
+        every = np.ones(size, dtype=bool)
         name, way = question.order[0]
         if question.is_series or name not in metrics.METRICS or size <= question.limit:
             return every
         metric = metrics.METRICS[name]
         ranked = columns[metric.of].astype(np.float64)
-        some = np.zeros(size, dtype=bool)
-        for numbers in columns.values():
-            some |= numbers != 0
+        some = some & (columns[metric.of] != NONE)  # a quantile of nothing comes last
         if metric.over:
             below = columns[metric.over]
-            some &= below != 0  # a mean over nothing comes last
+            some &= below != 0  # and so does a mean over nothing
             ranked = ranked / np.maximum(below, 1)
         if some.sum() < question.limit:
             return every
         ranked = np.where(some, -ranked if way == "desc" else ranked, np.inf)
         edge = np.partition(ranked, question.limit - 1)[question.limit - 1]
-        return np.flatnonzero(ranked <= edge)
+        return ranked <= edge
+
+
+NONE = -1  # a quantile of nothing
+
+
+def _nothing(name: str) -> int:
+    return NONE if name in metrics.QUANTILES else 0
+
+
+def _each_once(parts: Sequence[Numbers]) -> Numbers:
+    """Rows (as columns: group, visitor, start, ...) of sessions, one of each in a group."""
+    columns = np.concatenate(parts, axis=1)
+    order = np.lexsort(columns[2::-1])
+    columns = columns[:, order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (columns[:3, 1:] != columns[:3, :-1]).any(axis=0)
+    return columns[:, first]
 
 
 def _distinct(numbers: Numbers) -> Numbers:

@@ -158,6 +158,8 @@ def column(name: str, bound: Bound) -> sql.Composable:
     if name.startswith(metrics.PROPS):
         key = bound.add(name.removeprefix(metrics.PROPS))
         return sql.SQL("coalesce(e.props ->> {}::text, '')").format(key)
+    if found.sql:
+        return sql.SQL(found.sql)
     return sql.Identifier("e" if found.scope == "event" else "s", found.column)
 
 

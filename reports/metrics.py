@@ -1,12 +1,13 @@
 """THE REGISTRY: which numbers exist, what they mean, and what they are made of.
 
 Pages, API, CSV, documentation, rollups and mail iterate it; none of them names a metric itself.
-A *measure* is an additive number that rollups keep per hour and day; a *metric* is what people
-ask for, made of measures or of bitmaps; a *dimension* is what both can be split by, and binds
-either to one event or to a session (its first event).
+A *measure* is an additive number, kept by rollups per hour and day if it is `rolled`; a *sample* is
+a number that some events carry, of which *quantiles* are asked; a *metric* is what people ask for,
+made of these or of bitmaps; a *dimension* is what all can be split by, and binds either to one
+event or to a session (its first event).
 
-Adding a metric is one entry in METRICS (and in MEASURES, if it counts something new), its
-paragraph in docs/metrics.md and a test.
+Adding a metric is one entry in METRICS (and in MEASURES or SAMPLES, if it counts something new),
+its paragraph in docs/metrics.md, and its definition in Python in tests/test_queries.py.
 """
 
 from collections.abc import Mapping
@@ -14,25 +15,51 @@ from dataclasses import dataclass
 from typing import Literal
 
 Scope = Literal["event", "session"]
-Unit = Literal["count", "rate", "duration_ms"]
+Unit = Literal["count", "rate", "duration_ms", "score"]
 
 VISITORS = "visitors"  # not a measure: people cannot be added up, so bitmaps keep them
-TIME = "time:"  # dimension `time:day`: the kinds are those of properties/periods.py
+TIME = "time:"  # dimension `time:day`: the kinds and cycles are those of properties/periods.py
 PROPS = "props:"  # dimension `props:plan`: a property of the event, as text
 
 
 @dataclass(frozen=True)
 class Measure:
-    """An additive number: `sql` aggregates rows of its scope's table (events or sessions)."""
+    """An additive number: `sql` is what one row adds to it, an event `e` or a session `s`.
+
+    `rolled`: kept in rollups. `at`: a column of the session; where the question names an event,
+    only sessions count of which such an event happened on the page that stands there.
+    """
 
     name: str
     scope: Scope
     sql: str
+    rolled: bool = False
+    at: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A number from 0 on that an event `e` may carry: `sql` gives it as an integer, -1 for none."""
+
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """The smallest of a sample's numbers that is not exceeded by that part of them (nearest
+    rank)."""
+
+    name: str
+    sample: str
+    part: float
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """`column` of the events or the sessions table; `rolled`: kept in rollups and bitmaps.
+    """`column` of the events or the sessions table, or `sql` over a row of it (`e` or `s`).
+
+    `rolled`: kept in rollups and bitmaps.
 
     `blank`: an empty value is a row (country unknown). Where it is not, it means that there is
     none (a session without campaign), and ranked tables leave it out.
@@ -45,13 +72,15 @@ class Dimension:
     module: str
     rolled: bool = False
     blank: bool = False
+    sql: str = ""
 
 
 @dataclass(frozen=True)
 class Metric:
     """A number that people ask for: base number `of`, or `of` divided by `over`.
 
-    Base numbers are MEASURES and VISITORS. `definition` is shown wherever the number is.
+    Base numbers are MEASURES, QUANTILES and VISITORS; `scale` of them make one of the metric.
+    `definition` is shown wherever the number is.
     """
 
     name: str
@@ -62,39 +91,99 @@ class Metric:
     of: str
     over: str = ""
     higher_is_better: bool = True
+    scale: int = 1
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The base numbers that it is computed from."""
         return (self.of, self.over) if self.over else (self.of,)
 
-    def value(self, numbers: Mapping[str, int]) -> int | float | None:
-        """The metric from base numbers (a missing one is 0); None for a mean over nothing."""
+    def value(self, numbers: Mapping[str, int | None]) -> int | float | None:
+        """The metric from base numbers (a missing one is 0); None for a mean or a quantile of
+        nothing."""
+        above = numbers.get(self.of, None if self.of in QUANTILES else 0)
+        if above is None:
+            return None
         if not self.over:
-            return numbers.get(self.of, 0)
+            return above if self.scale == 1 else above / self.scale
         below = numbers.get(self.over, 0)
-        return numbers.get(self.of, 0) / below if below else None
+        return above / below / self.scale if below else None
+
+
+# A visitor's first event is the beginning of the first session.
+_CAME_BEFORE = (
+    "EXISTS (SELECT FROM visitors AS known WHERE known.property_id = s.property_id"
+    " AND known.number = s.visitor AND known.first_seen < s.started_at)"
+)
+
+
+def _element(event: str) -> str:
+    """Whether an event is what happened to a marked element of the page."""
+    return f"coalesce(e.name = 'element' AND e.props ->> 'event' = '{event}', false)::int"
 
 
 MEASURES = {
     measure.name: measure
     for measure in [
-        Measure("events", "event", "count(*)"),
-        Measure("pageviews", "event", "count(*) FILTER (WHERE name = 'pageview')"),
-        Measure("sessions", "session", "count(*)"),
+        Measure("events", "event", "1", rolled=True),
+        Measure("pageviews", "event", "(e.name = 'pageview')::int", rolled=True),
+        Measure("page_engaged_ms", "event", "coalesce(e.engaged_ms, 0)"),
+        Measure("elements_shown", "event", _element("shown")),
+        Measure("elements_hovered", "event", _element("mouseover")),
+        Measure("elements_clicked", "event", _element("click")),
+        Measure("sessions", "session", "1", rolled=True),
         Measure(
             "bounces",
             "session",
-            "count(*) FILTER (WHERE pageviews = 1 AND interactions = 0 AND engaged_ms < 10000)",
+            "(s.pageviews = 1 AND s.interactions = 0 AND s.engaged_ms < 10000)::int",
+            rolled=True,
         ),
-        Measure("session_pageviews", "session", "sum(pageviews)"),
-        Measure("engaged_ms", "session", "sum(engaged_ms)"),
+        Measure("session_pageviews", "session", "s.pageviews", rolled=True),
+        Measure("engaged_ms", "session", "s.engaged_ms", rolled=True),
         Measure(
             "duration_ms",
             "session",
-            "sum((extract(epoch FROM ended_at - started_at) * 1000)::bigint)",
+            "(extract(epoch FROM s.ended_at - s.started_at) * 1000)::bigint",
+            rolled=True,
         ),
+        Measure("new_visitors", "session", f"(NOT {_CAME_BEFORE})::int"),
+        Measure("entries", "session", "(s.entry_page <> '')::int", at="entry_page"),
+        Measure("exits", "session", "(s.exit_page <> '')::int", at="exit_page"),
     ]
+}
+
+LONGEST_SAMPLE = 86_400_000  # a day in ms; what is above was not measured but made up
+
+
+def _vital(name: str, scale: int = 1) -> Sample:
+    """A web vital: props of the tracker's event `web_vitals`."""
+    number = f"(e.props ->> '{name}')::numeric"
+    return Sample(
+        name,
+        f"CASE WHEN e.name = 'web_vitals' AND jsonb_typeof(e.props -> '{name}') = 'number'"
+        f" THEN CASE WHEN {number} BETWEEN 0 AND {LONGEST_SAMPLE}"
+        f" THEN round({number} * {scale})::bigint ELSE -1 END ELSE -1 END",
+    )
+
+
+SHIFT_SCALE = 10_000  # layout shift comes with four decimals
+SAMPLES = {
+    sample.name: sample
+    for sample in [
+        Sample("load_ms", "coalesce(e.load_ms, -1)"),
+        _vital("ttfb"),
+        _vital("fcp"),
+        _vital("lcp"),
+        _vital("inp"),
+        _vital("cls", SHIFT_SCALE),
+    ]
+}
+PERCENTS = (50, 75, 90)
+QUANTILES = {
+    quantile.name: quantile
+    for sample in SAMPLES
+    for percent in PERCENTS
+    for quantile in [Quantile(f"{sample}_p{percent}", sample, percent / 100)]
 }
 
 DIMENSIONS = {
@@ -119,8 +208,42 @@ DIMENSIONS = {
         Dimension("os", "session", "os", "System", "audience", rolled=True, blank=True),
         Dimension("language", "session", "language", "Language", "audience", blank=True),
         Dimension("screen", "session", "screen", "Screen", "audience", blank=True),
+        Dimension(
+            "visit",
+            "session",
+            "",
+            "New or returning",
+            "audience",
+            sql=f"CASE WHEN {_CAME_BEFORE} THEN 'returning' ELSE 'new' END",
+        ),
     ]
 }
+
+_SPEEDS = {  # what is measured, in words; module "content": it is about pages
+    "load_ms": "Load time",
+    "ttfb": "Time to first byte",
+    "fcp": "First contentful paint",
+    "lcp": "Largest contentful paint",
+    "inp": "Interaction to next paint",
+    "cls": "Layout shift",
+}
+
+
+def _speed(quantile: Quantile) -> Metric:
+    label, percent = _SPEEDS[quantile.sample], round(quantile.part * 100)
+    told = "pageviews" if quantile.sample == "load_ms" else "page loads (events web_vitals)"
+    return Metric(
+        quantile.name,
+        f"{label}, p{percent}",
+        "score" if quantile.sample == "cls" else "duration_ms",
+        f"{label}: {percent} % of the {told} that say it were as good or better. Exact: the "
+        "nearest rank of all that were measured.",
+        "content",
+        quantile.name,
+        higher_is_better=False,
+        scale=SHIFT_SCALE if quantile.sample == "cls" else 1,
+    )
+
 
 METRICS = {
     metric.name: metric
@@ -208,17 +331,89 @@ METRICS = {
             "session_pageviews",
             over="sessions",
         ),
+        Metric(
+            "new_visitors",
+            "New visitors",
+            "count",
+            "Visitors whose first session in this property starts in the range. Without cookies "
+            "a person is new every day.",
+            "audience",
+            "new_visitors",
+        ),
+        Metric(
+            "entries",
+            "Entries",
+            "count",
+            "Sessions that start in the range and begin on the page: it is the first that they "
+            "show.",
+            "content",
+            "entries",
+        ),
+        Metric(
+            "exits",
+            "Exits",
+            "count",
+            "Sessions that start in the range and end on the page: it is the last that they show.",
+            "content",
+            "exits",
+        ),
+        Metric(
+            "time_on_page",
+            "Time on page",
+            "duration_ms",
+            "Time during which the page was visible, focused and interacted with in the last "
+            "5 seconds, divided by its pageviews.",
+            "content",
+            "page_engaged_ms",
+            over="pageviews",
+        ),
+        Metric(
+            "elements_shown",
+            "Elements shown",
+            "count",
+            "Events of marked elements (type, label, position) that came into view.",
+            "events",
+            "elements_shown",
+        ),
+        Metric(
+            "elements_hovered",
+            "Elements hovered",
+            "count",
+            "Events of marked elements over which the pointer came.",
+            "events",
+            "elements_hovered",
+        ),
+        Metric(
+            "elements_clicked",
+            "Elements clicked",
+            "count",
+            "Events of marked elements that were clicked.",
+            "events",
+            "elements_clicked",
+        ),
+        Metric(
+            "element_click_rate",
+            "Element click rate",
+            "rate",
+            "Clicks of marked elements, divided by how often they were shown. Nothing where the "
+            "page does not tell what it shows.",
+            "events",
+            "elements_clicked",
+            over="elements_shown",
+        ),
+        *map(_speed, QUANTILES.values()),
     ]
 }
 
 
 def rolled_measures(dimension: str) -> list[Measure]:
     """The measures that rollups keep by this dimension: those of its scope; by "" (the total)
-    all of them."""
+    all that are rolled."""
+    rolled = [measure for measure in MEASURES.values() if measure.rolled]
     if not dimension:
-        return list(MEASURES.values())
+        return rolled
     scope = DIMENSIONS[dimension].scope
-    return [measure for measure in MEASURES.values() if measure.scope == scope]
+    return [measure for measure in rolled if measure.scope == scope]
 
 
 def find_dimension(name: str) -> Dimension | None:

@@ -27,6 +27,7 @@ from reports.questions import (
     MOST_POINTS,
     MOST_ROWS,
     Answer,
+    Base,
     Bots,
     Counted,
     Question,
@@ -108,15 +109,9 @@ def _compared(place: Property, question: Question) -> dict[str, Any] | None:
 
 
 def _rows(question: Question, counted: Counted, within: Range) -> list[dict[str, Any]]:
-    spans = question.periods(within)
-    groups = counted.groups
+    groups, labels = counted.groups, question.labels(within)
     if question.is_series:  # zero-filled
-        groups = {(index,): groups.get((index,), {}) for index in range(1, len(spans) + 1)}
-    labels = {
-        index: periods.label(question.interval, span.start, within.tz)
-        for index, span in enumerate(spans, 1)
-        if question.interval is not None
-    }
+        groups = {(place,): groups.get((place,), {}) for place in labels}
     return [
         {
             name: labels[part] if isinstance(part, int) else part
@@ -127,7 +122,7 @@ def _rows(question: Question, counted: Counted, within: Range) -> list[dict[str,
     ]
 
 
-def _values(question: Question, numbers: dict[str, int]) -> dict[str, int | float | None]:
+def _values(question: Question, numbers: Base) -> dict[str, int | float | None]:
     return {name: metrics.METRICS[name].value(numbers) for name in question.metrics}
 
 
@@ -151,6 +146,8 @@ def _meta(
     }
     if question.interval is None:
         return meta
+    if question.cycle is not None:
+        return meta | {"interval": question.cycle}
     spans = question.periods(question.range)
     meta["interval"] = question.interval
     meta["open_from"] = _open_from(question, spans, complete or now)

@@ -14,17 +14,19 @@ from typing import Any, Literal, cast, get_args
 from properties import periods
 from properties.api import Invalid
 from properties.models import Property
-from properties.periods import Kind, Range, RangeError, Span
+from properties.periods import Cycle, Kind, Range, RangeError, Span
 from reports import filters, metrics
 
 Bots = Literal["exclude", "include", "only"]
 BOTS: tuple[Bots, ...] = get_args(Bots)
-Key = tuple[str | int, ...]  # a group's values, in the order of the dimensions; a period's index
+Key = tuple[str | int, ...]  # a group's values, in the order of the dimensions; a period's place
+Base = Mapping[str, int | None]  # base numbers by name; None: a quantile of nothing
 
 DEFAULT_RANGE = "28d"
 DEFAULT_LIMIT = 100
 MOST_ROWS = 10_000
 MOST_POINTS = 2_000
+MOST_TURNS = 20_000  # periods that are folded into a cycle: two years of hours
 MOST_DIMENSIONS = 4
 FIELDS = ("metrics", "dimensions", "filters", "range", "compare", "order_by", "limit", "bots")
 
@@ -54,12 +56,22 @@ class Question:
         return tuple(dict.fromkeys(names))
 
     @property
+    def _time(self) -> str:
+        """The kind or cycle that it is split by, "" for none."""
+        times = (name for name in self.dimensions if name.startswith(metrics.TIME))
+        return next(times, "").removeprefix(metrics.TIME)
+
+    @property
+    def cycle(self) -> Cycle | None:
+        """The cycle that its periods are folded into, if any."""
+        return cast(Cycle, self._time) if self._time in periods.CYCLES else None
+
+    @property
     def interval(self) -> Kind | None:
         """The kind of period that it is split by, if any."""
-        for name in self.dimensions:
-            if name.startswith(metrics.TIME):
-                return cast(Kind, name.removeprefix(metrics.TIME))
-        return None
+        if self.cycle:
+            return periods.CYCLES[self.cycle]
+        return cast(Kind, self._time) if self._time else None
 
     @property
     def is_series(self) -> bool:
@@ -78,8 +90,26 @@ class Question:
         """The whole periods that overlap the range; RangeError if they are too many."""
         if self.interval is None:
             return []
-        periods.check_points(within, self.interval, MOST_POINTS)
+        periods.check_points(within, self.interval, MOST_TURNS if self.cycle else MOST_POINTS)
         return list(periods.spans(self.interval, within.span, within.tz))
+
+    def places(self, within: Range) -> list[int]:
+        """Of each of the periods the row that it belongs to, counted from 1."""
+        spans = self.periods(within)
+        if self.cycle is None:
+            return list(range(1, len(spans) + 1))
+        return [periods.turn(self.cycle, span.start, within.tz) for span in spans]
+
+    def labels(self, within: Range) -> dict[int, str]:
+        """What the rows are called that periods can belong to."""
+        if self.cycle is not None:
+            return dict(periods.turns(self.cycle))
+        if self.interval is None:
+            return {}
+        return {
+            index: periods.label(self.interval, span.start, within.tz)
+            for index, span in enumerate(self.periods(within), 1)
+        }
 
     def modules(self) -> list[str]:
         """The modules of everything that it names, each once; who asks must view them all."""
@@ -117,8 +147,8 @@ class Answer:
 class Counted:
     """What a route hands back: base numbers by group, and those of the range as a whole."""
 
-    groups: dict[Key, dict[str, int]]
-    total: dict[str, int]
+    groups: Mapping[Key, Base]
+    total: Base
     from_columns: bool = False  # whether a packed day was read for it
 
 
@@ -201,8 +231,9 @@ def _dimensions(value: object) -> tuple[str, ...]:
 
 
 def _check_time(name: str) -> None:
-    if name.removeprefix(metrics.TIME) not in periods.KINDS:
-        known = ", ".join(metrics.TIME + kind for kind in periods.KINDS)
+    every = [*periods.KINDS, *periods.CYCLES]
+    if name.removeprefix(metrics.TIME) not in every:
+        known = ", ".join(metrics.TIME + kind for kind in every)
         message = f"There is no dimension {_cut(name)!r}. Of time there are {known}."
         raise Invalid("unknown_dimension", message, "dimensions")
 
@@ -276,7 +307,7 @@ def _check_points(question: Question) -> None:
     for within in (question.range, question.compare):
         if question.interval is not None and within is not None:
             try:
-                periods.check_points(within, question.interval, MOST_POINTS)
+                question.periods(within)
             except RangeError as error:
                 raise Invalid("too_many_points", str(error), "dimensions") from error
 
@@ -284,9 +315,7 @@ def _check_points(question: Question) -> None:
 # -- ordering ----------------------------------------------------------------------------------
 
 
-def best(
-    question: Question, groups: Mapping[Key, dict[str, int]]
-) -> list[tuple[Key, dict[str, int]]]:
+def best(question: Question, groups: Mapping[Key, Base]) -> list[tuple[Key, Base]]:
     """The groups as the question orders and cuts them; ties by its dimensions, None last."""
     ordered = sorted(groups.items(), key=lambda group: group[0])
     for name, way in reversed(question.order):
@@ -294,9 +323,7 @@ def best(
     return ordered if question.is_series else ordered[: question.limit]
 
 
-def _sort_key(
-    question: Question, name: str, way: str, key: Key, numbers: dict[str, int]
-) -> tuple[bool, Any]:
+def _sort_key(question: Question, name: str, way: str, key: Key, numbers: Base) -> tuple[bool, Any]:
     if name in metrics.METRICS:
         number = metrics.METRICS[name].value(numbers)
         if number is None:

@@ -3,10 +3,12 @@
 Enters: a Question and a range. Leaves: base numbers by group and in total. Event measures and
 visitors count events in the range; session measures count sessions that start in it and, when
 the question names something that only an event has, that have such an event in the range.
+Quantiles are those of the events in the range.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from django.db import connection
@@ -41,8 +43,6 @@ _EVENTS_IN_RANGE = sql.SQL(
 _SESSIONS_IN_RANGE = sql.SQL(
     "s.property_id = %(property)s AND s.started_at >= %(start)s AND s.started_at < %(end)s"
 )
-# What the measures of sessions are made of.
-_SESSION_COLUMNS = ("visitor", "started_at", "ended_at", "pageviews", "interactions", "engaged_ms")
 
 
 def count(place: Property, question: Question, within: Range) -> Counted:
@@ -64,6 +64,7 @@ class _Statement:
             start=self.within.span.start,
             end=self.within.span.end,
             starts=[period.start for period in self.question.periods(self.within)],
+            places=self.question.places(self.within),
         )
         with connection.cursor() as cursor:
             cursor.execute(self.text(bound), bound.values)
@@ -79,15 +80,16 @@ class _Statement:
         if self._needs_of("session"):
             halves.append(self._session_half(bound))
         keys = self._keys()
-        numbers = [
-            sql.SQL("coalesce({}, 0)").format(sql.Identifier(name)) for name in self.question.needs
-        ]
+        numbers = [_or_nothing(name) for name in self.question.needs]
         statement = sql.SQL("SELECT {} FROM ").format(sql.SQL(", ").join([*keys, *numbers]))
         statement += self._joined(halves, keys)
         if not keys:
             return statement
         # A row is something that was counted: as in rollups, which store no zeros.
-        some = [sql.SQL("{} <> 0").format(number) for number in numbers]
+        some = [
+            sql.SQL("{} IS DISTINCT FROM {}").format(number, sql.SQL(_NOTHING[is_quantile(name)]))
+            for name, number in zip(self.question.needs, numbers, strict=True)
+        ]
         return (
             statement + sql.SQL(" WHERE {}").format(sql.SQL(" OR ").join(some)) + self._order(keys)
         )
@@ -108,7 +110,7 @@ class _Statement:
 
     def _event_half(self, bound: Bound) -> sql.Composed:
         needs = self._needs_of("event")
-        columns = [sql.SQL("e.visitor"), sql.SQL("e.name"), *self._dimensions(bound, "e.time")]
+        columns = [sql.SQL("e.visitor"), *_values(needs), *self._dimensions(bound, "e.time")]
         where = [_EVENTS_IN_RANGE, _BOTS[self.question.bots].format(sql.Identifier("e"))]
         return self._half(
             needs,
@@ -121,27 +123,37 @@ class _Statement:
 
     def _session_half(self, bound: Bound) -> sql.Composed:
         needs = self._needs_of("session")
-        columns = [sql.Identifier("s", name) for name in _SESSION_COLUMNS]
+        dimensions = self._dimensions(bound, "s.started_at")
         where = [_SESSIONS_IN_RANGE, _BOTS[self.question.bots].format(sql.Identifier("s"))]
-        by_event = self._names_any("event")
-        if by_event:
-            where.append(_EVENTS_IN_RANGE)
-        return self._half(
-            needs,
-            sql.SQL("SELECT {} {} FROM {} WHERE {}").format(
-                # A session counts once however many of its events match.
-                sql.SQL("DISTINCT" if by_event else ""),
-                sql.SQL(", ").join([*columns, *self._dimensions(bound, "s.started_at")]),
-                _BOTH if by_event else _SESSIONS,
+        if not self._names_any("event"):
+            matched = sql.SQL("SELECT {} FROM {} WHERE {}").format(
+                sql.SQL(", ").join([*_values(needs), *dimensions]),
+                _SESSIONS,
                 sql.SQL(" AND ").join([*where, *self._conditions(bound, "s")]),
-            ),
+            )
+            return self._half(needs, matched)
+        # A session counts once however many of its events match.
+        at = {name: metrics.MEASURES[name].at for name in needs if metrics.MEASURES[name].at}
+        columns: list[sql.Composable] = [sql.SQL("s.visitor"), sql.SQL("s.started_at")]
+        columns += [*_values([name for name in needs if name not in at]), *dimensions]
+        some = [
+            sql.SQL("max((e.page = {})::int) AS {}").format(
+                sql.Identifier("s", page), sql.Identifier(name)
+            )
+            for name, page in at.items()
+        ]
+        matched = sql.SQL("SELECT {} FROM {} WHERE {} GROUP BY {}").format(
+            sql.SQL(", ").join([*columns, *some]),
+            _BOTH,
+            sql.SQL(" AND ").join([*where, _EVENTS_IN_RANGE, *self._conditions(bound, "s")]),
+            sql.SQL(", ").join(map(sql.Literal, range(1, len(columns) + 1))),
         )
+        return self._half(needs, matched)
 
     def _half(self, needs: list[str], matched: sql.Composed) -> sql.Composed:
         keys = self._keys()
         numbers = [
-            sql.SQL("coalesce({}, 0)::bigint AS {}").format(_aggregate(name), sql.Identifier(name))
-            for name in needs
+            sql.SQL("{} AS {}").format(_aggregate(name), sql.Identifier(name)) for name in needs
         ]
         grouped = sql.SQL("SELECT {} FROM ({}) AS matched").format(
             sql.SQL(", ").join([*keys, *numbers]), matched
@@ -167,9 +179,9 @@ class _Statement:
 
     def _dimension(self, name: str, bound: Bound, moment: str) -> sql.Composable:
         if name.startswith(metrics.TIME):
-            return sql.SQL("width_bucket({}, %(starts)s::timestamptz[])").format(
-                sql.Identifier(*moment.split("."))
-            )
+            return sql.SQL(
+                "(%(places)s::int[])[width_bucket({}, %(starts)s::timestamptz[])]"
+            ).format(sql.Identifier(*moment.split(".")))
         return filters.column(name, bound)
 
     def _conditions(self, bound: Bound, alias: str) -> list[sql.Composable]:
@@ -219,18 +231,53 @@ class _Statement:
         return sql.SQL('{} COLLATE "C" {}').format(key, direction)
 
 
+def is_quantile(name: str) -> bool:
+    return name in metrics.QUANTILES
+
+
+_NOTHING = {False: "0", True: "NULL"}
+
+
+def _or_nothing(name: str) -> sql.Composed:
+    """The base number of a group that may have no row of it: 0, or NULL for a quantile."""
+    return sql.SQL("coalesce({}, {})").format(
+        sql.Identifier(name), sql.SQL(_NOTHING[is_quantile(name)])
+    )
+
+
 def _scope(name: str) -> str:
-    return "event" if name == metrics.VISITORS else metrics.MEASURES[name].scope
+    return metrics.MEASURES[name].scope if name in metrics.MEASURES else "event"
 
 
-def _aggregate(name: str) -> sql.SQL:
+def _values(names: Iterable[str]) -> list[sql.Composed]:
+    """What each row says to these base numbers, as columns; a sample that is asked for several
+    quantiles comes once."""
+    every: dict[str, str] = {}
+    for name in names:
+        if name in metrics.QUANTILES:
+            sample = metrics.SAMPLES[metrics.QUANTILES[name].sample]
+            every[sample.name] = sample.sql
+        elif name != metrics.VISITORS:
+            every[name] = metrics.MEASURES[name].sql
+    return [
+        sql.SQL("({})::bigint AS {}").format(sql.SQL(text), sql.Identifier(name))
+        for name, text in every.items()
+    ]
+
+
+def _aggregate(name: str) -> sql.Composable:
     if name == metrics.VISITORS:
         return sql.SQL("count(DISTINCT visitor)")
-    return sql.SQL(metrics.MEASURES[name].sql)
+    if name in metrics.QUANTILES:
+        quantile = metrics.QUANTILES[name]
+        return sql.SQL("percentile_disc({}) WITHIN GROUP (ORDER BY nullif({}, -1))").format(
+            sql.Literal(quantile.part), sql.Identifier(quantile.sample)
+        )
+    return sql.SQL("coalesce(sum({}), 0)::bigint").format(sql.Identifier(name))
 
 
 def _metric(metric: metrics.Metric) -> sql.Composed:
-    above = sql.SQL("coalesce({}, 0)").format(sql.Identifier(metric.of))
+    above = _or_nothing(metric.of)
     if not metric.over:
         return above
     return sql.SQL("{}::float8 / nullif({}, 0)").format(above, sql.Identifier(metric.over))

@@ -122,6 +122,7 @@ class _Reader:
         # One period for the whole range where it is not split by time.
         spans = question.periods(within) or [within.span]
         self.starts = [span.start for span in spans]
+        self.places = question.places(within)
         self.measures = [name for name in question.needs if name != metrics.VISITORS]
         self.asks_visitors = metrics.VISITORS in question.needs
 
@@ -179,7 +180,7 @@ class _Reader:
             found |= self._by_key({slot: numbers.get(slot, {}) for slot in some}, people)
             shown = best(self.question, found)
             bound = max((most[slot] for slot in slots[first + step :]), default=0)
-            if len(shown) == self.question.limit and shown[-1][1][metrics.VISITORS] > bound:
+            if len(shown) == self.question.limit and (shown[-1][1][metrics.VISITORS] or 0) > bound:
                 break
         return found
 
@@ -244,7 +245,7 @@ class _Reader:
     def _numbers(self, measures: Sequence[str]) -> Slots:
         if not measures:
             return {}
-        bound = filters.Bound(starts=self.starts)
+        bound = filters.Bound(starts=self.starts, places=self.places)
         text = sql.SQL(
             "SELECT {period}, value, measure, sum(number)::bigint FROM rollups"
             " WHERE {rows}{values} AND measure = ANY({measures}::text[]) GROUP BY 1, 2, 3"
@@ -266,7 +267,7 @@ class _Reader:
     ) -> People:
         if not self.asks_visitors:
             return {}
-        bound = filters.Bound(starts=self.starts)
+        bound = filters.Bound(starts=self.starts, places=self.places)
         text = sql.SQL("SELECT {period}, value, bits FROM bitmaps WHERE {rows}{values}").format(
             period=self._period(),
             rows=self._rows(bound, stretches),
@@ -280,10 +281,10 @@ class _Reader:
         return {slot: _union(several) for slot, several in slots.items()}
 
     def _period(self) -> sql.SQL:
-        """The index of a row's period, from 1; where there is but one, nothing is computed."""
+        """The place of a row's period, from 1; where there is but one, nothing is computed."""
         if self.question.interval is None:
             return sql.SQL("1::int")
-        return sql.SQL("width_bucket(starts_at, %(starts)s::timestamptz[])")
+        return sql.SQL("(%(places)s::int[])[width_bucket(starts_at, %(starts)s::timestamptz[])]")
 
     def _rows(
         self, bound: filters.Bound, stretches: Sequence[Stretch] | None = None

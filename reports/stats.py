@@ -200,7 +200,7 @@ def _count(place: Property, event: str, within: Range, part: Kind) -> list[tuple
     counted, _ = queries.count(place, question, within)
     starts = [periods.wall(span.start, within.tz) for span in question.periods(within)]
     return [
-        (getattr(start, part), counted.groups.get((index,), {}).get(name, 0))
+        (getattr(start, part), counted.groups.get((index,), {}).get(name) or 0)
         for index, start in enumerate(starts, 1)
     ]
 

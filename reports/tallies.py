@@ -86,7 +86,8 @@ def scope_of(dimension: str) -> metrics.Scope:
 
 
 def measures_of(scope: metrics.Scope) -> list[metrics.Measure]:
-    return [measure for measure in metrics.MEASURES.values() if measure.scope == scope]
+    """The rolled measures of a scope."""
+    return [m for m in metrics.MEASURES.values() if m.rolled and m.scope == scope]
 
 
 # -- Valkey ----------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ def _rows(
     hours: Sequence[Hour],
 ) -> Iterator[tuple[Any, ...]]:
     """The statement's rows, with the start of the hour in place of its index."""
-    measures = [sql.SQL(f"({measure.sql})::bigint") for measure in measures_of(scope)]
+    measures = [sql.SQL(f"sum({measure.sql})::bigint") for measure in measures_of(scope)]
     values = [
         sql.SQL("({}, {})").format(
             sql.Literal(dimension.name), sql.Identifier(table, dimension.column)

@@ -39,6 +39,8 @@ class Happening:
     channel: str = "Direct"
     bot: bool = False
     engaged_ms: int | None = None
+    scroll: int | None = None
+    load_ms: int | None = None
     props: dict[str, Any] | None = None
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -53,6 +55,7 @@ class Visit:
     """A session, as the drain derives it."""
 
     events: list[Happening]
+    is_first: bool = True  # of its visitor
 
     @property
     def first(self) -> Happening:
@@ -101,21 +104,28 @@ class Visit:
 def visits(history: Iterable[Happening]) -> Iterator[Visit]:
     """The sessions of a history."""
     current: list[Happening] = []
+    seen: set[int] = set()
+
+    def visit() -> Visit:
+        is_first = current[0].visitor not in seen
+        seen.add(current[0].visitor)
+        return Visit(current, is_first)
+
     for event in sorted(history, key=lambda event: (event.visitor, event.time)):
         fits = current and current[-1].visitor == event.visitor
         if current and not (fits and event.time - current[-1].time <= GAP):
-            yield Visit(current)
+            yield visit()
             current = []
         current.append(event)
     if current:
-        yield Visit(current)
+        yield visit()
 
 
 def write(place: Any, history: list[Happening]) -> None:
     """Store the events and their sessions, and mark their hours for the rollup."""
     from django.db import connections
 
-    from tracking.models import Session
+    from tracking.models import Session, Visitor
 
     rows = [_event_row(place, event) for event in history]
     columns = ", ".join(f'"{name}"' for name in rows[0]) if rows else ""
@@ -128,6 +138,16 @@ def write(place: Any, history: list[Happening]) -> None:
     Session.objects.using("worker").bulk_create(
         Session(**_session_row(place, visit)) for visit in visits(history)
     )
+    times: dict[int, list[datetime]] = {}
+    for event in history:
+        times.setdefault(event.visitor, []).append(event.time)
+    Visitor.objects.using("worker").bulk_create(
+        Visitor(
+            account_id=place.account_id, property_id=place.pk, visitor=uuid.uuid4(),
+            number=visitor, first_seen=min(seen), last_seen=max(seen),
+        )
+        for visitor, seen in times.items()
+    )  # fmt: skip
     if history:  # as the drain does
         first = min(event.time for event in history)
         if place.first_event_at is None or first < place.first_event_at:
@@ -147,6 +167,8 @@ def _event_row(place: Any, event: Happening) -> dict[str, Any]:
         "bot": event.bot,
         "sanitized": False,
         "engaged_ms": event.engaged_ms,
+        "scroll": event.scroll,
+        "load_ms": event.load_ms,
         "props": json.dumps(event.props) if event.props is not None else None,
     } | {name: event.text(name) for name in EVENT_TEXTS}
 

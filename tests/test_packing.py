@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.history import Happening, at, write
+from tests.history import roll_up as roll_up_history
 from tests.people import new_property
 from tests.streams import NOON, make_event, make_place, minutes
 from tests.test_queries import ask
@@ -389,3 +390,59 @@ def test_too_many_rows_between_packed_days_are_left_to_postgres():
     assert route(place, range=two) == "columns"
     with patch.object(columnar, "MOST_ROWS", 1):
         assert route(place, range=two) == "raw"
+
+
+# -- sessions and pages -----------------------------------------------------------------------
+
+
+def test_a_session_over_midnight_enters_and_leaves_once():
+    place = new_property()
+    midnight = datetime(2026, 3, 11, tzinfo=UTC)
+    history = [
+        Happening(midnight - timedelta(minutes=5), 1, page="/a"),
+        Happening(midnight - timedelta(minutes=4), 1, page="/b"),
+        Happening(midnight + timedelta(minutes=5), 1, page="/a"),
+        Happening(midnight + timedelta(hours=5), 1, page="/b"),
+    ]
+    write(place, history)
+    roll_up_history(place, history)
+    pack(place, datetime.now(UTC))
+    question = {
+        "metrics": ["sessions", "entries", "exits"],
+        "range": {"from": "2026-03-10", "to": "2026-03-11"},
+    }
+    answer = ask(place, NOW, dimensions=["page"], **question)
+    assert answer.meta["route"] == "columns"
+    assert answer.rows == [
+        {"page": "/b", "sessions": 2, "entries": 1, "exits": 1},
+        {"page": "/a", "sessions": 1, "entries": 1, "exits": 1},
+    ]
+    assert answer.totals == {"sessions": 2, "entries": 2, "exits": 2}
+
+
+def test_an_older_event_that_comes_late_makes_a_new_visitor_one_who_returned():
+    late = NOON - timedelta(days=2)
+    place = packed_place(make_event(NOON), make_event(NOON + minutes(40)))
+    question = {
+        "metrics": ["visitors", "new_visitors"],
+        "dimensions": ["visit"],
+        "range": {"from": "2026-03-09", "to": "2026-03-11"},
+    }
+    new, returning = {"visit": "new"}, {"visit": "returning"}
+    answer = ask(place, NOW, **question)
+    assert answer.meta["route"] == "columns"
+    assert answer.rows == [
+        new | {"visitors": 1, "new_visitors": 1},
+        returning | {"visitors": 1, "new_visitors": 0},
+    ]
+    drain(place, make_event(late))
+    for _ in range(2):
+        answer = ask(place, NOW, **question)
+        assert sorted(answer.rows, key=str) == [
+            new | {"visitors": 1, "new_visitors": 1},
+            returning | {"visitors": 1, "new_visitors": 0},
+        ]
+        days = ask(place, NOW, **(question | {"dimensions": ["time:day"]})).rows
+        assert [row["new_visitors"] for row in days] == [1, 0, 0]
+        roll_up(place)
+        pack(place)

@@ -1,5 +1,6 @@
 """Every number three ways: rollups and bitmaps, raw events in SQL, and a loop in Python."""
 
+import os
 import random
 import re
 from collections import defaultdict
@@ -19,12 +20,68 @@ from tests.people import new_property
 
 DOCS = Path(__file__).parent.parent / "docs"
 NOW = at("2026-04-15T10:20")
+# `make histories HISTORIES=2000` tries others than those of every run, and more of them.
+HISTORIES = int(os.environ.get("AKTIVAT_HISTORIES", "25"))
+DERANDOMIZE = "AKTIVAT_HISTORIES" not in os.environ
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe"]
 PAGES = ["/", "/a", "/b", "/ö", ""]
 SOURCES = ["Direct", "Google", "news"]
 
 
 # -- the loop ----------------------------------------------------------------------------------
+
+
+# What a row adds to each measure, and what each sample is, said once more. Whoever adds one to the
+# registry says it here, too; one that is missing fails.
+OF_EVENTS = {
+    "events": lambda event: 1,
+    "pageviews": lambda event: event.name == "pageview",
+    "page_engaged_ms": lambda event: event.engaged_ms or 0,
+    "elements_shown": lambda event: is_element(event, "shown"),
+    "elements_hovered": lambda event: is_element(event, "mouseover"),
+    "elements_clicked": lambda event: is_element(event, "click"),
+}
+OF_SESSIONS = {
+    "sessions": lambda visit: 1,
+    "bounces": lambda visit: visit.bounced,
+    "session_pageviews": lambda visit: len(visit.pages),
+    "engaged_ms": lambda visit: visit.engaged_ms,
+    "duration_ms": lambda visit: (visit.ended_at - visit.started_at) // timedelta(milliseconds=1),
+    "new_visitors": lambda visit: visit.is_first,
+    "entries": lambda visit: visit.text("entry_page") != "",
+    "exits": lambda visit: visit.text("exit_page") != "",
+}
+ON_A_PAGE = {"entries": "entry_page", "exits": "exit_page"}
+SAMPLES = {
+    "load_ms": lambda event: event.load_ms,
+    "ttfb": lambda event: vital(event, "ttfb"),
+    "fcp": lambda event: vital(event, "fcp"),
+    "lcp": lambda event: vital(event, "lcp"),
+    "inp": lambda event: vital(event, "inp"),
+    "cls": lambda event: vital(event, "cls", 10_000),
+}
+
+
+def is_element(event, what):
+    return event.name == "element" and (event.props or {}).get("event") == what
+
+
+def vital(event, name, scale=1):
+    value = (event.props or {}).get(name)
+    if event.name != "web_vitals" or type(value) not in (int, float):
+        return None
+    return round(value * scale) if 0 <= value <= 86_400_000 else None
+
+
+def test_every_number_of_the_registry_is_counted_by_the_loop():
+    from reports import metrics
+
+    events = [m.name for m in metrics.MEASURES.values() if m.scope == "event"]
+    sessions = [m.name for m in metrics.MEASURES.values() if m.scope == "session"]
+    assert sorted(events) == sorted(OF_EVENTS)
+    assert sorted(sessions) == sorted(OF_SESSIONS)
+    assert {m.name: m.at for m in metrics.MEASURES.values() if m.at} == ON_A_PAGE
+    assert sorted(metrics.SAMPLES) == sorted(SAMPLES)
 
 
 def naive(history, question, within):
@@ -35,7 +92,8 @@ def naive(history, question, within):
         if question.bots == "include" or event.bot == (question.bots == "only")
     ]
     pairs = [(event, visit) for visit in visits(history) for event in visit.events]
-    whole = SimpleNamespace(**{**vars(question), "dimensions": ()})
+    whole = SimpleNamespace(**{**vars(question), "dimensions": (), "needs": question.needs})
+    whole.places = lambda within: []
     return (
         _count(pairs, question, within) if question.dimensions else {},
         _count(pairs, whole, within).get((), {}),
@@ -47,7 +105,7 @@ def _count(pairs, question, within):
     from reports.filters import leaves, parse
 
     tree = parse(question.filters) if question.filters else None
-    spans = _spans(question, within)
+    spans = list(zip(_spans(question, within), question.places(within), strict=True))
     inside = [(event, visit) for event, visit in pairs if event.time in within.span]
     matched = [pair for pair in inside if _holds(tree, *pair, inside)]
     scopes = {leaf.scope for leaf in leaves(tree)} if tree else set()
@@ -59,33 +117,49 @@ def _count(pairs, question, within):
             (visit.first, visit) for _, visit in inside if _holds(tree, None, visit, inside)
         ]
     people, sums, counted = defaultdict(set), defaultdict(lambda: defaultdict(int)), set()
+    sampled = defaultdict(lambda: defaultdict(list))
     for event, visit in matched:
         key = _key(question, spans, event, visit, event.time)
         people[key].add(event.visitor)
-        sums[key]["events"] += 1
-        sums[key]["pageviews"] += event.name == "pageview"
+        for name, number in OF_EVENTS.items():
+            sums[key][name] += number(event)
+        for name, number in SAMPLES.items():
+            if number(event) is not None:
+                sampled[key][name].append(number(event))
     for event, visit in sessions:
         if visit.started_at not in within.span:
             continue
         key = _key(question, spans, event, visit, visit.started_at)
-        if (key, visit.visitor, visit.started_at) in counted:
-            continue
-        counted.add((key, visit.visitor, visit.started_at))
-        sums[key]["sessions"] += 1
-        sums[key]["bounces"] += visit.bounced
-        sums[key]["session_pageviews"] += len(visit.pages)
-        sums[key]["engaged_ms"] += visit.engaged_ms
-        lasted = visit.ended_at - visit.started_at
-        sums[key]["duration_ms"] += lasted // timedelta(milliseconds=1)
+        for name, number in OF_SESSIONS.items():
+            once = (key, name, visit.visitor, visit.started_at)
+            if once in counted:
+                continue
+            if name in ON_A_PAGE and "event" in scopes:
+                if event.page != visit.text(ON_A_PAGE[name]):
+                    continue
+                counted.add(once)
+                sums[key][name] += 1
+                continue
+            counted.add(once)
+            sums[key][name] += number(visit)
     for key, several in people.items():
         sums[key]["visitors"] = len(several)
+    for key, samples in sampled.items():
+        for quantile in metrics.QUANTILES.values():
+            if values := sorted(samples.get(quantile.sample, ())):
+                sums[key][quantile.name] = nearest_rank(values, quantile.part)
     return {key: dict(found) for key, found in sums.items() if key is not None}
+
+
+def nearest_rank(values, part):
+    return next(value for n, value in enumerate(values, 1) if n >= part * len(values))
 
 
 def _spans(question, within):
     from properties import periods
 
     kinds = [d.removeprefix("time:") for d in question.dimensions if d.startswith("time:")]
+    kinds = [periods.CYCLES.get(kind, kind) for kind in kinds]
     return list(periods.spans(kinds[0], within.span, within.tz)) if kinds else []
 
 
@@ -95,7 +169,7 @@ def _key(question, spans, event, visit, moment):
     key = []
     for name in question.dimensions:
         if name.startswith("time:"):
-            key.append(next(i for i, span in enumerate(spans, 1) if moment in span))
+            key.append(next(place for span, place in spans if moment in span))
             continue
         value = _value(name, event, visit)
         if value == "" and not metrics.find_dimension(name).blank:
@@ -109,6 +183,8 @@ def _value(name, event, visit):
 
     if name == "event":
         return event.name
+    if name == "visit":
+        return "new" if visit.is_first else "returning"
     if name.startswith("props:"):
         return str((event.props or {}).get(name.removeprefix("props:"), ""))
     bound_to = event if metrics.DIMENSIONS[name].scope == "event" else visit
@@ -134,28 +210,46 @@ def _holds(node, event, visit, inside):
 
 def expected_rows(question, within, groups):
     """What the answer must show, from the loop's groups."""
-    from properties import periods
-    from reports.metrics import METRICS
+    from reports.metrics import METRICS, QUANTILES
 
-    spans = _spans(question, within)
-    kind = question.interval
+    labels = question.labels(within)
     if question.is_series:
-        groups = {(i,): groups.get((i,), {}) for i in range(1, len(spans) + 1)}
+        groups = {(place,): groups.get((place,), {}) for place in labels}
     rows = []
     for key, numbers in groups.items():
         row = {
-            name: periods.label(kind, spans[part - 1].start, within.tz)
-            if name.startswith("time:")
-            else part
+            name: labels[part] if name.startswith("time:") else part
             for name, part in zip(question.dimensions, key, strict=True)
         }
-        if question.is_series or any(numbers.get(need) for need in question.needs):
+        some = [
+            numbers.get(need) is not None if need in QUANTILES else numbers.get(need)
+            for need in question.needs
+        ]
+        if question.is_series or any(some):
             rows.append(row | {name: METRICS[name].value(numbers) for name in question.metrics})
     return rows
 
 
 # -- histories and questions by chance -----------------------------------------------------------
 # Drawn by dice from one seed: a strategy of its own for every part asks mostly simple questions.
+
+
+TEXTS = {  # of sessions and events; what is not here is empty
+    "hostname": ["shop.example", "blog.example"],
+    "title": ["A", "Ö", ""],
+    "referrer": ["google.com", ""],
+    "medium": ["cpc", "organic", ""],
+    "campaign": ["may", ""],
+    "term": ["shoes", ""],
+    "content": ["banner", ""],
+    "country": ["DE", "FR", ""],
+    "device": ["desktop", "mobile"],
+    "browser": ["Firefox", "Chrome", ""],
+    "os": ["Linux", ""],
+    "language": ["de", "en", ""],
+    "screen": ["1440x900", "360x800", ""],
+}
+NAMES = ["pageview", "pageview", "pageview", "engagement", "signup", "element", "web_vitals"]
 
 
 def a_history(dice, base):
@@ -166,23 +260,39 @@ def a_history(dice, base):
         for _ in range(dice.randint(1, 4)):
             moment = base + timedelta(minutes=dice.randint(0, 3 * 24 * 60))
             source = dice.choice(SOURCES)
-            texts = {"country": dice.choice(["DE", "FR", ""]), "campaign": dice.choice(["may", ""])}
+            texts = {name: dice.choice(values) for name, values in TEXTS.items()}
             for _ in range(dice.randint(1, 4)):
                 moment += timedelta(milliseconds=dice.randint(1, 40 * 60 * 1000))
+                name = dice.choice(NAMES)
                 history.append(
                     Happening(
                         moment,
                         -visitor if is_bot else visitor,
-                        dice.choice(["pageview", "pageview", "engagement", "signup"]),
+                        name,
                         dice.choice(PAGES),
                         source,
+                        channel=dice.choice(["Direct", "Referral", ""]),
                         bot=is_bot,
                         engaged_ms=dice.choice([None, 3000, 12000]),
-                        props=dice.choice([None, {"plan": "pro"}, {"plan": "free"}]),
-                        texts=texts,
+                        load_ms=dice.choice([None, None, 0, 250, 900, 5000]),
+                        props=some_props(dice, name),
+                        texts=texts | {"title": dice.choice(TEXTS["title"])},
                     )
                 )
     return history
+
+
+def some_props(dice, name):
+    if name == "element":
+        return {
+            "event": dice.choice(["shown", "mouseover", "click", "blur"]),
+            "type": "item",
+            "position": dice.choice(["1", "2"]),
+        }
+    if name == "web_vitals":
+        lcp = [0, 1200, 2500.4, 4000, "fast", -5, 10**9]
+        return {"lcp": dice.choice(lcp), "cls": dice.choice([0, 0.0123, 0.25]), "inp": 80}
+    return dice.choice([None, {"plan": "pro"}, {"plan": "free", "event": "click", "lcp": 7}])
 
 
 LEAVES = [
@@ -191,34 +301,69 @@ LEAVES = [
     ["is", "source", ["Google"]],
     ["is", "campaign", ["may"]],
     ["is", "props:plan", ["pro"]],
+    ["is", "visit", ["new"]],
+    ["is", "entry_page", ["/"]],
     ["is_not", "page", ["/"]],
     ["is_not", "country", ["DE"]],
+    ["is_not", "visit", ["new"]],
     ["is_not", "props:plan", ["pro"]],
     ["contains", "page", ["ö", "b"]],
+    ["contains", "visit", ["turn"]],
     ["has_done", "event", ["signup"]],
     ["has_done", "page", ["/a"]],
 ]
-METRIC_NAMES = [
-    "visitors", "sessions", "pageviews", "events", "bounce_rate", "engaged_time",
-    "engaged_total", "visit_duration", "views_per_session",
-]  # fmt: skip
-EVENT_METRICS = ["visitors", "pageviews", "events"]
-SESSION_METRICS = [name for name in METRIC_NAMES if name not in ("pageviews", "events")]
-SPLITS = ["page", "event", "source", "country", "campaign", "entry_page", "props:plan"]
-TIMES = ["time:hour", "time:day", "time:week", "time:month"]
+
+
+def metric_names():
+    from reports.metrics import METRICS
+
+    return list(METRICS)
+
+
+def metrics_of(*scopes):
+    """The metrics that need measures of these scopes, or visitors, and nothing else."""
+    from reports.metrics import MEASURES, METRICS
+
+    def scope(need):
+        return MEASURES[need].scope if need in MEASURES else "event"
+
+    return [m.name for m in METRICS.values() if {scope(need) for need in m.needs} <= set(scopes)]
+
+
+def rolled_metrics():
+    from reports.metrics import METRICS, VISITORS, rolled_measures
+
+    kept = {VISITORS, *(measure.name for measure in rolled_measures(""))}
+    return [metric.name for metric in METRICS.values() if set(metric.needs) <= kept]
+
+
+def splits():
+    from reports.metrics import DIMENSIONS
+
+    return [*DIMENSIONS, "props:plan", "props:position"]
+
+
+OFTEN = ["page", "source", "country", "entry_page"]
+TIMES = ["time:hour", "time:day", "time:week", "time:month", "time:hour_of_day", "time:day_of_week"]
 
 
 def a_filter(dice, depth=0):
     joint = dice.choice(["leaf", "leaf", "and", "or", "not"]) if depth < 2 else "leaf"
+    if joint == "leaf" and dice.random() < 0.3:
+        name = dice.choice([name for name in TEXTS if name != "title"])
+        return [dice.choice(["is", "is_not"]), name, [dice.choice(TEXTS[name])]]
     if joint == "leaf":
         return dice.choice(LEAVES)
     return [joint, *(a_filter(dice, depth + 1) for _ in range(1 if joint == "not" else 2))]
 
 
 def a_question(dice, base):
-    names = dice.choice([METRIC_NAMES, EVENT_METRICS, SESSION_METRICS])
+    names = dice.choice(
+        [rolled_metrics(), metric_names(), metrics_of("event"), metrics_of("session")]
+    )
     asked = dice.sample(names, dice.randint(1, 3))
-    dimensions = dice.sample(SPLITS, dice.choice([0, 1, 1, 1, 2])) + dice.sample(
+    some = dice.choice([OFTEN, splits()])
+    dimensions = dice.sample(some, dice.choice([0, 1, 1, 1, 2])) + dice.sample(
         TIMES, dice.choice([0, 0, 1])
     )
     dice.shuffle(dimensions)
@@ -249,12 +394,13 @@ def _iso(moment: datetime) -> str:
 
 @given(seed=st.integers(0, 2**32))
 @settings(
-    max_examples=25,
+    max_examples=HISTORIES,
+    derandomize=DERANDOMIZE,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.reuse, Phase.generate],  # a smaller seed is no simpler history
 )
-def test_rollups_raw_events_and_a_loop_agree(seed):
+def test_rollups_columns_raw_events_and_a_loop_agree(seed):
     dice = random.Random(seed)
     base = dice.choice([at("2026-03-28T20:00"), at("2026-04-03T22:00"), at("2026-03-07T20:00")])
     place, history = new_property(timezone=dice.choice(ZONES)), a_history(dice, base)
@@ -307,9 +453,10 @@ def _check(place, history, body):
                 routes.append(rolled.count(place, question, question.range))
     _check_rows(answer.rows, wanted, question)
     for found in routes:
-        assert {n: found.total.get(n, 0) for n in question.needs} == {
+        assert {n: found.total.get(n) or 0 for n in question.needs} == {
             n: total.get(n, 0) for n in question.needs
         }, body
+        assert queries._values(question, found.total) == queries._values(question, total), body
         assert queries._rows(question, found, question.range) == answer.rows, body
 
 
@@ -351,6 +498,12 @@ def asked(place, body, now=NOW):
 def ask(place, now=NOW, **body):
     with asked(place, body, now) as answer:
         return answer
+
+
+METRIC_NAMES = [
+    "visitors", "sessions", "pageviews", "events", "bounce_rate", "engaged_time",
+    "engaged_total", "visit_duration", "views_per_session",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

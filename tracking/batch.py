@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from properties.models import Property
+from properties.periods import Span
 from tracking import people, sessions, visitors
 from tracking.arrivals import Arrival, copy_arrivals, copy_events
 from tracking.books import Books, hour_of_receipt
@@ -179,6 +180,11 @@ def store(cursor: Any, arrivals: Sequence[Arrival]) -> Outcome:
             place = places[found.property_id]
             hour = clock_of(place.timezone).stamps(found.second * 1000)[1]
             outcome.books.mark(place, [hour], DirtyHour.Why.RAW, since[place.pk])
+    # Their hours tell new visitors from those who came again.
+    for number, first, last in visitors.no_longer_first(cursor):
+        place = places[number]
+        hours = sessions.hours_of([Span(first, last)], clock_of(place.timezone))
+        outcome.books.mark(place, hours, DirtyHour.Why.SESSIONS, since[place.pk])
     for place, hours in sessions.keep(cursor, places):
         outcome.books.mark(place, hours, DirtyHour.Why.SESSIONS, since[place.pk])
     for line in lines:

@@ -4,6 +4,7 @@ Enters: new events in the temporary table `arrivals`. Leaves: rows of `visitors`
 number in each of the arrivals. Called by batch.py.
 """
 
+from datetime import datetime
 from hashlib import md5
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -28,7 +29,8 @@ class Renumbered(NamedTuple):
 
 
 # `who` is the id in `visitors` (bot_identity() in SQL). `low` to `high` are the numbers that Valkey
-# gave out, `visitor` is the one that counts. `spot` is where Postgres keeps the visitor (nobody
+# gave out, `visitor` is the one that counts. `was_first` is set when she was here
+# before what Postgres knew as her first event. `spot` is where Postgres keeps the visitor (nobody
 # else writes a property's visitors while the drain's lock is held).
 MAKE_PEOPLE = """
 CREATE TEMP TABLE IF NOT EXISTS people (
@@ -44,7 +46,8 @@ CREATE TEMP TABLE IF NOT EXISTS people (
     last timestamptz NOT NULL,
     visitor integer,
     spot tid,
-    is_outdated boolean
+    is_outdated boolean,
+    was_first timestamptz
 ) ON COMMIT DELETE ROWS
 """
 
@@ -52,7 +55,8 @@ CREATE TEMP TABLE IF NOT EXISTS people (
 FIND_PEOPLE = """
 INSERT INTO people
 SELECT s.*, coalesce(v.number, CASE WHEN NOT bot THEN low END), v.spot,
-    s.first < v.first_seen OR s.last > v.last_seen
+    s.first < v.first_seen OR s.last > v.last_seen,
+    CASE WHEN s.first < v.first_seen AND NOT bot THEN v.first_seen END
 FROM (
     SELECT account_id, property_id, visitor_uuid, bot,
         CASE WHEN bot THEN md5('bot ' || visitor_uuid::text)::uuid ELSE visitor_uuid END AS who,
@@ -70,6 +74,17 @@ SELECT count(*) FILTER (WHERE spot IS NULL AND NOT bot),
     count(*) FILTER (WHERE spot IS NULL AND bot),
     bool_or(low <> visitor OR high <> visitor OR visitor IS NULL)
 FROM people
+"""
+
+# Sessions that were the first of their visitor and are no longer.
+NO_LONGER_FIRST = """
+SELECT p.property_id, s.started_at, s.ended_at
+FROM people AS p CROSS JOIN LATERAL (
+    SELECT started_at, ended_at FROM sessions
+    WHERE property_id = p.property_id AND visitor = p.visitor AND started_at = p.was_first
+    OFFSET 0
+) AS s
+WHERE p.was_first IS NOT NULL
 """
 
 KNOWN_VISITORS = """
@@ -117,6 +132,13 @@ WHERE a.visitor_uuid = p.visitor_uuid AND a.property_id = p.property_id AND a.bo
     AND a.number <> p.visitor
 RETURNING a.n, a.property_id, p.visitor, floor(extract(epoch FROM a.time))::bigint
 """
+
+
+def no_longer_first(cursor: Any) -> list[tuple[int, datetime, datetime]]:
+    """Of the batch that was just kept: property, start and end (inclusive) of sessions that others
+    now precede. Call it before sessions follow."""
+    cursor.execute(NO_LONGER_FIRST)
+    return cursor.fetchall()
 
 
 def keep(cursor: Any) -> list[Renumbered]:
