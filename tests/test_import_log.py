@@ -5,6 +5,7 @@ import io
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -458,6 +459,66 @@ def test_the_ten_most_viewed_pages_in_reports_and_api(imported: Imported) -> Non
     pages = {row["page"]: row["pageviews"] for row in asked}
     assert {page: pages[page] for page in known} == known
     assert sorted(pages.values())[-10:] == sorted(known.values())
+
+
+def test_hours_of_the_day_of_a_real_log(imported: Imported) -> None:
+    known = imported.truth["pageviews_all_agents"]["pageviews_by_hour_of_day_local"]
+    years = [imported.range]
+    if imported.truth["dataset"] == MTN:  # hours of 13 years are more than one question takes
+        years = [{"from": f"{year}-01-01", "to": f"{year}-12-31"} for year in range(2005, 2019)]
+    found: Counter[str] = Counter()
+    for year in years:
+        asked = imported.reports(
+            metrics=["pageviews"], dimensions=["time:hour_of_day"], range=year
+        )["rows"]
+        found.update({str(int(row["time:hour_of_day"])): row["pageviews"] for row in asked})
+    assert found == known
+
+
+def test_where_sessions_of_a_real_log_begin(imported: Imported) -> None:
+    known = dict(imported.truth["pageviews_all_agents"]["entry_pages_top10"])
+    asked = imported.reports(metrics=["sessions"], dimensions=["entry_page"])["rows"]
+    if imported.truth["dataset"] == MTN:
+        pages = {row["entry_page"]: row["sessions"] for row in asked}
+        assert {page: pages[page] for page in known} == known
+        assert sorted(pages.values())[-10:] == sorted(known.values())
+    else:  # of events of one second those of the log's first line come first, ours by their ids
+        assert (
+            sum(row["sessions"] for row in asked)
+            == imported.truth["pageviews_all_agents"]["sessions"]["sessions"]
+        )
+    by_page = imported.reports(metrics=["entries", "exits"], dimensions=["page"])
+    assert by_page["totals"]["entries"] == by_page["totals"]["exits"]
+    entries = {row["page"]: row["entries"] for row in by_page["rows"] if row["entries"]}
+    assert entries == {row["entry_page"]: row["sessions"] for row in asked}
+
+
+def test_sessions_of_a_real_log(imported: Imported) -> None:
+    known = imported.truth["pageviews_all_agents"]["sessions"]
+    found = imported.reports(metrics=["bounce_rate", "views_per_session", "visit_duration"])
+    totals = found["totals"]
+    assert round(totals["bounce_rate"], 6) == known["bounce_rate"]
+    assert round(totals["views_per_session"], 6) == known["avg_pageviews_per_session"]
+    assert round(totals["visit_duration"] / 1000, 3) == known["avg_duration_s_all"]
+
+
+def test_new_visitors_of_a_real_log(imported: Imported) -> None:
+    """Whom the truth calls eligible to return after n days: new n days before the end."""
+    from datetime import date, timedelta
+
+    known = imported.truth["pageviews_all_agents"]
+    asked = imported.reports(metrics=["new_visitors", "visitors"])["totals"]
+    assert asked["new_visitors"] == asked["visitors"] == known["unique_ip_ua"]
+    first, last = (date.fromisoformat(imported.range[edge]) for edge in ("from", "to"))
+    for days in (1, 2, 3, 7, 14, 28):
+        until = last - timedelta(days=days)
+        eligible = known["retention"]["classic"][f"day_{days}"]["eligible"]
+        if until < first:
+            assert eligible == 0
+            continue
+        within = {"from": f"{first}", "to": f"{until}"}
+        asked = imported.reports(metrics=["new_visitors"], range=within)["totals"]
+        assert asked["new_visitors"] == eligible
 
 
 def test_people_and_bots_add_up(imported: Imported) -> None:
