@@ -407,8 +407,12 @@ class Range:
             return 0
         return (self.last - self.first).days + 1
 
-    def previous(self) -> Range:
-        """As much time just before: for whole days as many dates, else as many seconds."""
+    def previous(self, *, by_weekday: bool = False) -> Range:
+        """As much time just before: for whole days as many dates, else as many seconds. By
+        weekday: whole weeks back, as few as leave no overlap, so that Mondays meet Mondays."""
+        if by_weekday:
+            days_long = self.day_count or -(-self.span.length // _DAY)
+            return self._back(-(-days_long // 7) * 7)
         if self.first is None or self.last is None:
             start = self.span.start - self.span.length
             return _of_instants(Span(start, self.span.start), self.tz)
@@ -416,6 +420,25 @@ class Range:
         while _date_start(first, self.tz) == _date_start(last + _DAY, self.tz):
             first -= _DAY  # a date that the zone skipped cannot be compared with
         return _of_days(first, last, self.tz)
+
+    def year_before(self, *, by_weekday: bool = False) -> Range:
+        """The same dates (28 February for the 29th) and times of the year before; by weekday: 52
+        weeks back."""
+        if by_weekday:
+            return self._back(364)
+        if self.first is None or self.last is None:
+            shown = wall(self.span.start, self.tz)
+            return self._back((shown.date() - _year_back(shown.date())).days)
+        first, last = _year_back(self.first), _year_back(self.last)
+        return _of_days(first, last, self.tz)
+
+    def _back(self, count: int) -> Range:
+        """So many days back, at the same times on the wall, and as long."""
+        by = timedelta(days=count)
+        if self.first is None or self.last is None:
+            start = (wall(self.span.start, self.tz) - by).astimezone(UTC)
+            return _of_instants(Span(start, start + self.span.length), self.tz)
+        return _of_days(self.first - by, self.last - by, self.tz)
 
     def default_interval(self) -> Kind:
         """The interval that shows this range in some 20 to 120 points."""
@@ -429,6 +452,13 @@ class Range:
         if self.span.length <= 731 * _DAY + slack:
             return "week"
         return "month"
+
+
+def _year_back(day: date) -> date:
+    try:
+        return day.replace(year=day.year - 1)
+    except ValueError:  # the 29th of February
+        return day.replace(year=day.year - 1, day=28)
 
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -4,10 +4,16 @@ Enters: a request of somebody who sees the property. Leaves: an Answer of report
 JSON, or who is here now. A question needs the right to view every module that it names.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+)
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
@@ -15,9 +21,12 @@ from rest_framework.response import Response
 
 from accounts.tenancy import tenant
 from properties.access import Access, Actor, Denied, DoorView, SignedInView, see_property
+from properties.api import Invalid
+from properties.inputs import is_storable
 from properties.models import Property
 from properties.openapi import ERROR
-from reports import metrics, queries, schema
+from properties.periods import Range, RangeError, parse_range, zone
+from reports import discovery, filters, metrics, queries, schema
 from reports.questions import Answer, Question
 from tracking import live, store
 
@@ -71,6 +80,115 @@ class Query(SignedInView):
             return Response(as_json(queries.ask(place, question, now)))
 
 
+class Discovery(SignedInView):
+    """What of a property can be asked, by whoever sees it; only what its modules allow."""
+
+    access = Access("member")
+    http_method_names = ["get", "head", "options"]  # noqa: RUF012  a class variable of Django's View
+
+    def asked_range(self, place: Property, now: datetime) -> Range:
+        asked = self.request.query_params.get("range", queries.DEFAULT_RANGE)
+        try:
+            return parse_range(asked, zone(place.timezone), now, first=place.first_event_at)
+        except RangeError as error:
+            raise Invalid("invalid_range", str(error), "range") from error
+
+
+_RANGE = OpenApiParameter("range", str, description='A word, or "2015-05-17..2015-05-20".')
+
+
+class Dimensions(Discovery):
+    """What a question can split by and filter by."""
+
+    parameters = frozenset({"format", "range"})
+
+    @extend_schema(
+        operation_id="dimensions",
+        tags=["reports"],
+        parameters=[_RANGE],
+        responses=OpenApiResponse(schema.DIMENSIONS_ANSWER),
+        examples=[OpenApiExample("Two dimensions", value=schema.DIMENSIONS_EXAMPLE)],
+    )
+    def get(self, request: Request, key: str) -> Response:
+        """The dimensions, the properties that events had in the range, and the metrics."""
+        place = see_property(self.actor, key)
+        within = self.asked_range(place, timezone.now())
+
+        def viewed(module: str) -> bool:
+            return self.actor.may("view", module, place)
+
+        props: list[discovery.Prop] = []
+        if viewed("events"):
+            with tenant(place.account_id):
+                props = discovery.props(place, within)
+        return Response(
+            {
+                "dimensions": [
+                    {"name": d.name, "label": d.label, "scope": d.scope, "module": d.module}
+                    for d in metrics.DIMENSIONS.values()
+                    if viewed(d.module)
+                ],
+                "properties": [
+                    {"name": prop.name, "type": prop.kind, "events": prop.events} for prop in props
+                ],
+                "metrics": [
+                    {
+                        "name": m.name,
+                        "label": m.label,
+                        "unit": m.unit,
+                        "module": m.module,
+                        "definition": m.definition,
+                    }
+                    for m in metrics.METRICS.values()
+                    if viewed(m.module)
+                ],
+            }
+        )
+
+
+class Values(Discovery):
+    """Which values a dimension has."""
+
+    parameters = frozenset({"format", "range", "search", "limit"})
+
+    @extend_schema(
+        operation_id="values",
+        tags=["reports"],
+        parameters=[
+            _RANGE,
+            OpenApiParameter("search", str, description="Only values that contain this text."),
+            OpenApiParameter("limit", int, description=f"1 to {discovery.MOST_VALUES}"),
+        ],
+        responses=OpenApiResponse(schema.VALUES),
+        examples=[OpenApiExample("Two pages", value=schema.VALUES_EXAMPLE)],
+    )
+    def get(self, request: Request, key: str, name: str) -> Response:
+        """The values of a dimension, most frequent first: of events, or of sessions where it
+        binds to them."""
+        place = see_property(self.actor, key)
+        filters.check_dimension(name, "name")
+        dimension = metrics.find_dimension(name)
+        assert dimension is not None
+        require_module(self.actor, place, dimension.module)
+        within = self.asked_range(place, timezone.now())
+        search = request.query_params.get("search", "")
+        if len(search) > filters.LONGEST_VALUE or not is_storable(search):
+            raise Invalid("invalid_value", "Search for a shorter text without NUL.", "search")
+        limit = self._limit(request.query_params.get("limit"))
+        with tenant(place.account_id):
+            found = discovery.values(place, name, within, search, limit)
+        return Response({"values": [{"value": value, "count": count} for value, count in found]})
+
+    @staticmethod
+    def _limit(text: str | None) -> int:
+        if text is None:
+            return discovery.MOST_VALUES
+        if text.isdecimal() and text.isascii() and 1 <= int(text[:9]) <= discovery.MOST_VALUES:
+            return int(text[:9])
+        message = f"Write a whole number from 1 to {discovery.MOST_VALUES}."
+        raise Invalid("invalid_limit", message, "limit")
+
+
 class Realtime(DoorView):
     """Who is here now."""
 
@@ -94,15 +212,19 @@ class Realtime(DoorView):
 def require_modules(actor: Actor, place: Property, question: Question) -> None:
     """Raise Denied for the first module of the question that the actor may not view."""
     for module in question.modules():
-        if not actor.may("view", module, place):
-            named = ", ".join(_named(module))
-            raise Denied(
-                "view",
-                module,
-                place,
-                f"You may not view {module} here, and the question names something of it "
-                f"({named}). An owner of the account can grant it.",
-            )
+        require_module(actor, place, module)
+
+
+def require_module(actor: Actor, place: Property, module: str) -> None:
+    if not actor.may("view", module, place):
+        named = ", ".join(_named(module))
+        raise Denied(
+            "view",
+            module,
+            place,
+            f"You may not view {module} here, and the question names something of it "
+            f"({named}). An owner of the account can grant it.",
+        )
 
 
 def _named(module: str) -> list[str]:

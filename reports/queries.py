@@ -46,6 +46,8 @@ __all__ = [
     "Bots",
     "Question",
     "ask",
+    "best",
+    "count",
     "parse_question",
 ]
 
@@ -143,6 +145,7 @@ def _meta(
         "complete_until": _shown(complete, question.range) if complete else None,
         "exact": not any(rolled.OTHER in key for key in counted.groups),
         "definitions": {name: metrics.METRICS[name].definition for name in question.metrics},
+        "identity": place.privacy,
     }
     if question.interval is None:
         return meta

@@ -28,7 +28,11 @@ MOST_ROWS = 10_000
 MOST_POINTS = 2_000
 MOST_TURNS = 20_000  # periods that are folded into a cycle: two years of hours
 MOST_DIMENSIONS = 4
-FIELDS = ("metrics", "dimensions", "filters", "range", "compare", "order_by", "limit", "bots")
+FIELDS = (
+    "metrics", "dimensions", "filters", "range", "compare", "align", "order_by", "limit", "bots",
+)  # fmt: skip
+COMPARISONS = ("previous", "year")
+ALIGNMENTS = ("date", "weekday")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +136,8 @@ class Answer:
     only, aligned with `rows` by index.
     meta: {"timezone", "from", "to" (ISO instants, half-open), "complete_until" (ISO instant; None
     while Valkey cannot be asked), "exact",
-    "definitions": {metric: text}, "route": "rolled" | "columns" | "raw"}; with a time dimension
+    "definitions": {metric: text}, "route": "rolled" | "columns" | "raw", "identity": how visitors
+    are known ("cookies" | "cookieless" | "required")}; with a time dimension
     also "interval" (its kind), "starts" (ISO instant of each row of a plain series) and "open_from"
     (label of the first period that is not complete yet, None if all are).
     """
@@ -176,7 +181,7 @@ def parse_question(place: Property, body: Mapping[str, Any], now: datetime) -> Q
         dimensions=dimensions,
         filters=tree,
         range=within,
-        compare=_compare(place, body.get("compare"), within, now),
+        compare=_compare(place, body.get("compare"), _align(body), within, now),
         order_by=_order_by(body.get("order_by", []), (*asked, *dimensions)),
         limit=_limit(body.get("limit", DEFAULT_LIMIT)),
         bots=_bots(body.get("bots", "exclude")),
@@ -250,21 +255,33 @@ def _range(place: Property, value: object, name: str, now: datetime) -> Range:
         raise Invalid("invalid_range", str(error), where) from error
 
 
-def _compare(place: Property, value: object, within: Range, now: datetime) -> Range | None:
+def _align(body: Mapping[str, Any]) -> str:
+    value = body.get("align", "date")
+    if not isinstance(value, str) or value not in ALIGNMENTS:
+        raise Invalid("invalid_align", 'Write "date" or "weekday".', "align")
+    return value
+
+
+def _compare(
+    place: Property, value: object, align: str, within: Range, now: datetime
+) -> Range | None:
     if value is None:
         return None
-    if value == "previous":
-        return _previous(within)
+    if isinstance(value, str) and value in COMPARISONS:
+        return _before(value, within, by_weekday=align == "weekday")
     if not isinstance(value, Mapping):
         raise Invalid(
-            "invalid_range", 'Compare with "previous" or {"from": "...", "to": "..."}.', "compare"
+            "invalid_range",
+            'Compare with "previous", "year" or {"from": "...", "to": "..."}.',
+            "compare",
         )
     return _range(place, value, "compare", now)
 
 
-def _previous(within: Range) -> Range:
+def _before(name: str, within: Range, by_weekday: bool) -> Range:
+    back = within.previous if name == "previous" else within.year_before
     try:
-        return within.previous()
+        return back(by_weekday=by_weekday)
     except (ValueError, OverflowError) as error:  # before the first year that there is
         message = "There is no time before this range to compare with: choose a later one."
         raise Invalid("invalid_range", message, "compare") from error

@@ -2,10 +2,12 @@
 
 from typing import Any, Final
 
-from properties.periods import KINDS
+from properties.models import Property
+from properties.periods import CYCLES, KINDS
 from reports import filters, questions
 from reports.metrics import DIMENSIONS, METRICS, PROPS, TIME
 
+_TIMES: Final = [TIME + kind for kind in (*KINDS, *CYCLES)]
 _NUMBER: Final[dict[str, Any]] = {"type": "number", "nullable": True}
 _NUMBERS: Final[dict[str, Any]] = {"type": "object", "additionalProperties": _NUMBER}
 _ROWS: Final[dict[str, Any]] = {
@@ -37,7 +39,9 @@ QUESTION: Final[dict[str, Any]] = {
             "maxItems": questions.MOST_DIMENSIONS,
             "uniqueItems": True,
             "items": {"type": "string"},
-            "description": ", ".join([*DIMENSIONS, f"{PROPS}<name>", *(TIME + k for k in KINDS)]),
+            "description": ", ".join(
+                [*DIMENSIONS, f"{PROPS}<name>", *(TIME + kind for kind in (*KINDS, *CYCLES))]
+            ),
         },
         "filters": {
             "type": "array",
@@ -51,9 +55,10 @@ QUESTION: Final[dict[str, Any]] = {
             "default": questions.DEFAULT_RANGE,
         },
         "compare": {
-            "oneOf": [{"type": "string", "enum": ["previous"]}, _SPAN],
+            "oneOf": [{"type": "string", "enum": list(questions.COMPARISONS)}, _SPAN],
             "nullable": True,
         },
+        "align": {"type": "string", "enum": list(questions.ALIGNMENTS), "default": "date"},
         "order_by": {
             "type": "array",
             "items": {
@@ -99,7 +104,8 @@ ANSWER: Final[dict[str, Any]] = {
                 "exact": {"type": "boolean"},
                 "definitions": {"type": "object", "additionalProperties": {"type": "string"}},
                 "route": {"type": "string", "enum": ["rolled", "columns", "raw"]},
-                "interval": {"type": "string", "enum": list(KINDS)},
+                "identity": {"type": "string", "enum": Property.Privacy.values},
+                "interval": {"type": "string", "enum": [*KINDS, *CYCLES]},
                 "starts": {"type": "array", "items": {"type": "string", "format": "date-time"}},
                 "open_from": {"type": "string", "nullable": True},
             },
@@ -121,7 +127,54 @@ ANSWER_EXAMPLE: Final[dict[str, Any]] = {
         "exact": True,
         "definitions": {name: METRICS[name].definition for name in ("visitors", "pageviews")},
         "route": "rolled",
+        "identity": "cookies",
     },
+}
+
+_TEXT: Final = {"type": "string"}
+
+
+def _list_of(properties: dict[str, Any]) -> dict[str, Any]:
+    row = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "array", "items": row}
+
+
+_DIMENSIONS: Final = _list_of(
+    {"name": _TEXT, "label": _TEXT, "scope": {"type": "string", "enum": ["event", "session"]}}
+    | {"module": _TEXT}
+)
+DIMENSIONS_ANSWER: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["dimensions", "properties", "metrics"],
+    "properties": {
+        "dimensions": _DIMENSIONS,
+        "properties": _list_of({"name": _TEXT, "type": _TEXT, "events": {"type": "integer"}}),
+        "metrics": _list_of(
+            dict.fromkeys(("name", "label", "unit", "module", "definition"), _TEXT)
+        ),
+    },
+}
+DIMENSIONS_EXAMPLE: Final[dict[str, Any]] = {
+    "dimensions": [{"name": "page", "label": "Page", "scope": "event", "module": "content"}],
+    "properties": [{"name": "props:plan", "type": "string", "events": 214}],
+    "metrics": [
+        {
+            "name": "visitors",
+            "label": "Visitors",
+            "unit": "count",
+            "module": "audience",
+            "definition": METRICS["visitors"].definition,
+        }
+    ],
+}
+
+VALUES: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["values"],
+    "properties": {"values": _list_of({"value": _TEXT, "count": {"type": "integer"}})},
+}
+VALUES_EXAMPLE: Final[dict[str, Any]] = {
+    "values": [{"value": "/", "count": 572}, {"value": "/pricing", "count": 131}]
 }
 
 _STATES: Final = {state: {"type": "integer"} for state in ("open", "active", "engaged")}

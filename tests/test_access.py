@@ -335,6 +335,15 @@ REPORTS = [
         for dimension, bob in [("country", 200), ("source", 200), ("page", 403), ("event", 403)]
     ),
     api("api_query", "audience:view", "POST", viewer=200, bob=200, body={"metrics": ["visitors"]}),
+    api("api_dimensions", "audience:view", viewer=200, bob=200),
+    *(
+        api("api_values", right, viewer=200, bob=bob, params={"name": name})
+        for name, right, bob in [
+            ("country", "audience:view", 200),
+            ("page", "content:view", 403),
+            ("props:plan", "events:view", 403),
+        ]
+    ),
     api("api_realtime", "realtime:view", viewer=200),
     *(
         api(f"stats_{part}", "events:view", viewer=200, params=dict(_STATS[: number + 2]))

@@ -540,6 +540,42 @@ def test_the_range_before_minutes_is_as_long() -> None:
     assert parse_range(before.text, BERLIN, NOW).span == before.span
 
 
+@pytest.mark.parametrize(
+    ("asked", "weekdays", "previous", "year"),
+    [
+        ("2024-02-29", False, "2024-02-28..2024-02-28", "2023-02-28..2023-02-28"),
+        ("2024-02-29", True, "2024-02-22..2024-02-22", "2023-03-02..2023-03-02"),
+        ("2026-03-01..2026-03-31", False, "2026-01-29..2026-02-28", "2025-03-01..2025-03-31"),
+        ("2026-03-01..2026-03-31", True, "2026-01-25..2026-02-24", "2025-03-02..2025-04-01"),
+        ("2024-01-01..2024-12-31", False, "2022-12-31..2023-12-31", "2023-01-01..2023-12-31"),
+        ("2026-03-02..2026-03-08", True, "2026-02-23..2026-03-01", "2025-03-03..2025-03-09"),
+    ],
+)
+def test_ranges_to_compare_with(asked: str, weekdays: bool, previous: str, year: str) -> None:
+    found = parse_range(asked, BERLIN, NOW)
+    assert found.previous(by_weekday=weekdays).text == previous
+    assert found.year_before(by_weekday=weekdays).text == year
+
+
+def test_hours_are_compared_with_the_same_ones_on_the_wall() -> None:
+    found = parse_range("2026-03-30T10:00..2026-03-30T12:00", BERLIN, NOW)  # a day behind the jump
+    week, year = found.previous(by_weekday=True).span, found.year_before().span
+    assert (week.start, week.end) == (utc("2026-03-23T09:00"), utc("2026-03-23T11:00"))
+    assert (year.start, year.end) == (utc("2025-03-30T08:00"), utc("2025-03-30T10:00"))
+    assert found.year_before(by_weekday=True).span.start == utc("2025-03-31T08:00")
+
+
+@pytest.mark.parametrize("cycle", periods.CYCLES)
+def test_the_parts_of_a_cycle_have_names(cycle: periods.Cycle) -> None:
+    kind = periods.CYCLES[cycle]
+    week = parse_range("2015-10-19..2015-10-25", BERLIN, NOW)  # clocks are put back on its Sunday
+    found = [periods.turn(cycle, span.start, BERLIN) for span in spans(kind, week.span, BERLIN)]
+    names = periods.turns(cycle)
+    assert sorted(names) == sorted(set(found)) == list(range(1, len(names) + 1))
+    assert found.count(3) == (8 if cycle == "hour_of_day" else 1)  # two hours from 2 on
+    assert names[1] == ("00" if cycle == "hour_of_day" else "1")
+
+
 def test_the_day_before_a_skipped_one_is_compared() -> None:
     new_years_eve = parse_range("2011-12-31", APIA, NOW)
     assert new_years_eve.previous().span.start == day_start(date(2011, 12, 29), APIA)

@@ -79,6 +79,26 @@ def test_comparing_adds_compare(client, place):
     assert answer["compare"]["totals"] == {"visitors": 3, "pageviews": 4}
 
 
+def test_a_year_is_compared_by_date_or_by_weekday(client, place):
+    question = QUESTION | {"range": "2027-04-14", "compare": "year", "bots": "include"}
+    answer = post(client, place.key, question).json()
+    assert answer["compare"]["from"] == "2026-04-14T00:00:00+02:00"
+    assert answer["compare"]["totals"] == {"visitors": 3, "pageviews": 4}
+    answer = post(client, place.key, question | {"align": "weekday"}).json()
+    assert answer["compare"]["from"] == "2026-04-15T00:00:00+02:00"  # both are Wednesdays
+    assert answer["compare"]["totals"] == {"visitors": 0, "pageviews": 0}
+    answer = post(client, place.key, question | {"compare": "previous", "align": "weekday"}).json()
+    assert answer["compare"]["from"] == "2027-04-07T00:00:00+02:00"
+
+
+def test_meta_says_how_visitors_are_known(client, place):
+    from properties.models import Property
+
+    for privacy in Property.Privacy.values:
+        Property.objects.across_accounts().filter(pk=place.pk).update(privacy=privacy)
+        assert post(client, place.key, QUESTION).json()["meta"]["identity"] == privacy
+
+
 def test_the_session_of_a_browser_may_ask_too(alice, place):
     assert post(signed_in_as(alice), place.key, QUESTION).status_code == 200
 
@@ -202,7 +222,7 @@ def test_what_cannot_be_asked_is_refused_with_its_field(client, shop, change, co
 @pytest.mark.parametrize("other", [{}, {"a": 1}, [], [[]], [1], [None], 7, True, None, "x", 1e300])
 @pytest.mark.parametrize(
     "field",
-    ["metrics", "dimensions", "filters", "range", "compare", "order_by", "limit", "bots"],
+    ["metrics", "dimensions", "filters", "range", "compare", "align", "order_by", "limit", "bots"],
 )
 def test_no_value_of_a_wrong_type_is_a_crash(client, shop, field, other):
     response = post(client, shop.key, QUESTION | {field: other})
