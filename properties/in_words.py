@@ -47,7 +47,7 @@ def _hidden(rights: frozenset[Right]) -> str:
 
 
 def places(pks: Iterable[int | None], names: Mapping[int, str]) -> str:
-    known = [names[pk] for pk in pks if pk is not None and pk in names]
+    known = sorted(names[pk] for pk in pks if pk is not None and pk in names)
     return "everywhere" if None in pks else f"of {joined(known)}"
 
 

@@ -62,7 +62,10 @@ class MemberSerializer(serializers.ModelSerializer[Membership]):
 
     email = serializers.EmailField(source="user.email", read_only=True)
     name = serializers.CharField(source="user.name", read_only=True)
-    last_login = serializers.DateTimeField(source="user.last_login", read_only=True)
+    role = serializers.CharField(read_only=True)
+    last_login = serializers.DateTimeField(
+        source="user.last_login", read_only=True, allow_null=True
+    )
 
     class Meta:
         model = Membership
@@ -93,6 +96,7 @@ class NewInvitationSerializer(RoleSerializer):
 class InvitationSerializer(serializers.ModelSerializer[Invitation]):
     """An invitation. Its link stands in the mail and nowhere else."""
 
+    role = serializers.CharField(read_only=True)
     state = serializers.SerializerMethodField()
     invited_by = serializers.SerializerMethodField()
     grants = serializers.SerializerMethodField()
@@ -125,7 +129,7 @@ class InvitationSerializer(serializers.ModelSerializer[Invitation]):
 
 
 GRANTS = inline_serializer(
-    "Grants", {"role": serializers.CharField(), "grants": GrantSerializer(many=True)}
+    "MemberGrants", {"role": serializers.CharField(), "grants": GrantSerializer(many=True)}
 )
 
 
