@@ -32,6 +32,12 @@ def key_of(place: Any) -> str:
 IDS: dict[str, Callable[[Any], Any]] = {
     "goals": lambda place: (place.goals.first() or new_goal(place)).pk,
     "keys": lambda place: (place.retired_keys.first() or new_retired_key(place)).pk,
+    "members": lambda place: (
+        (place.account.memberships.exclude(role="owner").first() or new_member(place.account)).pk
+    ),
+    "invitations": lambda place: (
+        (place.account.invitations.filter(revoked=None).first() or new_invitation(place.account)).pk
+    ),
 }
 
 
