@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from tests.people import new_key
-from tests.test_access import new_goal, new_person, new_retired_key
+from tests.test_access import (
+    new_goal,
+    new_invitation,
+    new_member,
+    new_person,
+    new_retired_key,
+)
 
 EXAMPLES = {"all": 8, "nothing": 3}  # of right and of wrong requests for each operation
 
