@@ -20,6 +20,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from accounts import plans, support
+from accounts.admin_telling import Telling
 from accounts.forms import SupportForm
 from accounts.models import Account, Membership, Plan, SupportSession, User
 
@@ -110,7 +111,7 @@ class PersonAdmin(UserAdmin):
 
 
 @admin.register(Account)
-class AccountAdmin(admin.ModelAdmin):
+class AccountAdmin(Telling, admin.ModelAdmin):
     list_display = (
         "slug",
         "name",

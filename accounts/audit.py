@@ -63,6 +63,10 @@ ACTIONS: dict[str, str] = {
     "api_key.created": "Created an API key",
     "api_key.revoked": "Revoked an API key",
     "api_key.used": "Used an API key for the first time that day, or from another address",
+    # Whoever runs the installation
+    "admin.added": "The administration added something",
+    "admin.changed": "The administration changed something",
+    "admin.deleted": "The administration deleted something",
     # Support
     "support.entered": "Support began to look as a member",
     "support.left": "Support stopped looking as a member",

@@ -7,13 +7,15 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts.admin_telling import Telling
+from accounts.audit import record
 from accounts.models import Membership
 from properties.forms import PropertyForm
 from properties.models import ApiKey, Grant, Property
 
 
 @admin.register(Property)
-class PropertyAdmin(admin.ModelAdmin):
+class PropertyAdmin(Telling, admin.ModelAdmin):
     form = PropertyForm
     list_display = ("name", "key", "account", "hosts", "timezone", "key_count", "first_event_at")
     list_filter = ("privacy", "created")
@@ -58,7 +60,7 @@ class GrantInline(admin.TabularInline):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
+class ApiKeyAdmin(Telling, admin.ModelAdmin):
     """Read, and end; keys are made on the account's page or by `create_api_key`."""
 
     list_display = ("name", "prefix", "account", "state", "created", "last_used")
@@ -81,12 +83,15 @@ class ApiKeyAdmin(admin.ModelAdmin):
 
     @admin.action(description="Revoke the chosen keys", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        ended = keys.filter(revoked=None).update(revoked=timezone.now())
-        self.message_user(request, f"{ended} keys revoked.")
+        now = timezone.now()
+        ended = [key for key in keys if key.revoke(now)]
+        for key in ended:
+            record(key.account_id, "api_key.revoked", request=request, target=str(key))
+        self.message_user(request, f"{len(ended)} keys revoked.")
 
 
 @admin.register(Grant)
-class GrantAdmin(admin.ModelAdmin):
+class GrantAdmin(Telling, admin.ModelAdmin):
     """What every member and key may do."""
 
     list_display = ("holder", "account", "module", "verb", "property")
@@ -101,7 +106,7 @@ class GrantAdmin(admin.ModelAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin):
+class MembershipAdmin(Telling, admin.ModelAdmin):
     """Who belongs where. A new role replaces the grants by its preset."""
 
     list_display = ("user", "account", "role", "created")

@@ -310,3 +310,32 @@ def test_a_replaced_and_an_ended_key_are_told_by_page_and_api(
         ("property_key.ended", second),
     ]
     assert found[0].old["key"] == first
+
+
+def test_what_the_administration_does_is_told_to_the_customer(
+    acme: Any, shop: Any, bob: Any
+) -> None:
+    from accounts.models import User
+    from properties.models import Grant
+
+    boss = User.objects.create_superuser(f"{fresh('boss')}@example.com", PASSWORD)
+    client = signed_in_as(boss)
+    membership = acme.memberships.get(user=bob)
+    form = {"user": bob.pk, "account": acme.pk, "role": "admin"}
+    page = f"/admin/accounts/membership/{membership.pk}/change/"
+    assert client.post(page, form).status_code == 302
+    grant = Grant.objects.of(acme).filter(membership=membership).first()
+    assert grant is not None
+    path = f"/admin/properties/grant/{grant.pk}/delete/"
+    assert client.post(path, {"post": "yes"}).status_code == 302
+    key, _ = new_key(acme, "audience:view")
+    chosen = {"action": "revoke", "_selected_action": [key.pk]}
+    client.post("/admin/properties/apikey/", chosen)
+    found = entries(acme, "admin.changed", "admin.deleted", "api_key.revoked")
+    assert [(entry.action, entry.target) for entry in found] == [
+        ("admin.changed", f"membership {membership}"),
+        ("admin.deleted", f"grant {grant}"),
+        ("api_key.revoked", str(key)),
+    ]
+    assert {entry.actor_id for entry in found} == {boss.pk}
+    assert found[0].new == {"what": [{"changed": {"fields": ["Role"]}}]}
