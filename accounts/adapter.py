@@ -6,6 +6,7 @@ Called by allauth (the adapter) and by axes, which counts failed log-ins of one 
 
 from typing import Any
 
+import structlog
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from django.http import HttpRequest
@@ -13,6 +14,8 @@ from django.urls import reverse
 
 from accounts.addresses import address_of
 from accounts.fresh import is_fresh
+
+log = structlog.get_logger()
 
 
 def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
@@ -40,6 +43,13 @@ class AccountAdapter(DefaultAccountAdapter):
             again = {"id": "sign_in_again", "description": "Sign in again"}
             return [again | {"url": reverse("sign_in_again")}]
         return found
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """A mail server that is away changes no answer: who is known would show by the error."""
+        try:
+            super().send_mail(template_prefix, email, context)
+        except OSError as error:  # SMTPException is one
+            log.error("mail not sent", mail=template_prefix, error=str(error))
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """As everywhere: through the proxies that settings trust. A Unix socket is this machine."""

@@ -14,6 +14,7 @@ from csp.constants import NONCE, NONE, SELF
 
 from aktivat.dburl import celery_url, django_database
 from aktivat.env import envbool, envint, envlist, envstr
+from aktivat.logs import without_secrets
 from aktivat.providers import apps, origins, providers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -190,7 +191,7 @@ AUTH_PASSWORD_VALIDATORS = [
         ("MinimumLengthValidator", {"min_length": 10}),
         ("CommonPasswordValidator", {}),
     ]
-]
+] + [{"NAME": "accounts.passwords.ContextValidator"}]
 LOGIN_REDIRECT_URL = "/"
 LOGIN_URL = "account_login"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -204,6 +205,7 @@ ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60  # seconds; accounts/fresh.py
+ACCOUNT_FORMS = {"signup": "accounts.signup.SignupForm"}
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Aktivat] "
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a new password, address, second factor
@@ -238,6 +240,7 @@ EMAIL_HOST_USER = envstr("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = envstr("EMAIL_HOST_PASSWORD")
 EMAIL_USE_TLS = envbool("EMAIL_USE_TLS", False)
 EMAIL_TIMEOUT = 10  # seconds; by default a mail server that is silent is waited for without end
+EMAIL_TIMEOUT = 10  # seconds; a mail server that is silent must not hold a page for minutes
 DEFAULT_FROM_EMAIL = envstr("DEFAULT_FROM_EMAIL", "Aktivat <aktivat@localhost>")
 
 # --- Pages -----------------------------------------------------------------------------------
@@ -367,6 +370,7 @@ LOGGING = {
                 structlog.stdlib.add_logger_name,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.stdlib.PositionalArgumentsFormatter(),
+                without_secrets,
                 structlog.processors.format_exc_info,
             ],
         }
