@@ -138,7 +138,7 @@ def scope_of(role: str, account: Account, rights: frozenset[Right]) -> Sequence[
     """Where the role is meant: in the account, or in the properties that are named; whichever of
     the two leaves fewer modules that differ."""
     named = sorted({right.property_id for right in rights if right.property_id is not None})
-    scopes: list[Sequence[int | None]] = [[None], named] if named else [[None]]
+    scopes: list[Sequence[int | None]] = [named, [None]] if named else [[None]]
 
     def differing(scope: Sequence[int | None]) -> int:
         more, less = _against(preset_in(role, account, scope), rights)
