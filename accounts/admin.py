@@ -110,6 +110,22 @@ class PersonAdmin(UserAdmin):
         return redirect("admin:index")
 
 
+class QuotaFilter(admin.SimpleListFilter):
+    """How much of this month's plan is used."""
+
+    title = "this month"
+    parameter_name = "quota"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(level), words) for level, words in LEVELS.items() if level]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Account]) -> QuerySet[Account]:
+        level = next((level for level in LEVELS if str(level) == self.value()), None)
+        if level is None:
+            return queryset
+        return queryset.filter(quota_month=plans.month_of(timezone.now()), quota_level=level)
+
+
 @admin.register(Account)
 class AccountAdmin(Telling, admin.ModelAdmin):
     list_display = (
@@ -122,7 +138,7 @@ class AccountAdmin(Telling, admin.ModelAdmin):
         "allow_support",
         "created",
     )
-    list_filter = ("plan", "quota_level", "allow_support", "created")
+    list_filter = ("plan", QuotaFilter, "allow_support", "created")
     list_select_related = ("plan",)
     search_fields = ("slug", "name", "memberships__user__email", "properties__key")
     ordering = ("slug",)

@@ -114,6 +114,26 @@ def test_the_first_page_shows_what_needs_a_look(
     assert "to store" in text
 
 
+def test_accounts_over_their_plan_are_found_in_the_list(
+    boss: Any,
+    acme: Any,
+    shop: Any,
+    make_plan: Any,  # noqa: F811
+) -> None:
+    make_plan(1)
+    send(shop, pageview())
+    keep()
+    client = signed_in_as(boss)
+    listed = {
+        level: acme.slug
+        in client.get("/admin/accounts/account/", {"quota": level, "q": acme.slug})
+        .content.decode()
+        .partition("result_list")[2]
+        for level in ("80", "200", "x")
+    }
+    assert listed == {"80": False, "200": True, "x": True}
+
+
 def test_the_first_page_opens_while_valkey_is_away(boss: Any, monkeypatch: Any) -> None:
     from tracking import operation
 

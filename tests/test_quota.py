@@ -262,6 +262,18 @@ def test_a_tick_that_dies_while_it_sends_leaves_the_mail_to_the_next(
     assert len(told(acme)) == 1
 
 
+def test_the_notice_of_a_deleted_account_goes_with_it() -> None:
+    from tracking.models import UsageNotice
+    from tracking.quota import send_notices
+
+    now = datetime.now(UTC)
+    notices = UsageNotice.objects.using("worker")
+    gone = notices.create(account_id=2**40, month=now.date().replace(day=1), percent=80, used=8,
+                          made=now)  # fmt: skip
+    send_notices(now)
+    assert not notices.filter(pk=gone.pk).exists()
+
+
 def test_the_level_of_an_account_follows(acme: Any, shop: Any, make_plan: Any) -> None:
     from accounts.plans import CLOSED, FULL, WARN
 

@@ -137,7 +137,11 @@ def _send(pk: int, now: datetime) -> bool:
         notice = notices.select_for_update(skip_locked=True).filter(pk=pk, sent=None).first()
         if notice is None:
             return False
-        account = Account.objects.using(WORKER).select_related("plan").get(pk=notice.account_id)
+        accounts = Account.objects.using(WORKER).select_related("plan")
+        account = accounts.filter(pk=notice.account_id).first()
+        if account is None:  # deleted meanwhile
+            notice.delete(using=WORKER)
+            return False
         notice.tried = now
         try:
             _mail(notice, account)
