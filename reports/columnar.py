@@ -10,18 +10,19 @@ by their numbers, sessions that go on from one block to the next by their visito
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
 import numpy as np
 
+from properties.goals import fits
 from properties.models import Property
 from properties.periods import Range, Span
 from reports import blocks, filters, metrics
 from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block, microseconds
-from reports.columns import Containing, Merged, Numbers, Texts, Unfit
+from reports.columns import Judged, Merged, Numbers, Texts, Unfit
 from reports.questions import Base, Counted, Key, Question
 
 AT_ONCE = 32  # packed days that are read together: bounds the memory of long ranges
@@ -78,13 +79,10 @@ class _Plan:
         return list(filters.leaves(self.tree)) if self.tree is not None else []
 
     @cached_property
-    def containing(self) -> dict[filters.Leaf, Containing]:
+    def judged(self) -> dict[filters.Leaf, Judged]:
         """What is known of texts so far, block after block."""
-        return {
-            leaf: Containing([value.encode() for value in leaf.values])
-            for leaf in self.leaves
-            if leaf.operator == "contains"
-        }
+        tests = ((leaf, _test(leaf)) for leaf in self.leaves)
+        return {leaf: Judged(test) for leaf, test in tests if test}
 
     @cached_property
     def split(self) -> list[metrics.Dimension]:
@@ -275,10 +273,20 @@ def _inside(offsets: Numbers, block: Block, plan: _Plan) -> Numbers:
     return (moments >= first) & (moments < last)
 
 
+def _test(leaf: filters.Leaf) -> Callable[[bytes], bool] | None:
+    """What a filter that does not compare whole values asks of a text."""
+    if leaf.operator == "contains":
+        parts = [value.encode() for value in leaf.values]
+        return lambda text: any(part in text for part in parts)
+    if leaf.operator == "matches":
+        return lambda text: any(fits(text.decode(), pattern) for pattern in leaf.values)
+    return None
+
+
 def _texts_hold(block: Block, name: str, leaf: filters.Leaf, plan: _Plan) -> Numbers:
     texts = block.texts(name)
-    if leaf.operator == "contains":
-        return plan.containing[leaf].rows(texts)
+    if leaf in plan.judged:
+        return plan.judged[leaf].rows(texts)
     found = texts.is_any([value.encode() for value in leaf.values])
     return ~found if leaf.operator == "is_not" else found
 

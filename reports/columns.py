@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -154,19 +154,18 @@ class Merged:
         self._marks, self._numbers = marks[order], numbers[order]
 
 
-class Containing:
-    """Which texts have one of these in them: every text is looked at once, however many blocks
-    have it."""
+class Judged:
+    """Which texts pass a test: every text is looked at once, however many blocks have it."""
 
-    def __init__(self, wanted: Sequence[bytes]) -> None:
-        self._wanted = wanted
+    def __init__(self, test: Callable[[bytes], bool]) -> None:
+        self._test = test
         self._merged = Merged()
         self._holds = np.zeros(0, dtype=bool)
 
     def rows(self, texts: Texts) -> Numbers:
         numbers = self._merged.numbers(texts)
         new = self._merged.values[len(self._holds) :]
-        found = [any(part in value for part in self._wanted) for value in new]
+        found = [self._test(value) for value in new]
         self._holds = np.concatenate([self._holds, np.array(found, dtype=bool)])
         return self._holds[numbers][texts.codes]
 

@@ -1,6 +1,6 @@
 """Which events, sessions and visitors a question is about.
 
-Enters: ["is" | "is_not" | "contains" | "has_done", dimension, [values]], nested by
+Enters: ["is" | "is_not" | "contains" | "matches" | "has_done", dimension, [values]], nested by
 ["and" | "or" | "not", ...]. Leaves: a checked tree, and the SQL condition that it means.
 Page, event and property filters bind to one event, source, country, device and the like to its
 session, `has_done` to the visitor within the range; plain filters hold together on one event.
@@ -8,17 +8,19 @@ session, `has_done` to the visitor within the range; plain filters hold together
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
 
 from properties.api import Invalid
+from properties.goals import CONVERSION
 from properties.inputs import is_storable
+from properties.models import Goal
 from reports import metrics
 
-OPERATORS = ("is", "is_not", "contains", "has_done")
+OPERATORS = ("is", "is_not", "contains", "matches", "has_done")
 JOINTS = ("and", "or", "not")
 DONE = ("event", "page")  # what a visitor can have done
 
@@ -136,7 +138,49 @@ def check_dimension(name: str, field: str) -> None:
         )
 
 
+# -- goals -------------------------------------------------------------------------------------
+
+GOAL = "goal"
+
+
+def with_goals(tree: object, goals: Callable[[], Iterable[Goal]], depth: int = 1) -> object:
+    """The tree with what reaches a goal in place of ["is" | "is_not", "goal", [names]].
+
+    Anything else stays as it is, for `parse` to judge. Raises Invalid for an unknown goal, and
+    for one by worth, which no filter can tell.
+    """
+    if not isinstance(tree, list | tuple) or not tree or depth > MOST_DEPTH:
+        return tree
+    operator, *rest = tree
+    if operator in JOINTS:
+        return [operator, *(with_goals(part, goals, depth + 1) for part in rest)]
+    if operator not in ("is", "is_not") or len(rest) != 2 or rest[0] != GOAL:
+        return tree
+    known = {goal.name: goal for goal in goals()}
+    reached = ["or", *(_reaches(known, name) for name in _values(rest[1]))]
+    return ["not", reached] if operator == "is_not" else reached
+
+
+def _reaches(known: Mapping[str, Goal], name: str) -> list[Any]:
+    goal = known.get(name)
+    if goal is None:
+        raise _invalid("unknown_goal", f"There is no goal {name[:40]!r} of this property.")
+    if goal.kind == Goal.Kind.VALUE:
+        raise _invalid("unknown_goal", f"{name[:40]!r} is a goal by worth: filter by its event.")
+    if goal.kind == Goal.Kind.PAGE:
+        return ["and", ["is", "event", ["pageview"]], ["matches", "page", [goal.page]]]
+    by_name = ["and", ["is", "event", [CONVERSION]], ["is", f"{metrics.PROPS}goal", [goal.name]]]
+    return ["or", ["is", "event", [goal.event]], by_name]
+
+
 # -- SQL ---------------------------------------------------------------------------------------
+
+
+def like(pattern: str) -> str:
+    """A pattern in which * stands for anything, as LIKE wants it."""
+    for special in ("\\", "%", "_"):
+        pattern = pattern.replace(special, f"\\{special}")
+    return pattern.replace("*", "%")
 
 
 class Bound:
@@ -191,6 +235,9 @@ def _leaf_condition(leaf: Leaf, bound: Bound, visitor: sql.Composable) -> sql.Co
     value = column(leaf.dimension, bound)
     if leaf.operator == "contains":
         found = [sql.SQL("strpos({}, {}) > 0").format(value, bound.add(v)) for v in leaf.values]
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(found))
+    if leaf.operator == "matches":
+        found = [sql.SQL("{} LIKE {}").format(value, bound.add(like(v))) for v in leaf.values]
         return sql.SQL("({})").format(sql.SQL(" OR ").join(found))
     among = sql.SQL("{} = ANY({}::text[])").format(value, bound.add(list(leaf.values)))
     return among if leaf.operator == "is" else sql.SQL("NOT ({})").format(among)

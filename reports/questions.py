@@ -13,7 +13,7 @@ from typing import Any, Literal, cast, get_args
 
 from properties import periods
 from properties.api import Invalid
-from properties.models import Property
+from properties.models import Goal, Property
 from properties.periods import Cycle, Kind, Range, RangeError, Span
 from reports import filters, metrics
 
@@ -172,14 +172,16 @@ def parse_question(place: Property, body: Mapping[str, Any], now: datetime) -> Q
         )
     asked = _metrics(body.get("metrics"))
     dimensions = _dimensions(body.get("dimensions", []))
-    tree = body.get("filters")
+    tree = filters.with_goals(
+        body.get("filters"), lambda: Goal.objects.of(place.account).filter(property=place)
+    )
     if tree is not None:
         filters.parse(tree)
     within = _range(place, body.get("range", DEFAULT_RANGE), "range", now)
     question = Question(
         metrics=asked,
         dimensions=dimensions,
-        filters=tree,
+        filters=cast(list[Any] | None, tree),
         range=within,
         compare=_compare(place, body.get("compare"), _align(body), within, now),
         order_by=_order_by(body.get("order_by", []), (*asked, *dimensions)),

@@ -69,7 +69,7 @@ def test_no_request_crashes_or_gets_an_answer_that_is_not_described(
     secrets = [new_key(acme, *rights)[1] for _ in range(2)]
     new_person(shop)
     real = {
-        "account": acme.slug, "event": "pageview", "user": "17",
+        "account": acme.slug, "event": "pageview", "user": "17", "name": "page",
         "year": "2026", "month": "3", "day": "14", "hour": "9",
     }  # fmt: skip
     promises = [

@@ -205,6 +205,11 @@ def _holds(node, event, visit, inside):
     value = _value(node.dimension, event, visit)
     if node.operator == "contains":
         return any(part in value for part in node.values)
+    if node.operator == "matches":
+        return any(
+            re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), value, re.DOTALL)
+            for pattern in node.values
+        )
     return (value in node.values) == (node.operator == "is")
 
 
@@ -309,6 +314,8 @@ LEAVES = [
     ["is_not", "props:plan", ["pro"]],
     ["contains", "page", ["ö", "b"]],
     ["contains", "visit", ["turn"]],
+    ["matches", "page", ["/*"]],
+    ["matches", "referrer", ["g*e.c*", "x"]],
     ["has_done", "event", ["signup"]],
     ["has_done", "page", ["/a"]],
 ]
@@ -704,6 +711,69 @@ def test_plain_filters_hold_together_on_one_event():
         "sessions": 1,
         "events": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("goal", "reached"),
+    [
+        ({"kind": "event", "event": "signup"}, [1, 3]),
+        ({"kind": "page", "page": "/thanks*"}, [2]),
+    ],
+)
+def test_a_goal_is_reached_by_what_its_property_says(goal, reached):
+    from properties.goals import Happened, matches
+    from properties.models import Goal
+
+    place = new_property()
+    made = Goal.objects.create(account=place.account, property=place, name="Goal", **goal)
+    history = [
+        Happening(at("2026-04-14T12:00"), 1, "signup", "/"),
+        Happening(at("2026-04-14T12:00"), 2, "pageview", "/thanks/50%_off"),
+        Happening(at("2026-04-14T12:00"), 3, "conversion", props={"goal": "Goal"}),
+        Happening(at("2026-04-14T12:00"), 4, "conversion", props={"goal": "Other"}),
+        Happening(at("2026-04-14T12:00"), 5, "pageview", "/thank"),
+    ]
+    write(place, history)
+    assert reached == [
+        event.visitor
+        for event in history
+        if matches(made, Happened(event.name, event.page, None, (event.props or {}).get("goal")))
+    ]
+    question = {"metrics": ["sessions", "visitors"], "range": "2026-04-14"}
+    answer = ask(place, **question, filters=["is", "goal", ["Goal"]])
+    assert answer.totals == {"sessions": len(reached), "visitors": len(reached)}
+    others = ask(place, **question, filters=["not", ["is_not", "goal", ["Goal"]]])
+    assert others.totals == answer.totals
+
+
+@pytest.mark.parametrize("goal", [{"kind": "value", "minimum": 5, "name": "Goal"}, {"name": "x"}])
+def test_a_goal_that_no_filter_can_tell_is_refused(goal):
+    from properties.api import Invalid
+    from properties.models import Goal
+
+    place = new_property()
+    Goal.objects.create(account=place.account, property=place, **goal)
+    with pytest.raises(Invalid, match="Goal"):
+        ask(place, metrics=["sessions"], filters=["is", "goal", ["Goal"]])
+
+
+def test_a_pattern_takes_what_postgres_would_take_for_its_own():
+    place = new_property()
+    pages = ["/50%_a", "/500_a", "/50%xa", "/a\\b", "/a\\\\b"]
+    write(
+        place,
+        [Happening(at("2026-04-14T12:00"), n, page=page) for n, page in enumerate(pages, 1)],
+    )
+    for pattern, found in [("/50%_*", 1), ("/a\\b", 1), ("/*", 5), ("*a", 3), ("*", 5), ("**b", 2)]:
+        for bots in ("exclude", "include"):  # read from columns, and by Postgres
+            answer = ask(
+                place,
+                metrics=["visitors"],
+                range="2026-04-14",
+                filters=["matches", "page", [pattern]],
+                bots=bots,
+            )
+            assert answer.totals == {"visitors": found}, pattern
 
 
 def test_a_tenant_sees_nothing_of_another_even_when_asked_by_mistake():

@@ -57,6 +57,7 @@ VALUES: dict[str, Sequence[str]] = {
     "os": generated.SYSTEMS,
     "language": generated.LANGUAGES,
     "screen": generated.SCREENS,
+    "visit": ["new", "returning"],
     "props:plan": ["free", "pro", "team"],
 }
 
