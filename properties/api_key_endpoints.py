@@ -34,7 +34,7 @@ class ApiKeySerializer(Strict, serializers.ModelSerializer[ApiKey]):
     properties = serializers.ListField(
         child=serializers.CharField(max_length=11), max_length=1000, required=False
     )
-    made_by: Any = serializers.SlugRelatedField(slug_field="email", read_only=True)
+    made_by: Any = serializers.SlugRelatedField(slug_field="email", read_only=True, allow_null=True)
 
     class Meta:
         model = ApiKey

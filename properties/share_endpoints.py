@@ -36,7 +36,7 @@ class ShareLinkSerializer(Strict, serializers.ModelSerializer[ShareLink]):
 
     modules = serializers.SerializerMethodField()
     has_password = serializers.SerializerMethodField()
-    made_by: Any = serializers.SlugRelatedField(slug_field="email", read_only=True)
+    made_by: Any = serializers.SlugRelatedField(slug_field="email", read_only=True, allow_null=True)
 
     class Meta:
         model = ShareLink

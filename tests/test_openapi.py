@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.people import new_key
+from tests.people import new_key, new_link
 from tests.test_access import (
+    new_erasure,
     new_goal,
     new_invitation,
     new_member,
@@ -44,6 +45,9 @@ IDS: dict[str, Callable[[Any], Any]] = {
     "invitations": lambda place: (
         (place.account.invitations.filter(revoked=None).first() or new_invitation(place.account)).pk
     ),
+    "share-links": lambda place: new_link(place, "audience")[0].pk,
+    "erasures": lambda place: new_erasure(place).pk,
+    "api-keys": lambda place: new_key(place.account, "audience:view")[0].pk,
 }
 
 
