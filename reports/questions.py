@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, cast, get_args
 
 from properties import periods
@@ -94,8 +95,7 @@ class Question:
         """The whole periods that overlap the range; RangeError if they are too many."""
         if self.interval is None:
             return []
-        periods.check_points(within, self.interval, MOST_TURNS if self.cycle else MOST_POINTS)
-        return list(periods.spans(self.interval, within.span, within.tz))
+        return list(_periods(self.interval, within, MOST_TURNS if self.cycle else MOST_POINTS))
 
     def places(self, within: Range) -> list[int]:
         """Of each of the periods the row that it belongs to, counted from 1."""
@@ -123,6 +123,12 @@ class Question:
             asked += [leaf.dimension for leaf in filters.leaves(filters.parse(self.filters))]
         named += [found.module for name in asked if (found := metrics.find_dimension(name))]
         return list(dict.fromkeys(named))
+
+
+@lru_cache(maxsize=4)  # a question asks several times; a year of hours takes a tenth of a second
+def _periods(kind: Kind, within: Range, most: int) -> tuple[Span, ...]:
+    periods.check_points(within, kind, most)
+    return tuple(periods.spans(kind, within.span, within.tz))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -857,7 +857,7 @@ def test_the_documented_metrics_are_the_registered_ones():
 
 
 def test_the_documented_dimensions_are_the_registered_ones():
-    from properties.periods import KINDS
+    from properties.periods import CYCLES, KINDS
     from reports.metrics import DIMENSIONS
 
     text = (DOCS / "metrics.md").read_text()
@@ -865,7 +865,7 @@ def test_the_documented_dimensions_are_the_registered_ones():
         [f"`{d.name}`", d.label, d.scope, d.module, "is a row" if d.blank else "is left out"]
         for d in DIMENSIONS.values()
     ]
-    assert all(f"`time:{kind}`" in text for kind in KINDS)
+    assert all(f"`time:{kind}`" in text for kind in (*KINDS, *CYCLES))
 
 
 def test_the_documented_fields_and_codes_are_those_of_the_code():
