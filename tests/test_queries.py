@@ -884,8 +884,8 @@ def test_the_documented_fields_and_codes_are_those_of_the_code():
 
 def test_every_module_of_the_registry_stands_in_the_rulebook():
     from accounts import modules
-    from reports.metrics import DIMENSIONS, MEASURES, METRICS, VISITORS
+    from reports.metrics import DIMENSIONS, MEASURES, METRICS, QUANTILES, VISITORS
 
     for item in (*METRICS.values(), *DIMENSIONS.values()):
         modules.check(item.module, "view")
-    assert {need for m in METRICS.values() for need in m.needs} <= {VISITORS, *MEASURES}
+    assert {need for m in METRICS.values() for need in m.needs} <= {VISITORS, *MEASURES, *QUANTILES}
