@@ -30,6 +30,12 @@ def address_of(request: Any) -> str:
     return visitor_address(remote, forwarded, settings.TRUSTED_PROXIES)
 
 
+def is_from_trusted_proxy(request: Any) -> bool:
+    """Whether the socket's peer is one of TRUSTED_PROXIES, whose headers are believed."""
+    peer = parsed(request.META.get("REMOTE_ADDR") or "")
+    return peer is not None and _is_in(peer, settings.TRUSTED_PROXIES)
+
+
 def visitor_address(
     remote: str, forwarded_for: str | None, trusted_proxies: Sequence[Network]
 ) -> str:

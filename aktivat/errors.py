@@ -1,7 +1,8 @@
 """The answers to 400, 403, 404, 422, 500 and 503: a page for people, the API's JSON below /api/.
 
 Wired in urls.py. Nothing here tells what the address named or whether it exists: the 404 of a
-stranger equals that of a thing that does not exist.
+stranger equals that of a thing that does not exist. 500 and 503 show the id of the request, under
+which the log says more (request_ids.py).
 """
 
 import sys
@@ -12,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template import loader
 
+from aktivat.request_ids import id_of
 from properties.access import Denied, note_denial
 from reports.patience import TooSlow
 
@@ -59,9 +61,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
         code, message = ("error", "Something broke on our side. Try again in a minute.")
         if status == 503:
             code, message = ("unavailable", "The database does not answer. Try again in a minute.")
-        response = _json(status, code, message)
+        response = _json(status, code, message, request_id=id_of(request))
     else:
-        response = HttpResponse(loader.get_template(f"{status}.html").render(), status=status)
+        page = loader.get_template(f"{status}.html").render({"request_id": id_of(request)})
+        response = HttpResponse(page, status=status)
     if status == 503:
         response["Retry-After"] = "5"
     return response
@@ -73,5 +76,5 @@ def _too_slow(request: HttpRequest, error: TooSlow) -> HttpResponse:
     return HttpResponse(page, status=error.status_code)
 
 
-def _json(status: int, code: str, message: str) -> HttpResponse:
-    return JsonResponse({"error": {"code": code, "message": message}}, status=status)
+def _json(status: int, code: str, message: str, **more: str) -> HttpResponse:
+    return JsonResponse({"error": {"code": code, "message": message, **more}}, status=status)

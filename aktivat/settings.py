@@ -14,7 +14,7 @@ from csp.constants import NONCE, NONE, SELF
 
 from aktivat.dburl import celery_url, django_database
 from aktivat.env import envbool, envint, envlist, envstr
-from aktivat.logs import without_secrets
+from aktivat.logs import with_request_id, without_secrets
 from aktivat.providers import apps, origins, providers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -73,6 +73,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "aktivat.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -220,6 +221,11 @@ SOCIALACCOUNT_PROVIDERS = {
     "openid_connect": {"APPS": apps(SIGN_IN_PROVIDERS), "OAUTH_PKCE_ENABLED": True}
 }
 MFA_TOTP_ISSUER = "Aktivat"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s: telephones' clocks go wrong, and people type slowly
+MFA_FORMS = {
+    "authenticate": "accounts.codes.AuthenticateForm",
+    "reauthenticate": "accounts.codes.ReauthenticateForm",
+}
 MFA_ADAPTER = "accounts.second_factor.SecondFactor"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
@@ -239,7 +245,6 @@ EMAIL_PORT = envint("EMAIL_PORT", 25)
 EMAIL_HOST_USER = envstr("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = envstr("EMAIL_HOST_PASSWORD")
 EMAIL_USE_TLS = envbool("EMAIL_USE_TLS", False)
-EMAIL_TIMEOUT = 10  # seconds; by default a mail server that is silent is waited for without end
 EMAIL_TIMEOUT = 10  # seconds; a mail server that is silent must not hold a page for minutes
 DEFAULT_FROM_EMAIL = envstr("DEFAULT_FROM_EMAIL", "Aktivat <aktivat@localhost>")
 
@@ -366,6 +371,8 @@ LOGGING = {
                 structlog.processors.JSONRenderer(),
             ],
             "foreign_pre_chain": [
+                structlog.contextvars.merge_contextvars,
+                with_request_id,
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),

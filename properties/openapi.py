@@ -22,6 +22,7 @@ ERROR: Final[dict[str, Any]] = {
                 "code": {"type": "string", "description": "For programs: one word."},
                 "message": {"type": "string", "description": "For people: what to do."},
                 "field": {"type": "string", "description": "What is wrong, as a dotted path."},
+                "request_id": {"type": "string", "description": "Of 500 and 503: for the log."},
             },
         }
     },

@@ -18,6 +18,7 @@ def told(answer: Any, email: str) -> tuple[int, str, dict[str, Any]]:
     headers = {name: sorted(re.split("[,;] *", value)) for name, value in answer.items()}
     headers.pop("Expires", None)
     headers.pop("Content-Length", None)
+    headers.pop("X-Request-Id")
     cookies = sorted(answer.cookies)
     body = VARYING.sub("", answer.content.decode()).replace(email, "EMAIL")
     return answer.status_code, body, headers | {"cookies": cookies}

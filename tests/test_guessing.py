@@ -89,16 +89,38 @@ def test_codes_of_the_second_factor_are_throttled_and_work_once(
     assert "_auth_user_id" not in replay.session
 
 
-def test_an_old_code_is_refused(alice: Any) -> None:
+def code_of_step(secret: str, step: int) -> str:
+    """The code that the app shows `step` times thirty seconds from now."""
+    import time
+
     from allauth.mfa.totp.internal import auth
 
+    return auth.format_hotp_value(auth.hotp_value(secret, int(time.time()) // 30 + step))
+
+
+@pytest.mark.parametrize(("step", "admitted"), [(-3, False), (-1, True), (1, True), (3, False)])
+def test_a_clock_may_be_wrong_by_one_step(step: int, admitted: bool, alice: Any) -> None:
+    """Three, not two: another step may begin on the way."""
     secret = with_app(alice)
     client = from_address(address())
     tried(client, alice.email, PASSWORD)
-    counter = next(iter(auth.yield_hotp_counters_from_time())) - 2
-    old = auth.format_hotp_value(auth.hotp_value(secret, counter))
-    client.post("/user/2fa/authenticate/", {"code": old})
-    assert "_auth_user_id" not in client.session
+    client.post("/user/2fa/authenticate/", {"code": code_of_step(secret, step)})
+    assert ("_auth_user_id" in client.session) == admitted
+
+
+def test_a_code_works_once_for_as_long_as_it_is_good(alice: Any, standing_clock: None) -> None:
+    """allauth itself forgets after one step that it was used."""
+    code = code_now(with_app(alice))
+    for admitted in (True, False):
+        client = from_address(address())
+        tried(client, alice.email, PASSWORD)
+        client.post("/user/2fa/authenticate/", {"code": code})
+        assert ("_auth_user_id" in client.session) == admitted
+        cache.delete(f"allauth.mfa.totp.used?user={alice.pk}&code={code}")
+    inside = from_address(address())
+    inside.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    page = inside.post("/user/2fa/reauthenticate/", {"code": code})
+    assert "Incorrect code" in page.content.decode()
 
 
 def test_while_the_cache_is_away_nobody_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
