@@ -16,6 +16,7 @@ from aktivat.dburl import celery_url, django_database
 from aktivat.env import envbool, envint, envlist, envstr
 from aktivat.logs import with_request_id, without_secrets
 from aktivat.providers import apps, origins, providers
+from aktivat.security_txt import contact
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV = envstr("AKTIVAT_ENV", "development")
@@ -41,6 +42,7 @@ KEY_RATE, KEY_BURST = envint("KEY_RATE", 2_000), envint("KEY_BURST", 20_000)
 # Requests a second of one key, user or address to the API, and how many at once; 0: no limit.
 API_RATE, API_BURST = envint("API_RATE", 20), envint("API_BURST", 1_000)
 PUBLIC_URL = envstr("PUBLIC_URL").rstrip("/")  # shown in snippets; empty: the request's own host
+SECURITY_CONTACT = contact(envstr("SECURITY_CONTACT"))
 
 INSTALLED_APPS = [
     "aktivat",

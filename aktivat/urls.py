@@ -14,6 +14,7 @@ import reports.urls
 import tracking.urls
 from accounts import views as accounts_views
 from aktivat import health
+from aktivat.security_txt import security_txt
 from properties.access import public, signed_in
 from tracking.admin import (
     audit_across_accounts,
@@ -31,6 +32,7 @@ handler500 = "aktivat.errors.server_error"
 urlpatterns = [
     path("healthz", public(health.healthz), name="healthz"),
     path("readyz", public(health.readyz), name="readyz"),
+    path(".well-known/security.txt", public(security_txt), name="security_txt"),
     path("login-link/<str:token>/", public(accounts_views.login_link), name="login_link"),
     path("user/", include("allauth.account.urls")),
     path("user/2fa/", include("allauth.mfa.urls")),
