@@ -92,3 +92,16 @@ def test_the_pages_of_the_second_factor_and_of_addresses_ask_too(alice: Any) -> 
     answer = client.post("/user/email/", {"action_add": "", "email": "mallory@example.com"})
     assert answer.headers["Location"].startswith("/user/reauthenticate/")
     assert alice.emailaddress_set.count() == 1
+
+
+def test_whoever_just_signed_up_is_not_asked_for_the_password_she_just_chose(
+    mailoutbox: Any,
+) -> None:
+    client, email = signed_in_as(None), f"{fresh('nora')}@example.com"
+    client.post("/user/signup/", {"email": email, "password1": PASSWORD})
+    link = next(word for word in mailoutbox[0].body.split() if "/confirm-email/" in word)
+    client.post(link.removeprefix("http://testserver"))
+    slug = fresh("acme")
+    client.post("/new-account/", {"name": slug, "slug": slug})
+    page = client.post(f"/a/{slug}/api-keys/", {"name": "first", "grants": ["audience:view"]})
+    assert "Your new key" in page.content.decode()
