@@ -173,6 +173,7 @@ class OneApiKey(Tagged, DoorView):
     )
     def patch(self, request: Request, account: str, pk: int) -> Response:
         """Another name, other rights, another end; for its next request already."""
+        granting.lock(self.place)
         key = locked(keys_of(self.place), pk=pk)
         self.unchanged(ApiKeySerializer(key).data)
         context = {"account": self.place, "actor": self.actor}
@@ -191,6 +192,7 @@ class OneApiKey(Tagged, DoorView):
     )
     def delete(self, request: Request, account: str, pk: int) -> Response:
         """It ends now. It stays in the list, with its end."""
+        granting.lock(self.place)
         key = locked(keys_of(self.place), pk=pk)
         self.unchanged(ApiKeySerializer(key).data)
         revoking.revoke(key, request)

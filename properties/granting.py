@@ -238,7 +238,7 @@ def change(
     of what the actor believes to change.
     """
     account = lock(membership.account)
-    actor = _still_managing(actor, account)
+    actor = still_managing(actor, account)
     membership.refresh_from_db()
     wanted, had = tidy(rights), rights_of(membership)
     if seen is not None and seen != fingerprint(membership.role, had):
@@ -311,7 +311,7 @@ def remove(actor: Actor, membership: Membership, *, request: Any = None) -> None
     own = membership_of(actor, account)
     leaves = own is not None and own.pk == membership.pk
     if not leaves:
-        _still_managing(actor, account)
+        still_managing(actor, account)
     if membership.role == OWNER:
         if not leaves:
             _refuse_unless_owner(actor, account)
@@ -367,16 +367,18 @@ def told(rights: Iterable[Right], account: Account) -> list[str]:
     ]
 
 
-def _still_managing(actor: Actor, account: Account) -> Actor:
+def still_managing(actor: Actor, account: Account, by: str = "members") -> Actor:
     """The actor with her rights of now: while she waited for the lock, they may have gone."""
     now = actor.anew()
-    if not now.may("manage", "members", account):
-        raise Refused("forbidden", "You may not manage members here. An owner can grant it.")
+    if not now.may("manage", by, account):
+        what = by.replace("_", " ")
+        raise Refused("forbidden", f"You may not manage {what} here. An owner can grant it.")
     return now
 
 
 def lock(account: Account) -> Account:
-    """One change of an account's members at a time: two owners cannot both leave at once."""
+    """One change of an account's members, keys and links at a time: two owners cannot both leave
+    at once, and nobody makes a key while she is removed. To be taken before any of their rows."""
     return Account.objects.select_for_update(no_key=True).get(pk=account.pk)
 
 

@@ -58,6 +58,7 @@ def invite(
     `origin` is where this installation is reached: `https://stats.example.com`.
     """
     granting.lock(account)
+    actor = actor.anew()  # while she waited for the lock, her rights may have gone
     email, wanted = email.strip().lower(), granting.tidy(rights)
     if role not in granting.ASSIGNABLE:
         known = ", ".join(granting.ASSIGNABLE)

@@ -55,6 +55,8 @@ def issue_link(
     actor: Actor, place: Property, wanted: WantedLink, now: datetime, request: Any = None
 ) -> tuple[ShareLink, str]:
     """The link and its token. Raises Refused."""
+    granting.lock(place.account)
+    actor = actor.anew()  # while she waited for the lock, her rights may have gone
     _check_link(actor, place, wanted, now)
     link, token = ShareLink.issue(
         place,
@@ -179,6 +181,7 @@ def issue_key(
     request: Any = None,
 ) -> tuple[ApiKey, str]:
     """The key and its secret. `places`: only in these properties. Raises Refused."""
+    actor = granting.still_managing(actor, granting.lock(account), "api_keys")
     rights = _rights(account, grants, places)
     granting.check(rights, account)
     granting.refuse_more(actor, account, rights, by="api_keys")
@@ -204,6 +207,8 @@ def change_key(
 ) -> None:
     """Another name, other rights, another end. What the key has it may keep, though the actor has
     less; what is new may not be more than hers. Raises Refused."""
+    actor = granting.still_managing(actor, granting.lock(key.account), "api_keys")
+    key.refresh_from_db()
     if not key.is_usable(now):
         raise Refused("ended", "This key has ended. Make a new one.")
     rights, had = _rights(key.account, grants, places), granting.rights_of(key)

@@ -224,6 +224,7 @@ class OneMember(Tagged, AboutMembers):
         wanted.is_valid(raise_exception=True)
         role = wanted.validated_data["role"]
         scope = self.chosen(wanted.validated_data.get("properties", []))
+        granting.lock(self.place)
         found = locked(self.members(), pk=pk)
         self.unchanged(MemberSerializer(found).data)
         rights = granting.rights_of_role(role, self.place, scope)
@@ -248,6 +249,7 @@ class OneMember(Tagged, AboutMembers):
         keys = request.query_params.get("keys", "revoke")
         if keys not in ("revoke", "keep"):
             raise Invalid("invalid_value", "Write revoke or keep.", "keys")
+        granting.lock(self.place)
         found = locked(self.members(), pk=pk)
         self.unchanged(MemberSerializer(found).data)
         asked(lambda: leaving.leave(self.actor, found, keep=keys == "keep", request=request))
@@ -273,6 +275,7 @@ class MemberGrants(Tagged, AboutMembers):
         wanted = GrantsSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         rights = self.rights(wanted.validated_data["grants"])
+        granting.lock(self.place)
         found = locked(self.members(), pk=pk)
         self.unchanged(self._shown(found))
         seen = {None, *(place.pk for place in self.places().values())}
@@ -350,6 +353,7 @@ class OneInvitation(Tagged, AboutMembers):
     )
     def delete(self, request: Request, account: str, pk: int) -> Response:
         """Take it back: its link is dead. It stays in the list."""
+        granting.lock(self.place)
         sent = locked(Invitation.objects.of(self.place), pk=pk)
         self.unchanged(self.invitation(sent))
         invitations.revoke(self.actor, sent, now=timezone.now(), request=request)

@@ -335,10 +335,10 @@ class Ending(models.Model):
 
     def revoke(self, now: datetime) -> bool:
         """End it, for every process with its next request; False when it was revoked already."""
-        if self.revoked is not None:
+        mine = type(self).objects.across_accounts().filter(pk=self.pk, revoked=None)
+        if not mine.update(revoked=now):
             return False
         self.revoked = now
-        self.save(update_fields=["revoked"])
         return True
 
     @staticmethod

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Account, User
+from properties import granting
 from properties.models import ApiKey, ShareLink
 
 
@@ -30,6 +31,7 @@ def made_by(user: User, account: Account, now: datetime) -> list[ApiKey | ShareL
 @transaction.atomic
 def revoke(made: ApiKey | ShareLink, request: Any = None, actor: Any = None) -> bool:
     """End it and tell the audit log; False when it was revoked already."""
+    granting.lock(made.account)
     if not made.revoke(timezone.now()):
         return False
     kind = "api_key" if isinstance(made, ApiKey) else "share_link"

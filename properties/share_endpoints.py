@@ -183,6 +183,7 @@ class OneShareLink(Tagged, DoorView):
     )
     def delete(self, request: Request, key: str, pk: int) -> Response:
         """It shows nothing from now on. It stays in the list, with its end."""
+        granting.lock(self.place.account)
         link = locked(links_of(self.place), pk=pk)
         self.unchanged(ShareLinkSerializer(link).data)
         revoking.revoke(link, request)
