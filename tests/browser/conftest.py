@@ -51,7 +51,7 @@ def look(new_context: Any, web_server: str, complaints: list[str]) -> Any:
         cookie = signed_in_as(user, fresh).cookies["sessionid"].value
         context.add_cookies([{"name": "sessionid", "value": cookie, "url": web_server}])
         page = context.new_page()
-        page.on("console", lambda message: _note(message, complaints))
+        page.on("console", lambda message: note(message, complaints))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("dialog", lambda dialog: _refuse(dialog, complaints))
         page.goto(web_server + path)
@@ -70,7 +70,7 @@ def _refuse(dialog: Any, complaints: list[str]) -> None:
     dialog.dismiss()
 
 
-def _note(message: Any, complaints: list[str]) -> None:
+def note(message: Any, complaints: list[str]) -> None:
     if message.type in ("error", "warning"):
         complaints.append(f"{message.type}: {message.text}")
 
