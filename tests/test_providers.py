@@ -194,6 +194,7 @@ def test_whoever_has_no_password_confirms_by_signing_in_again(
         assert answer.headers["Location"].startswith("/user/sign-in-again/?next=")
         page = client.get(answer.headers["Location"]).content.decode()
         assert "Continue with Fake Provider" in page
+        assert "is not kept meanwhile" in page  # signing in again begins another session
 
 
 # -- the environment ------------------------------------------------------------------------------
