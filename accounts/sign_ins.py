@@ -7,10 +7,14 @@ once per address and ten minutes, with the number of those that followed in the 
 
 from typing import Any
 
+import structlog
 from allauth.account import signals as account
 from allauth.mfa import signals as mfa
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.core.mail import send_mail
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 
 from accounts.adapter import login_name
 from accounts.addresses import address_of
@@ -18,8 +22,13 @@ from accounts.afterwards import afterwards
 from accounts.audit import fewer_than, first_in, record_for
 from accounts.models import User
 
+log = structlog.get_logger()
+
 REFUSED_EVERY = 600  # seconds, per user and address
 MOST_ADDRESSES = 50  # a user's, of which refusals are noted in that time
+DAY, WEEK = 24 * 3600, 7 * 24 * 3600
+# Nobody is locked out because of many addresses, or anybody could lock out anybody; she is told.
+MANY_ADDRESSES = 20  # refused for one user in a day
 
 
 def connect() -> None:
@@ -68,6 +77,8 @@ def _note_refusal(name: str, what: str, request: HttpRequest | None) -> None:
         return
     address = address_of(request) if request is not None else ""
     repeated = first_in(REFUSED_EVERY, "refused", user.pk, what, address)
+    if repeated is not None and first_in(DAY, "guessed from", user.pk, address) is not None:
+        _tell_of_many(user)
     # Many addresses at once are one attack: it must not fill the log.
     if repeated is None or not fewer_than(MOST_ADDRESSES, REFUSED_EVERY, "refused", user.pk):
         return
@@ -75,6 +86,19 @@ def _note_refusal(name: str, what: str, request: HttpRequest | None) -> None:
     if repeated:
         new["more_before"] = repeated
     record_for(user, "session.refused", request=request, target=user.email, new=new)
+
+
+def _tell_of_many(user: User) -> None:
+    """One address more in this day; of the twentieth she gets a mail, in a week no second one."""
+    if fewer_than(MANY_ADDRESSES - 1, DAY, "guessed", user.pk):
+        return
+    if first_in(WEEK, "told of guessing", user.pk) is not None:
+        page = render_to_string("account/email/guessing_message.txt", {"many": MANY_ADDRESSES})
+        subject = f"{settings.ACCOUNT_EMAIL_SUBJECT_PREFIX}Somebody guesses at your password"
+        try:
+            send_mail(subject, page, None, [user.email])
+        except OSError as error:
+            log.error("mail not sent", mail="guessing", error=str(error))
 
 
 def password_changed(request: HttpRequest, user: User, **kwargs: Any) -> None:

@@ -123,6 +123,29 @@ def test_a_code_works_once_for_as_long_as_it_is_good(alice: Any, standing_clock:
     assert "Incorrect code" in page.content.decode()
 
 
+def test_a_guesser_with_many_addresses_locks_nobody_out_and_she_is_told_once(
+    alice: Any, mailoutbox: list[Any]
+) -> None:
+    for _ in range(19):
+        tried(from_address(address()), alice.email, "wrong")
+    assert mailoutbox == []
+    for _ in range(3):
+        tried(from_address(address()), alice.email, "wrong")
+    (mail,) = mailoutbox
+    assert mail.to == [alice.email]
+    assert "guesses at your password" in mail.subject
+    assert "20\naddresses or more" in mail.body
+    assert tried(from_address(address()), alice.email, PASSWORD) == 302
+
+
+def test_one_address_that_guesses_often_is_no_crowd(alice: Any, mailoutbox: list[Any]) -> None:
+    guesser = from_address(address())
+    for number in range(30):
+        tried(guesser, alice.email, f"wrong {number}")
+    tried(from_address(address()), "nobody-at-all@example.com", "wrong")
+    assert mailoutbox == []
+
+
 def test_while_the_cache_is_away_nobody_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts failures cannot count: no guess is judged at all."""
     user = new_user("alice")
