@@ -176,16 +176,30 @@ _CLOSED_TO_SUPPORT = frozenset({"api_keys"})
 _ONLY_SHOWN_TO_SUPPORT = frozenset({"members", "audit"})
 # Routes that are asked by POST and change nothing.
 _QUESTIONS = frozenset({"api_query"})
+# What would go on after support has left, or belongs to the user alone.
+_NEVER_BY_SUPPORT = frozenset(
+    {
+        "property_share",
+        "api_share_links",
+        "leave_account",
+        "invitation",
+        "new_account",
+        "api_accounts",
+    }
+)
 
 
 def _rights_in_support(begun: SupportSession) -> Iterator[Right]:
-    """Those of the user in the accounts that let support in, to look unless the session may write;
-    none when it is over."""
+    """Those of the user in the accounts that let support in and were told so, to look unless the
+    session may write; none when it is over."""
     goes_on = SupportSession.objects.filter(pk=begun.pk, ended=None, ends__gt=timezone.now())
     if not goes_on.exists():
         return
     grants = Grant.objects.across_accounts().filter(
-        membership__user=begun.user, membership__user__is_active=True, account__allow_support=True
+        account__in=begun.account_ids,
+        account__allow_support=True,
+        membership__user=begun.user,
+        membership__user__is_active=True,
     )
     for row in grants.values_list("account", "property", "module", "verb"):
         right = Right(*row)
@@ -197,13 +211,16 @@ def _rights_in_support(begun: SupportSession) -> Iterator[Right]:
 
 def _refuse_writing(request: HttpRequest | Request, begun: SupportSession) -> None:
     """The one place where a request of support that would change something ends."""
-    match = request.resolver_match
-    asks = match is not None and match.url_name in _QUESTIONS
-    if request.method not in SAFE_METHODS and not begun.may_write and not asks:
+    if request.method in SAFE_METHODS:
+        return
+    route = request.resolver_match and request.resolver_match.url_name
+    if not begun.may_write and route not in _QUESTIONS:
         raise PermissionDenied(
             f"You are looking as {begun.user} and change nothing. Stop acting as her, or ask a "
             "superuser for the right to write."
         )
+    if route in _NEVER_BY_SUPPORT:
+        raise PermissionDenied("Only the user herself does this, not support that acts as her.")
 
 
 def actor_of(request: HttpRequest | Request) -> Actor | None:

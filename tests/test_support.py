@@ -152,6 +152,51 @@ def test_who_may_write_changes_things_but_no_members(alice: Any, shop: Any, acme
     assert sessions(alice)[0].may_write
 
 
+def test_support_that_may_write_leaves_nothing_that_lasts(
+    alice: Any, shop: Any, acme: Any, mailoutbox: list[Any]
+) -> None:
+    """What would go on after the half hour, or belongs to the user alone."""
+    from properties.joining import join
+    from properties.models import ShareLink
+    from tests.test_invitations import invite, path_in
+
+    join(acme, new_user("owner"), "owner")  # so that Alice might leave
+    other = new_account(new_user("owner"), "other")
+    invite(other.memberships.get().user, other, alice.email)
+    client = act(new_staff("support_enter", "support_write"), alice, may_write="on")
+    refused = {
+        f"/p/{shop.key}/share/": {"name": "For ever", "range": "all"},
+        f"/a/{acme.slug}/leave/": {"keys": "keep"},
+        path_in(mailoutbox[-1]): {},
+        "/new-account/": {"name": fresh("hers"), "slug": fresh("hers")},
+    }
+    got = {path: client.post(path, data).status_code for path, data in refused.items()}
+    assert got == dict.fromkeys(refused, 403)
+    link = {"name": "For ever"}
+    path = f"/api/v1/properties/{shop.key}/share-links"
+    assert client.post(path, link, content_type="application/json").status_code == 403
+    path, named = "/api/v1/accounts", {"name": fresh("hers")}
+    assert client.post(path, named, content_type="application/json").status_code == 403
+    assert not ShareLink.objects.of(acme).exists()
+    assert [one.account for one in alice.memberships.all()] == [acme]
+
+
+def test_an_account_that_lets_support_in_meanwhile_is_told_of_a_new_session_only(
+    boss: Any, alice: Any, acme: Any
+) -> None:
+    from properties.joining import join
+
+    closed = new_account(new_user("owner"), "closed")
+    type(closed).objects.filter(pk=closed.pk).update(allow_support=False)
+    join(closed, alice, "admin")
+    client = act(boss, alice)
+    type(closed).objects.filter(pk=closed.pk).update(allow_support=True)
+    assert client.get(f"/a/{acme.slug}/").status_code == 200
+    assert client.get(f"/a/{closed.slug}/").status_code == 404
+    assert act(boss, alice).get(f"/a/{closed.slug}/").status_code == 200
+    assert len(log_of(closed, "support.entered")) == 1
+
+
 def test_the_right_to_write_is_not_taken_by_asking(boss: Any, alice: Any, acme: Any) -> None:
     client = act(boss, alice, may_write="on")
     assert client.post(f"/a/{acme.slug}/settings/", {"name": "Changed"}).status_code == 403
