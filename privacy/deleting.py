@@ -33,7 +33,7 @@ from tracking.models import Removal
 from tracking.sampling import REFUSED, SEEN
 from tracking.store import events_client
 from tracking.visitor_map import BUCKETS
-from tracking.working import WORKER, clock_of, transaction_of_worker
+from tracking.working import JOBS, WORKER, clock_of, lock, transaction_of_worker
 
 ROWS = 20_000  # of a statement
 KEYS = 1_000  # of a command
@@ -144,6 +144,7 @@ def _carry_out(removal: Removal, now: datetime, deadline: float) -> bool:
     if removal.property_id:
         store.publish_version(removal.account_id, removal.property_id, removal.version)
         _clear_valkey(removal, now)
+        _wait_for_workers(removal)
     for table in _tables(removal):
         while count := _delete_rows(table, removal):
             if time.monotonic() > deadline:
@@ -152,6 +153,15 @@ def _carry_out(removal: Removal, now: datetime, deadline: float) -> bool:
                 break
     removal.delete(using=WORKER)
     return True
+
+
+def _wait_for_workers(removal: Removal) -> None:
+    """What drain or rollup have begun before the deletion is committed when this returns, so that
+    the deletes see it; who begins later finds no events."""
+    place = Property(pk=removal.property_id, account_id=removal.account_id)
+    for job in JOBS:
+        with transaction_of_worker() as cursor:
+            lock(cursor, job, place, wait=True)
 
 
 def _tables(removal: Removal) -> list[str]:

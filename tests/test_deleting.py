@@ -144,3 +144,52 @@ def test_the_last_owner_cannot_go_and_others_can(alice: Any, acme: Any, vera: An
     assert not User.objects.filter(pk=vera.pk).exists()
     assert gone.get(f"/a/{acme.slug}/").status_code == 302
     assert acme.memberships.count() == 1
+
+
+def test_a_worker_that_was_at_it_brings_nothing_of_a_deleted_property_back() -> None:
+    """A drain that began before the deletion and commits after it."""
+    import threading
+
+    from tracking import drain as draining
+
+    place = new_property()
+    for _ in range(2):
+        drain(place)
+        collect(place, payload(str(uuid.uuid4())))
+    place.refresh_from_db()
+    at_commit, go_on = threading.Event(), threading.Event()
+    real = draining.faults.point
+
+    def point(name: str) -> None:
+        if name == "before_commit" and threading.current_thread() is drainer:
+            at_commit.set()
+            go_on.wait(60)
+        real(name)
+
+    def run() -> None:
+        try:
+            draining.drain_property(place)
+        finally:
+            connections.close_all()
+
+    drainer = threading.Thread(target=run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draining.faults, "point", point)
+        drainer.start()
+        assert at_commit.wait(60)
+        delete(place)
+        remover = threading.Thread(target=lambda: (remove(), connections.close_all()))
+        remover.start()
+        remover.join(3)  # it waits, or is through
+        go_on.set()
+        drainer.join()
+        remover.join()
+    assert rows("property_id", place.pk) <= {"ledger"}
+
+
+def delete(place: Any) -> None:
+    from accounts.tenancy import tenant
+    from privacy import deleting
+
+    with tenant(place.account_id):
+        deleting._remove(type(place).objects.across_accounts().get(pk=place.pk))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from django.db import connections, transaction
 
@@ -18,6 +18,7 @@ from tracking.models import DirtyHour
 
 WORKER = "worker"
 Job = Literal["drain", "roll up"]
+JOBS: tuple[Job, ...] = get_args(Job)
 
 # Waiting longer for a table that somebody has locked would keep every other property waiting.
 LOCK_TIMEOUT = "5s"
