@@ -177,8 +177,10 @@ def ask_numbers(place: Property, address: Address, now: datetime) -> Numbers:
     """One question for all tiles and the curve, and one more while the range is not over."""
     answer = _ask_series(place, address, now)
     compared, shown = address.compared, address.range.span
-    if compared is None or answer.compared is None:
+    if compared is None:
         return Numbers(answer, None)
+    if answer.compared is None:
+        return Numbers(answer, None, "raw events of the period before have expired")
     if not is_measured(place, compared.span.start, compared.tz):
         return Numbers(answer, None, "nothing was counted yet in part of the period before")
     if now >= shown.end or now < shown.start:
@@ -325,7 +327,10 @@ def caption(address: Address, answer: Answer, now: datetime) -> str:
     elif _instant(complete) < address.range.span.end:
         parts.append(f"complete until {clock(_instant(complete), address.range, now)}")
     parts.append(str(answer.meta["timezone"]))
-    if not answer.meta.get("exact", True):
+    if since := answer.meta.get("raw_from"):
+        day = clock(_instant(since), address.range, now)
+        parts.append(f"counted from raw events, which are kept since {day}: older days are missing")
+    elif not answer.meta.get("exact", True):
         parts.append("rare values are grouped as (other)")
     return " · ".join(parts)
 

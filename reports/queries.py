@@ -14,6 +14,7 @@ from typing import Any
 
 import redis.exceptions
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 
 from properties import periods
 from properties.models import Property
@@ -34,6 +35,7 @@ from reports.questions import (
     best,
     parse_question,
 )
+from tracking.keeping import SHORTEST, kept_since
 from tracking.lag import complete_until
 
 __all__ = [
@@ -63,11 +65,14 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     question = _inside(place.window, question)
     counted, route = count(place, question, question.range)
     rows = _rows(question, counted, question.range)
+    raw_from = _raw_from(place, question.range, route, now)
     return Answer(
         rows=rows,
         totals=_values(question, counted.total),
-        compared=_compared(place, question),
-        meta=_meta(place, question, counted, rows, now) | {"route": route},
+        compared=_compared(place, question, now),
+        meta=_meta(place, question, counted, rows, now)
+        | {"route": route}
+        | ({"raw_from": _shown(raw_from, question.range), "exact": False} if raw_from else {}),
     )
 
 
@@ -98,11 +103,25 @@ def count(place: Property, question: Question, within: Range) -> tuple[Counted, 
         return raw.count(place, question, within), "raw"
 
 
-def _compared(place: Property, question: Question) -> dict[str, Any] | None:
-    """Totals of the other range; its rows, too, when periods can stand beside periods."""
+def _raw_from(place: Property, within: Range, route: str, now: datetime) -> datetime | None:
+    """Since when the raw events that were counted are all there; None if that is no matter."""
+    start = within.span.start
+    if route == "rolled" or start > now - SHORTEST:  # the usual case, without a question
+        return None
+    with connection.cursor() as cursor:
+        kept = kept_since(cursor, place, now)
+    return kept if kept is not None and start < kept else None
+
+
+def _compared(place: Property, question: Question, now: datetime) -> dict[str, Any] | None:
+    """Totals of the other range; its rows, too, when periods can stand beside periods. Nothing
+    where raw events would have to be counted that have expired: what is left of them is no number
+    to compare with."""
     if question.compare is None:
         return None
-    counted, _ = count(place, question, question.compare)
+    counted, route = count(place, question, question.compare)
+    if _raw_from(place, question.compare, route, now) is not None:
+        return None
     return {
         **_edges(question.compare),
         "totals": _values(question, counted.total),

@@ -143,7 +143,9 @@ class Answer:
     meta: {"timezone", "from", "to" (ISO instants, half-open), "complete_until" (ISO instant; None
     while Valkey cannot be asked), "exact",
     "definitions": {metric: text}, "route": "rolled" | "columns" | "raw", "identity": how visitors
-    are known ("cookies" | "cookieless" | "required")}; with a time dimension
+    are known ("cookies" | "cookieless" | "required")}; where raw events were counted and some of
+    the range have expired "raw_from" (ISO instant since which they are all there; not exact); with
+    a time dimension
     also "interval" (its kind), "starts" (ISO instant of each row of a plain series) and "open_from"
     (label of the first period that is not complete yet, None if all are).
     """

@@ -103,6 +103,7 @@ ANSWER: Final[dict[str, Any]] = {
                 "complete_until": {"type": "string", "format": "date-time", "nullable": True},
                 "exact": {"type": "boolean"},
                 "definitions": {"type": "object", "additionalProperties": {"type": "string"}},
+                "raw_from": {"type": "string", "format": "date-time"},
                 "route": {"type": "string", "enum": ["rolled", "columns", "raw"]},
                 "identity": {"type": "string", "enum": Property.Privacy.values},
                 "interval": {"type": "string", "enum": [*KINDS, *CYCLES]},

@@ -36,12 +36,12 @@ def rows(table: str, place: Any, where: str = "true") -> int:
         return cursor.fetchone()[0]
 
 
-def aged(**fields: Any) -> Any:
+def aged(account: Any = None, **fields: Any) -> Any:
     """A property with two days of events, of three visitors, all counted and packed. At its
     retention of 32 days one of them is too old."""
     from reports import packing
 
-    place = new_property(timezone="America/New_York", retention_days=32, **fields)
+    place = new_property(account, timezone="America/New_York", retention_days=32, **fields)
     start = now() - 33 * DAY
     events = [make_event(start + minutes(2.5 * n), n % 3 + 1) for n in range(2 * 576)]
     drain(place, *events)
@@ -203,3 +203,43 @@ def test_the_web_may_not_drop_months() -> None:
 
     with pytest.raises(ProgrammingError), connection.cursor() as cursor:
         cursor.execute("SELECT drop_events_partition('2001-03-01')")
+
+
+def test_who_asks_for_raw_events_that_are_gone_is_told(alice: Any, acme: Any) -> None:
+    from properties.periods import zone
+    from tests.people import signed_in_as
+
+    place = aged(account=acme)
+    later = now()
+    expire(place, later)
+    tz = zone(place.timezone)
+    local = later.astimezone(tz).date()
+    days = {"from": f"{local - 34 * DAY}", "to": f"{local - 31 * DAY}"}
+    both = ["and", ["is", "page", ["/"]], ["is", "hostname", ["shop.example"]]]
+
+    def ask(**more: Any) -> Any:
+        body = {"metrics": ["events"], "range": days} | more
+        return asked_of(place, body, later)
+
+    counted = ask()
+    assert (counted.totals["events"], counted.meta["exact"]) == (2 * 576, True)
+    assert "raw_from" not in counted.meta
+    left = ask(filters=both)
+    assert left.totals["events"] < 2 * 576
+    assert left.meta["exact"] is False
+    since = datetime.fromisoformat(left.meta["raw_from"])
+    assert later - 32 * DAY <= since <= later - 30 * DAY
+    after = ask(filters=both, range={"from": f"{since.date()}", "to": f"{local}"}, compare=days)
+    assert (after.meta["exact"], after.compared) == (True, None)
+    assert ask(range="7d", compare=days).compared["totals"] == {"events": 2 * 576}
+    query = f"?range={days['from']}..{days['to']}&filter=page:is:/&filter=country:is:DE"
+    page = signed_in_as(alice).get(f"/p/{place.key}/{query}").content.decode()
+    assert "older days are missing" in page
+
+
+def asked_of(place: Any, body: dict[str, Any], at: datetime) -> Any:
+    from accounts.tenancy import tenant
+    from reports import queries
+
+    with tenant(place.account_id):
+        return queries.ask(place, queries.parse_question(place, body, at), at)
