@@ -195,7 +195,7 @@ _TALLY = {
     "pings": _NUMBER,
     "refused": _BY_REASON,
 }
-_OR_NONE = {"type": ["integer", "null"], "minimum": 0}
+_OR_NONE = {"type": "integer", "nullable": True, "minimum": 0}
 USAGE: dict[str, Any] = {
     "type": "object",
     "required": ["account", "from", "to", "plan", "totals", "properties", "days"],
@@ -203,7 +203,7 @@ USAGE: dict[str, Any] = {
         "account": {"type": "string"},
         "from": {"type": "string", "format": "date"},
         "to": {"type": "string", "format": "date"},
-        "complete_until": {"type": ["string", "null"], "format": "date-time"},
+        "complete_until": {"type": "string", "nullable": True, "format": "date-time"},
         "plan": {
             "type": "object",
             "properties": {
@@ -220,7 +220,7 @@ USAGE: dict[str, Any] = {
             "items": {
                 "type": "object",
                 "properties": {
-                    "property": {"type": ["string", "null"], "description": "Null: erased."},
+                    "property": {"type": "string", "nullable": True, "description": "Null: erased."},
                     "name": {"type": "string"},
                     **_TALLY,
                 },
