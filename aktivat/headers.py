@@ -14,10 +14,11 @@ DEFAULTS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 ADMIN = "/admin/"
-# The address is the secret: no other site learns it, no search engine lists what is behind it. So
-# say the refusals, too, for whoever tries addresses.
+# The address is the secret: no search engine lists what is behind it (the refusals say so, too, for
+# whoever tries addresses), no other site learns it (Referrer-Policy: same-origin, as everywhere;
+# with no-referrer browsers send `Origin: null`, and the password's form would never be taken).
 SHARED = "/share/"
-OF_SHARED = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex, nofollow, noarchive"}
+OF_SHARED = {"X-Robots-Tag": "noindex, nofollow, noarchive"}
 
 
 class HeadersMiddleware(MiddlewareMixin):
