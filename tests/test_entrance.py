@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
-from tests.people import PASSWORD, fresh, signed_in_as
+from tests.people import PASSWORD, fresh, new_link, signed_in_as
 from tests.test_sessions_of_people import browser
 
 VARYING = re.compile(r'name="csrfmiddlewaretoken" value="[^"]*"|nonce-[^\']*|nonce="[^"]*"')
@@ -181,7 +181,7 @@ def test_the_page_that_was_asked_for_comes_after_signing_in(alice: Any, shop: An
 # -- what is written down --------------------------------------------------------------------------
 
 
-def test_no_secret_stands_in_a_log_line(alice: Any, capfd: Any, settings: Any) -> None:
+def test_no_secret_stands_in_a_log_line(alice: Any, shop: Any, capfd: Any, settings: Any) -> None:
     import logging
 
     from accounts.login_links import token_for
@@ -199,6 +199,13 @@ def test_no_secret_stands_in_a_log_line(alice: Any, capfd: Any, settings: Any) -
         client.get(f"/login-link/{canary}/")
         client.get(f"/user/password/reset/key/x-{canary}/")
         client.get(f"/no-such-page/{canary}")
+        client.get(f"/api/v1/accounts?api_key=ak_{canary}")
+        client.get(f"/invitation/{canary}/")
+        client.get(f"/share/{canary}/")
+        _, shared = new_link(shop, "audience")
+        client.get(f"/share/{shared}/now/")  # refused: the link does not show it
+        client.post(f"/share/{shared}/unlock/", {"password": canary})
+        client.post(f"/share/{shared}/", {"password": canary})
         inside = browser(alice)
         inside.get("/no-such-page/")
         inside.post("/user/reauthenticate/", {"password": canary})
@@ -206,5 +213,5 @@ def test_no_secret_stands_in_a_log_line(alice: Any, capfd: Any, settings: Any) -
         logging.getLogger().setLevel(level)
     written = "".join(capfd.readouterr())
     assert "/login-link/.../" in written
-    for secret in (canary, token, inside.cookies["sessionid"].value, PASSWORD):
+    for secret in (canary, token, shared, inside.cookies["sessionid"].value, PASSWORD):
         assert secret not in written
