@@ -93,7 +93,7 @@ class Actor:
     @cached_property
     def rights(self) -> frozenset[Right]:
         """What it may do, as of the first time that anybody asks: one query a request. Nothing for
-        a user who is switched off, nor for a key or link that ended."""
+        a user who is switched off, nor for her keys, nor for a key or link that ended."""
         grants = Grant.objects.across_accounts()
         if isinstance(self.holder, ShareLink):
             return frozenset(_rights_of_link(self.holder))
@@ -103,6 +103,11 @@ class Actor:
             grants = grants.filter(membership__user=self.holder, membership__user__is_active=True)
         else:
             grants = grants.filter(_goes_on("api_key"), api_key=self.holder)
+            grants = grants.exclude(
+                # Made by a member who was switched off since.
+                api_key__made_by__is_active=False,
+                api_key__made_by__memberships__account=self.holder.account_id,
+            )
         return frozenset(
             Right(*row) for row in grants.values_list("account", "property", "module", "verb")
         )

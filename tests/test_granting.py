@@ -306,6 +306,29 @@ def test_whoever_is_switched_off_or_ended_may_nothing(acme: Any, shop: Any, vera
         assert not held.still_may("view", "audience", shop)
 
 
+def test_keys_of_a_member_who_is_switched_off_may_nothing(acme: Any, shop: Any, vera: Any) -> None:
+    """Until she is switched on again; a key that was kept when she left is the account's."""
+    from tests.people import with_key
+
+    key, secret = new_key(acme, "audience:view")
+    type(key).objects.of(acme).filter(pk=key.pk).update(made_by=vera)
+    other, _ = new_key(acme, "audience:view")
+    held = actor(type(key).objects.of(acme).get(pk=key.pk))
+    people = type(vera).objects.filter(pk=vera.pk)
+
+    def may() -> bool:
+        status = with_key(secret).get(f"/api/v1/properties/{shop.key}/dimensions").status_code
+        assert held.still_may("view", "audience", shop) == (status == 200)
+        return status == 200
+
+    assert may()
+    people.update(is_active=False)
+    assert not may()
+    assert actor(other).may("view", "audience", shop)
+    vera.memberships.get(account=acme).delete()
+    assert may()
+
+
 def test_rights_of_one_account_say_nothing_of_another(alice: Any, acme: Any) -> None:
     """Alice owns one account and may view a little of another."""
     elsewhere = new_account(new_user("owner"), fresh("other"))
