@@ -149,6 +149,9 @@ class AccountAdmin(Telling, admin.ModelAdmin):
     autocomplete_fields = ("plan",)
     inlines: ClassVar = [MembershipInline]
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its events would stay: its owner's page takes them, too
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         counted = super().get_queryset(request)
         return counted.annotate(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -10,6 +11,8 @@ from django.utils import timezone
 from accounts.admin_telling import Telling
 from accounts.audit import record
 from accounts.models import Membership
+from properties import granting, leaving
+from properties.access import actor_of
 from properties.forms import PropertyForm
 from properties.models import ApiKey, Grant, Property
 
@@ -32,6 +35,13 @@ class PropertyAdmin(Telling, admin.ModelAdmin):
         "created",
         "first_event_at",
     )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Property | None = None) -> Any:
+        # Events, visitors and rights are of the account: a property cannot move to another.
+        return (*self.readonly_fields, "account") if obj else self.readonly_fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its events would stay: its own page takes them, too
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Property]:
         counted = super().get_queryset(request)
@@ -114,6 +124,19 @@ class MembershipAdmin(Telling, admin.ModelAdmin):
     search_fields = ("user__email", "account__slug")
     list_select_related = ("user", "account")
     autocomplete_fields = ("user", "account")
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        """As when an owner removes her: keys, links and invitations of hers end as well."""
+        actor = actor_of(request)
+        assert actor is not None, "the administration is for whoever is signed in"
+        with transaction.atomic():
+            granting.lock(obj.account)
+            super().delete_model(request, obj)
+            leaving.end_what_she_made(obj, actor, request=request)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Membership]) -> None:
+        for membership in queryset.select_related("user", "account").order_by("account"):
+            self.delete_model(request, membership)
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -18,8 +18,15 @@ from properties.access import Actor
 @transaction.atomic
 def leave(actor: Actor, membership: Membership, *, keep: bool = False, request: Any = None) -> None:
     """Raises granting.Refused when the actor may not, or for the last owner."""
-    user, account, now = membership.user, membership.account, timezone.now()
     granting.remove(actor, membership, request=request)
+    end_what_she_made(membership, actor, keep=keep, request=request)
+
+
+def end_what_she_made(
+    membership: Membership, actor: Actor, *, keep: bool = False, request: Any = None
+) -> None:
+    """What hangs on a membership that has just ended."""
+    user, account, now = membership.user, membership.account, timezone.now()
     invitations.revoke_sent_by(user, account, actor=actor, now=now, request=request)
     if not keep:
         revoking.revoke_made_by(user, account, actor=actor, request=request)

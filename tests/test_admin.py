@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.people import PASSWORD, fresh, new_key, new_user, signed_in_as
+from tests.people import PASSWORD, fresh, grant, new_key, new_user, signed_in_as
 
 
 @pytest.fixture
@@ -103,6 +103,39 @@ def test_a_role_given_in_the_admin_brings_its_grants(boss: Any, acme: Any, shop:
     answer = client.post(path, {"account": acme.pk, "user": user.pk, "role": "viewer"})
     assert answer.status_code == 302
     assert signed_in_as(user).get(f"/p/{shop.key}/").status_code == 200
+
+
+def test_a_member_who_is_removed_in_the_admin_leaves_no_key_behind(
+    boss: Any, acme: Any, vera: Any
+) -> None:
+    from tests.test_granting import right
+    from tests.test_invitations import invite
+
+    key, _ = new_key(acme, "audience:view")
+    type(key).objects.of(acme).filter(pk=key.pk).update(made_by=vera)
+    membership = vera.memberships.get(account=acme)
+    grant(membership, "members:manage")
+    sent = invite(vera, acme, rights=[right(acme, "audience:view")])
+    path = f"/admin/accounts/membership/{membership.pk}/delete/"
+    assert signed_in_as(boss).post(path, {"post": "yes"}).status_code == 302
+    key.refresh_from_db()
+    sent.refresh_from_db()
+    assert key.revoked is not None
+    assert sent.revoked is not None
+
+
+def test_nothing_whose_events_would_stay_is_deleted_or_moved_in_the_admin(
+    boss: Any, acme: Any, shop: Any, charlie: Any
+) -> None:
+    client = signed_in_as(boss)
+    for path in (
+        f"/admin/accounts/account/{acme.pk}/delete/",
+        f"/admin/properties/property/{shop.pk}/delete/",
+    ):
+        assert client.post(path, {"post": "yes"}).status_code == 403
+    shown = client.get(f"/admin/properties/property/{shop.pk}/change/").content.decode()
+    assert 'name="account"' not in shown
+    assert 'name="account"' in client.get("/admin/properties/property/add/").content.decode()
 
 
 def test_the_ledger_adds_up_properties_across_accounts(boss: Any, shop: Any, charlie: Any) -> None:
