@@ -63,7 +63,7 @@ def guard(answer: Any, path: str) -> list[str]:
         "scripts": "unsafe" not in policy.split("script-src")[-1].split(";")[0],
         "nosniff": headers.get("X-Content-Type-Options") == "nosniff",
         "frames": headers.get("X-Frame-Options") == "DENY",
-        "referrer": headers.get("Referrer-Policy") == ("no-referrer" if shared else "same-origin"),
+        "referrer": headers.get("Referrer-Policy") == "same-origin",
         "robots": ("noindex" in headers.get("X-Robots-Tag", "")) == shared,
         "opener": headers.get("Cross-Origin-Opener-Policy") == "same-origin",
         "permissions": "geolocation=()" in headers.get("Permissions-Policy", ""),
