@@ -72,7 +72,7 @@ def _refuse(dialog: Any, complaints: list[str]) -> None:
 
 def note(message: Any, complaints: list[str]) -> None:
     if message.type in ("error", "warning"):
-        complaints.append(f"{message.type}: {message.text}")
+        complaints.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
 
 
 def overflow(page: Page) -> int:
