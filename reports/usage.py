@@ -220,7 +220,11 @@ USAGE: dict[str, Any] = {
             "items": {
                 "type": "object",
                 "properties": {
-                    "property": {"type": "string", "nullable": True, "description": "Null: erased."},
+                    "property": {
+                        "type": "string",
+                        "nullable": True,
+                        "description": "Null: erased.",
+                    },
                     "name": {"type": "string"},
                     **_TALLY,
                 },
