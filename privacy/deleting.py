@@ -9,6 +9,7 @@ itself goes the ledger's counts by hour, by which the month's usage is known.
 
 import time
 from collections.abc import Iterator
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ from properties import leaving
 from properties.access import Actor
 from properties.granting import OWNER
 from properties.models import Property
-from tracking import keys, store
+from tracking import keys, ledger, store
 from tracking.models import Removal
 from tracking.sampling import REFUSED, SEEN
 from tracking.store import events_client
@@ -50,15 +51,16 @@ log = structlog.get_logger(__name__)
 
 def delete_property(request: Any, place: Property) -> None:
     """Inside the tenant of THE DOOR."""
+    before = copy(place)  # a deleted one has no number any more
+    _remove(place)
     audit.record(
-        place.account_id,
+        before.account_id,
         "property.deleted",
         request=request,
-        property=place,
-        target=place.key,
-        old=audit.snapshot(place, Property.SETTINGS),
+        property=before,
+        target=before.key,
+        old=audit.snapshot(before, Property.SETTINGS),
     )
-    _remove(place)
 
 
 def _remove(place: Property) -> None:
@@ -76,13 +78,14 @@ def _remove(place: Property) -> None:
 
 def delete_account(request: Any, account: Account) -> None:
     """With all its properties, members, keys and links. Inside the tenant of THE DOOR."""
-    audit.record(
-        account, "account.deleted", request=request, target=account.slug, old={"name": account.name}
-    )
+    number = account.pk
     for place in Property.objects.of(account):
         _remove(place)
-    Removal.objects.create(account_id=account.pk, property_id=0, created=timezone.now())
+    Removal.objects.create(account_id=number, property_id=0, created=timezone.now())
     account.delete()
+    audit.record(
+        number, "account.deleted", request=request, target=account.slug, old={"name": account.name}
+    )
 
 
 def _tell(removal: Removal) -> None:
@@ -115,9 +118,11 @@ def delete_login(request: Any, user: User) -> None:
     alone = owned_alone(user)
     if alone:
         raise LastOwner(alone)
-    audit.record_for(user, "login.deleted", request=request)
-    for membership in user.memberships.select_related("account", "user"):  # type: ignore[attr-defined]
+    # In one order, and the account before its log in each, as everybody does who removes members.
+    belongs = user.memberships.select_related("account", "user").order_by("account_id")  # type: ignore[attr-defined]
+    for membership in belongs:
         leaving.leave(Actor(user), membership, request=request)
+        audit.record(membership.account, "login.deleted", request=request)
     user.delete()
 
 
@@ -143,6 +148,7 @@ def _carry_out(removal: Removal, now: datetime, deadline: float) -> bool:
     """False when time was up before everything was gone."""
     if removal.property_id:
         store.publish_version(removal.account_id, removal.property_id, removal.version)
+        _keep_the_ledger(removal, now)
         _clear_valkey(removal, now)
         _wait_for_workers(removal)
     for table in _tables(removal):
@@ -153,6 +159,15 @@ def _carry_out(removal: Removal, now: datetime, deadline: float) -> bool:
                 break
     removal.delete(using=WORKER)
     return True
+
+
+def _keep_the_ledger(removal: Removal, now: datetime) -> None:
+    """What came since the last tick was used, too: deleting a property gives no events back."""
+    if Account.objects.using(WORKER).filter(pk=removal.account_id).exists():
+        hours = ledger.hours_until(now, ledger.KEPT)
+        lines = ledger.read([(removal.account_id, removal.property_id)], hours)
+        with transaction_of_worker() as cursor:
+            ledger.write(cursor, lines)
 
 
 def _wait_for_workers(removal: Removal) -> None:

@@ -187,6 +187,64 @@ def test_a_worker_that_was_at_it_brings_nothing_of_a_deleted_property_back() -> 
     assert rows("property_id", place.pk) <= {"ledger"}
 
 
+def test_what_a_deleted_property_took_stays_used(charlie: Any) -> None:
+    from tracking.models import Ledger
+
+    place = new_property(new_account(charlie))
+    collect(place, *[payload(str(uuid.uuid4())) for _ in range(7)])
+    delete(place)  # before any tick
+    remove()
+    rows = Ledger.objects.using("worker").filter(property_id=place.pk)
+    assert [(row.account_id, row.accepted) for row in rows] == [(place.account_id, 7)]
+
+
+@pytest.mark.parametrize("what", ["property", "account", "login"])
+def test_the_log_is_told_last_so_that_nobody_waits_for_two(what: str, rf: Any) -> None:
+    """The log of an account stays locked to the end: whoever tells it and then waits for a row
+    would be waited for by those who have the row and tell the log."""
+    from django.db.models.signals import pre_delete
+
+    from accounts import audit
+    from accounts.tenancy import tenant
+    from privacy import deleting
+
+    owner, other = new_user("owner"), new_user("owner")
+    account = new_account(owner)
+    from properties.joining import join
+
+    join(account, other, "owner")
+    place = new_property(account)
+    request = rf.get("/")
+    request.user = other
+    order: list[str] = []
+    real = audit.AuditEntry.objects.create
+
+    def create(**fields: Any) -> Any:
+        order.append("told")
+        return real(**fields)
+
+    def deleted(sender: Any, **kwargs: Any) -> None:
+        if sender._meta.model_name in ("property", "account", "membership"):
+            order.append("row")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit.AuditEntry.objects, "create", create)
+        pre_delete.connect(deleted)
+        try:
+            if what == "login":
+                deleting.delete_login(request, other)
+            else:
+                with tenant(account.pk):
+                    if what == "property":
+                        deleting.delete_property(request, place)
+                    else:
+                        deleting.delete_account(request, account)
+        finally:
+            pre_delete.disconnect(deleted)
+    assert "told" in order
+    assert order.index("told") > max(at for at, step in enumerate(order) if step == "row")
+
+
 def delete(place: Any) -> None:
     from accounts.tenancy import tenant
     from privacy import deleting
