@@ -338,6 +338,49 @@ def test_what_was_told_of_a_person_goes_and_no_import_brings_her_back() -> None:
 # -- old days, columns, and dying ------------------------------------------------------------------
 
 
+def test_an_import_under_way_does_not_bring_her_back(acme: Any) -> None:
+    """It has looked for tombstones before hers was put up, and writes after she was erased."""
+    import threading
+
+    from tests.people import new_key, with_key
+    from tracking import people
+    from tracking.models import Person
+
+    place, user = new_property(acme), fresh("user")
+    client = with_key(new_key(acme, "people:manage")[1])
+    looked, go_on = threading.Event(), threading.Event()
+    real = people.tell
+
+    def tell(using: str, facts: Any) -> Any:
+        looked.set()
+        go_on.wait(60)
+        return real(using, facts)
+
+    def call(function: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                function()
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    body = {"users": [{"id": user}]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(people, "tell", tell)
+        path = f"/api/v1/properties/{place.key}/users"
+        import_ = call(lambda: client.post(path, body, content_type="application/json"))
+        assert looked.wait(60)
+        erase_ = call(lambda: erase(place, user=user))
+        erase_.join(3)  # it waits, or is through
+        go_on.set()
+        import_.join()
+        erase_.join()
+    assert not Person.objects.using("worker").filter(property_id=place.pk).exists()
+
+
 def test_bits_of_days_without_raw_events_are_taken_out() -> None:
     place = new_property(retention_days=30)
     old = now() - timedelta(days=40)

@@ -299,8 +299,19 @@ class Answer(NamedTuple):
     rejected: list[dict[str, Any]]  # as in the answer to events
 
 
+# Who asks for an erasure changes the property in the same transaction (privacy/erasing.py): she
+# waits for the imports that have not read her tombstone, and the later ones read it.
+HOLD = "SELECT FROM properties_property WHERE id = %s FOR SHARE"
+
+
 def import_users(place: Property, items: Sequence[Any], now: datetime, using: str) -> Answer:
     """Take what can be taken; each refusal names the item's place in the list."""
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute(HOLD, [place.pk])
+        return _import_users(place, items, now, using)
+
+
+def _import_users(place: Property, items: Sequence[Any], now: datetime, using: str) -> Answer:
     facts: list[Told] = []
     places: list[int] = []
     rejected: list[dict[str, Any]] = []
