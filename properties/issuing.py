@@ -206,14 +206,16 @@ def change_key(
     request: Any = None,
 ) -> None:
     """Another name, other rights, another end. What the key has it may keep, though the actor has
-    less; what is new may not be more than hers. Raises Refused."""
+    less; what is new, and all of it when it shall last longer, may not be more than hers. Raises
+    Refused."""
     actor = granting.still_managing(actor, granting.lock(key.account), "api_keys")
     key.refresh_from_db()
     if not key.is_usable(now):
         raise Refused("ended", "This key has ended. Make a new one.")
     rights, had = _rights(key.account, grants, places), granting.rights_of(key)
     granting.check(rights, key.account)
-    new = [right for right in rights if not granting.covers(had, right)]
+    lasts = key.expires is not None and (expires is None or expires > key.expires)
+    new = [right for right in rights if lasts or not granting.covers(had, right)]
     granting.refuse_more(actor, key.account, new, by="api_keys")
     if expires != key.expires:
         check_end(actor, expires, now)

@@ -82,6 +82,24 @@ def test_who_changes_a_key_gives_no_more_than_she_has(acme: Any, shop: Any, bob:
     assert stored(acme, "Renamed").pk == key.pk
 
 
+def test_who_may_not_give_what_a_key_has_lets_it_last_no_longer(acme: Any, bob: Any) -> None:
+    grant(bob.memberships.get(), "api_keys:manage")
+    key, _ = new_key(acme, "people:view")
+    ends = datetime(2098, 5, 2, tzinfo=UTC)
+    type(key).objects.of(acme).filter(pk=key.pk).update(expires=ends)
+    client = signed_in_as(bob)
+    path, json = f"/api/v1/accounts/{acme.slug}/api-keys/{key.pk}", "application/json"
+    for longer in (None, "2098-05-03T00:00:00Z"):
+        answer = client.patch(path, {"expires": longer}, content_type=json)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "more_than_own")
+    asked = {"name": key.name, "grants": ["people:view"], "expires": ""}
+    assert client.post(page(acme, key.pk), asked).status_code == 200
+    key.refresh_from_db()
+    assert key.expires == ends
+    shorter = {"expires": "2098-05-01T00:00:00Z"}
+    assert client.patch(path, shorter, content_type=json).status_code == 200
+
+
 def test_an_ended_key_is_not_changed(alice: Any, acme: Any) -> None:
     key, _ = new_key(acme, "audience:view")
     client = signed_in_as(alice)
