@@ -73,7 +73,9 @@ class Asked:
             except ValueError as error:
                 errors[name] = str(error)
         before = params.get("before", "")
-        return cls(typed, errors, query, int(before) if before.isdecimal() else None)
+        return cls(
+            typed, errors, query, int(before) if before.isdecimal() and len(before) < 20 else None
+        )
 
     def address(self, **more: Any) -> str:
         """The query string of this view; "" without filters."""
