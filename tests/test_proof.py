@@ -246,9 +246,26 @@ def cells(world: World, row: Row) -> Iterator[tuple[str, Any, int]]:
     yield "other account", charlie, row.charlie
     nobody = world.client("nobody", make=lambda: signed_in_as(None))
     yield "nobody", nobody, row.nobody
+    yield from as_the_table_says(world, row)
     yield "share link", world.client("link", make=lambda: link_client(world)), row.nobody
     if row.key is not None:
         yield from cells_of_keys(world, row, asked)
+
+
+def as_the_table_says(world: World, row: Row) -> Iterator[tuple[str, Any, int]]:
+    """What stands in the row itself, written by hand: the two ways must meet."""
+    yield "table: viewer", member_client(world, "viewer", given_to("viewer")), row.viewer
+    bob: Given = (("audience", "view", "shop"), ("sources", "view", "shop"))
+    yield "table: bob", member_client(world, "bob", bob), row.bob
+    if row.key is None:
+        return
+    module, verb = row.right.split(":")
+    yield "table: key", key_client(world, ((module, verb, "account"),)), row.key
+    other = "usage" if row.name.startswith("api_a") else "people"
+    other = {"people": "content"}.get(
+        module, "events" if row.name.startswith("api_user") else other
+    )
+    yield "table: key without", key_client(world, ((other, "view", "account"),)), row.key_without
 
 
 def link_client(world: World) -> Any:
