@@ -286,8 +286,11 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        where = self.property.name if self.property else "every property"
-        return f"{self.verb} {self.module} of {where}"
+        """In the words of the matrix: "view Live of every property", "manage Members"."""
+        may = f"{self.verb} {modules.NAMES[self.module]}"
+        if self.module in modules.ASKED_OF_ACCOUNTS:
+            return may
+        return f"{may} of {self.property.name if self.property else 'every property'}"
 
     @classmethod
     def from_role(cls, membership: Membership) -> list["Grant"]:

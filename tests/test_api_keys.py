@@ -68,6 +68,16 @@ def test_a_key_gets_another_name_other_rights_and_another_end(
     assert entry.new["grants"] == ["property:view"]
 
 
+def test_rights_are_read_in_the_words_of_the_matrix(acme: Any, shop: Any) -> None:
+    everywhere, _ = new_key(acme, "realtime:view", "audit:view")
+    assert [str(one) for one in everywhere.grants.order_by("module")] == [
+        "view Audit log",
+        "view Live of every property",
+    ]
+    here, _ = new_key(acme, "ecommerce:view", place=shop)
+    assert str(here.grants.get()) == f"view E-commerce of {shop.name}"
+
+
 def test_who_changes_a_key_gives_no_more_than_she_has(acme: Any, shop: Any, bob: Any) -> None:
     grant(bob.memberships.get(), "api_keys:manage")
     key, _ = new_key(acme, "people:view")

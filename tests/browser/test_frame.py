@@ -14,6 +14,14 @@ from .pages import pages_of
 
 __all__ = ["places"]
 
+# Current tabs that their row has scrolled out of sight.
+OUT_OF_SIGHT = """() => [...document.querySelectorAll(":is(.tabs, .subnav) [aria-current]")]
+  .filter((tab) => {
+    const [row, own] = [tab.parentElement, tab].map((one) => one.getBoundingClientRect());
+    return own.left < row.left - 1 || own.right > row.right + 1;
+  })
+  .map((tab) => tab.textContent)"""
+
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 def test_pages_fit_and_axe_finds_nothing(
@@ -34,7 +42,8 @@ def test_pages_fit_and_axe_finds_nothing(
     for path in found:
         page.goto(web_server + path)
         wider = overflow(page)
-        if objections := [*findings(page), *([f"{wider} px too wide"] if wider else [])]:
+        objections = [*findings(page), *([f"{wider} px too wide"] if wider else [])]
+        if objections := [*objections, *page.evaluate(OUT_OF_SIGHT)]:
             wrong.append((path, objections))
     assert wrong == []
 
