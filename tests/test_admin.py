@@ -25,6 +25,14 @@ def models_in_the_admin() -> list[str]:
     )
 
 
+def test_the_first_administrator_signs_in_before_any_mail_works(boss: Any, mailoutbox: Any) -> None:
+    client = signed_in_as(None)
+    answer = client.post("/user/login/?next=/admin/", {"login": boss.email, "password": PASSWORD})
+    assert answer.headers["Location"] == "/admin/"
+    assert client.get("/admin/").status_code == 200
+    assert mailoutbox == []
+
+
 def test_the_admin_has_the_lists_that_operators_need() -> None:
     assert models_in_the_admin() == [
         "accounts_account",
