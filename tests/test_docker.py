@@ -29,6 +29,15 @@ def test_every_part_of_the_product_has_a_service():
     assert set(SERVICES) == parts | {"postgres", "events", "broker", "proxy"}
 
 
+def test_the_image_holds_every_app_of_ours():
+    from django.conf import settings
+
+    apps = {name for name in settings.INSTALLED_APPS if (ROOT / name / "__init__.py").exists()}
+    copied = re.findall(r"^COPY (\w+) \1$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
+    assert apps <= set(copied)
+    assert {"aktivat", "privacy"} <= apps
+
+
 def test_every_command_is_one_of_the_entry_point():
     known = re.findall(r"^  ([a-z |]+)\)$", ENTRYPOINT.read_text(), re.MULTILINE)
     commands = {command.strip() for label in known for command in label.split("|")}
