@@ -36,7 +36,7 @@ PAYLOAD_SHOWN = 4000  # characters
 
 @admin.register(Quarantined)
 class QuarantinedAdmin(admin.ModelAdmin):
-    """Stream entries that could not be stored. Read only: `manage.py` replays them."""
+    """Stream entries that could not be stored, with the reason; to be looked at, not changed."""
 
     list_display = ("received_at", "property_id", "account_id", "reason", "entry")
     list_filter = ("received_at",)

@@ -171,7 +171,7 @@ class UsageNotice(models.Model):
 
 
 class Quarantined(TenantRow):
-    """A stream entry that could not be stored, with the reason; kept to be replayed."""
+    """A stream entry that could not be stored, with the reason; whole, so that nothing is lost."""
 
     entry = models.CharField(max_length=40, help_text="id of the stream entry")
     received_at = models.DateTimeField()
