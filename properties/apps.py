@@ -7,4 +7,12 @@ class PropertiesConfig(AppConfig):
     name = "properties"
 
     def ready(self) -> None:
-        from properties import openapi  # noqa: F401  drf-spectacular learns how callers sign in
+        from django.db.models.signals import pre_delete
+
+        from accounts.models import User
+        from properties import (
+            openapi,  # noqa: F401  drf-spectacular learns how callers sign in
+            revoking,
+        )
+
+        pre_delete.connect(revoking.before_deletion, sender=User, dispatch_uid="revoke her keys")

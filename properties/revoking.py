@@ -57,3 +57,10 @@ def revoke_made_by(
         for made in made_by(user, account, timezone.now())
         if revoke(made, request=request, actor=actor)
     ]
+
+
+def before_deletion(instance: User, **kwargs: Any) -> None:
+    """A user goes, by whatever way (the administration's, too): nobody holds keys of nobody."""
+    belongs = instance.memberships.select_related("account")  # type: ignore[attr-defined]
+    for membership in belongs.order_by("account_id"):
+        revoke_made_by(instance, membership.account)

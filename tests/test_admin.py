@@ -132,6 +132,19 @@ def test_a_member_who_is_removed_in_the_admin_leaves_no_key_behind(
     assert sent.revoked is not None
 
 
+def test_a_user_who_is_deleted_in_the_admin_leaves_no_key_behind(
+    boss: Any, acme: Any, vera: Any
+) -> None:
+    mine, other = new_key(acme, "audience:view")[0], new_key(acme, "audience:view")[0]
+    type(mine).objects.of(acme).filter(pk=mine.pk).update(made_by=vera)
+    path = f"/admin/accounts/user/{vera.pk}/delete/"
+    assert signed_in_as(boss).post(path, {"post": "yes"}).status_code == 302
+    mine.refresh_from_db()
+    other.refresh_from_db()
+    assert mine.revoked is not None
+    assert other.revoked is None
+
+
 def test_nothing_whose_events_would_stay_is_deleted_or_moved_in_the_admin(
     boss: Any, acme: Any, shop: Any, charlie: Any
 ) -> None:
