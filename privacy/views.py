@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.core.exceptions import PermissionDenied
-from django.db import connection, transaction
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -21,7 +21,7 @@ from privacy import deleting, expiring, exporting, register
 from privacy.endpoints import ask, erasures_of
 from privacy.forms import DeleteForm, EraseForm, ExportForm
 from properties.access import actor_of, door, fresh_login, public, signed_in
-from properties.granting import is_owner
+from properties.granting import Refused, is_owner
 from properties.models import Property
 from properties.settings_pages import may_manage
 
@@ -164,9 +164,12 @@ def delete_login(request: HttpRequest) -> HttpResponse:
     form = DeleteForm(request.POST or None, name=user.email)
     alone = deleting.owned_alone(user)
     if request.method == "POST" and not alone and form.is_valid():
-        with transaction.atomic():
-            logout(request)
+        logout(request)  # for itself: what it tells the audit log locks that until it is stored
+        try:
             deleting.delete_login(request, user)
+        except Refused as refusal:  # the other owner left just now
+            messages.error(request, str(refusal))
+            return redirect("account_login")
         messages.success(request, "Your login is deleted.")
         return redirect("account_login")
     return render(request, "privacy/delete_login.html", {"form": form, "alone": alone})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from tests.people import new_key, with_key
+from tests.people import new_key, signed_in_as, with_key
 from tests.test_granting import actor, joined, right, texts
 
 
@@ -155,3 +155,17 @@ def test_the_api_and_the_removal_of_a_member_do_not_block_each_other(
         other.begin()  # it stands behind the lock, with whatever it took before
         leaving.leave(actor(alice), leaver)
     assert other.result() in (200, 204, 404)
+
+
+def test_an_owner_who_deletes_her_login_while_the_other_leaves_stays(acme: Any, alice: Any) -> None:
+    from properties import granting
+
+    other = joined(acme, "owner").user
+    browser = signed_in_as(other)
+    deletion = Other(lambda: browser.post("/user/delete/", {"typed": other.email}).status_code)
+    with transaction.atomic():
+        granting.lock(acme)
+        deletion.begin()
+        granting.remove(actor(alice), alice.memberships.get(account=acme))
+    assert deletion.result() == 302
+    assert [one.user for one in acme.memberships.all()] == [other]
