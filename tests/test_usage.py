@@ -1,6 +1,7 @@
 """Usage: the page, the CSV and the API show the ledger's numbers, of one's own account only."""
 
 import csv
+import uuid
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -70,6 +71,29 @@ def test_a_late_duplicate_is_not_used(acme: Any, shop: Any) -> None:
     past(shop, datetime(2026, 3, 5, 10, tzinfo=UTC), accepted=10, late_duplicate=3, duplicate=1)
     answer = asked(acme, **{"from": "2026-03-01", "to": "2026-03-31"})
     assert (answer["totals"]["accepted"], answer["totals"]["duplicate"]) == (7, 4)
+
+
+def test_what_is_copied_while_somebody_asks_is_counted_once() -> None:
+    from accounts.tenancy import tenant
+    from tests.test_erasing import collect, payload
+    from tracking import ledger, usage
+    from tracking.working import transaction_of_worker
+
+    place, now = new_property(), datetime.now(UTC)
+    collect(place, *[payload(str(uuid.uuid4())) for _ in range(7)])
+    real = ledger.read
+
+    def read(*asked: Any) -> Any:
+        """As long as this takes the worker's tick runs."""
+        found = real(*asked)
+        with transaction_of_worker() as cursor:
+            ledger.write(cursor, found)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, tenant(place.account_id):
+        patch.setattr(usage.ledger, "read", read)
+        total = usage.between(place.account, now.date(), now.date(), now).total()
+    assert total.accepted == 7
 
 
 def test_days_and_months_are_those_of_utc(acme: Any, shop: Any, alice: Any) -> None:

@@ -81,12 +81,14 @@ DAYS = """
 SELECT property_id, (hour AT TIME ZONE 'UTC')::date, sum(accepted - late_duplicate)::bigint,
     sum(bots)::bigint, sum(duplicate + late_duplicate)::bigint, sum(pings)::bigint
 FROM ledger WHERE account_id = %(account)s AND hour >= %(begin)s AND hour < %(end)s
+    AND hour <> ALL(%(recent)s)
 GROUP BY 1, 2
 """
 REFUSED = """
 SELECT property_id, (hour AT TIME ZONE 'UTC')::date, key, sum(value::bigint)::bigint
 FROM ledger, jsonb_each_text(refused)
 WHERE account_id = %(account)s AND hour >= %(begin)s AND hour < %(end)s
+    AND hour <> ALL(%(recent)s)
 GROUP BY 1, 2, 3
 """
 
@@ -94,7 +96,8 @@ GROUP BY 1, 2, 3
 def between(account: Account, first: date, last: date, now: datetime) -> Use:
     """Use of the days from `first` to `last`, both inclusive. Asks inside the account's tenant."""
     begin, end = start_of(first), start_of(last + timedelta(days=1))
-    wanted: dict[str, Any] = {"account": account.pk, "begin": begin, "end": end}
+    recent = [datetime.fromtimestamp(hour, UTC) for hour in ledger.hours_until(now, ledger.RECENT)]
+    wanted: dict[str, Any] = {"account": account.pk, "begin": begin, "end": end, "recent": recent}
     cells: dict[tuple[int, date], Tally] = {}
     with connections["default"].cursor() as cursor:
         cursor.execute(DAYS, wanted)
@@ -104,38 +107,57 @@ def between(account: Account, first: date, last: date, now: datetime) -> Use:
         for property_id, day, reason, number in cursor.fetchall():
             cells[property_id, day].refused[reason] = number
     try:
-        for (property_id, hour), tally in _not_yet_copied(account, now).items():
-            if begin <= hour < end:
-                place = (property_id, hour.date())
-                cells[place] = _sum([cells.get(place, Tally()), tally])
+        lines, complete_until = _counted_lately(account, now), min(now, end)
     except redis.exceptions.RedisError:
-        return Use(cells, None)
-    return Use(cells, min(now, end))
+        lines, complete_until = {}, None
+    for (property_id, hour), tally in _lately(account, recent, lines).items():
+        if begin <= hour < end and not tally.is_empty:
+            place = (property_id, hour.date())
+            cells[place] = _sum([cells.get(place, Tally()), tally])
+    return Use(cells, complete_until)
 
 
 def of_month(account: Account, month: date, now: datetime) -> Use:
     return between(account, month, next_month(month) - timedelta(days=1), now)
 
 
-def _not_yet_copied(account: Account, now: datetime) -> dict[tuple[int, datetime], Tally]:
-    """What Valkey has counted in the last hours beyond what stands in the ledger's table."""
+Counts = dict[tuple[int, datetime], dict[bytes, bytes]]
+
+
+def _counted_lately(account: Account, now: datetime) -> Counts:
+    """What Valkey has counted in the last hours, by property and hour."""
     from properties.models import Property
 
     places = Property.objects.of(account).values_list("account_id", "pk")
-    hours = ledger.hours_until(now, ledger.RECENT)
-    lines = ledger.read(list(places), hours)
-    instants = [datetime.fromtimestamp(hour, UTC) for hour in hours]
-    rows = {
-        (row.property_id, row.hour): row
-        for row in Ledger.objects.filter(account_id=account.pk, hour__in=instants)
+    lines = ledger.read(list(places), ledger.hours_until(now, ledger.RECENT))
+    return {
+        (line.property_id, datetime.fromtimestamp(line.hour, UTC)): line.counts for line in lines
     }
-    found = {}
-    for line in lines:
-        hour = datetime.fromtimestamp(line.hour, UTC)
-        tally = _beyond(line.counts, rows.get((line.property_id, hour)))
-        if not tally.is_empty:
-            found[line.property_id, hour] = tally
-    return found
+
+
+def _lately(
+    account: Account, hours: list[datetime], lines: Counts
+) -> dict[tuple[int, datetime], Tally]:
+    """The last hours, as far as Valkey has counted beyond what was copied. The table is read once
+    for both: what is copied in between would be missed, or counted twice."""
+    rows = Ledger.objects.filter(account_id=account.pk, hour__in=hours)
+    found = {(row.property_id, row.hour): row for row in rows}
+    return {
+        key: _sum([_of(found.get(key)), _beyond(lines.get(key, {}), found.get(key))])
+        for key in {*found, *lines}
+    }
+
+
+def _of(row: Ledger | None) -> Tally:
+    if row is None:
+        return Tally()
+    return Tally(
+        accepted=row.accepted - row.late_duplicate,
+        bots=row.bots,
+        duplicate=row.duplicate + row.late_duplicate,
+        pings=row.pings,
+        refused=Counter(row.refused),
+    )
 
 
 def _beyond(counts: dict[bytes, bytes], row: Ledger | None) -> Tally:
