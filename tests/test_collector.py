@@ -236,6 +236,16 @@ def test_old_events_need_a_key_that_may_manage_events(web_server: str) -> None:
     assert post(web_server, old, authorization=f"Bearer {elsewhere}").status == 403
 
 
+def test_a_key_is_refused_where_the_property_has_just_gone(web_server: str) -> None:
+    """The collector still has the property in memory; the key is asked about in Postgres."""
+    account = new_account(new_user("owner"))
+    place = new_property(account)
+    event, (_, key) = pageview(property=place.key), new_key(account, "events:manage")
+    assert post(web_server, event, authorization=f"Bearer {key}").status == 202
+    type(place).objects.of(account).filter(pk=place.pk).delete()
+    assert post(web_server, event, authorization=f"Bearer {key}").status in (403, 404, 422)
+
+
 def hit(**fields: str) -> str:
     return urlencode(
         {

@@ -283,8 +283,9 @@ def _may_manage_events(authorization: str, record: Record, address: str) -> bool
         raise Fault(401, "api_key", str(error.detail)) from error
     if key is None:
         raise Fault(401, "api_key", "Authorization must be: Bearer ak_...")
-    place = Property.objects.across_accounts().get(pk=record.property_id)
-    if not Actor(key).may("manage", "events", place):
+    # None: deleted a moment ago, and this collector has not heard of it.
+    place = Property.objects.across_accounts().filter(pk=record.property_id).first()
+    if place is None or not Actor(key).may("manage", "events", place):
         raise Fault(
             403, "forbidden", "This API key may not manage the events of this property: grant "
             "it events:manage, or leave the Authorization header out.",
