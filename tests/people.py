@@ -101,12 +101,17 @@ def new_link(place: "Property", *modules: str, **fields: Any) -> "tuple[ShareLin
     return link, token
 
 
+def an_address() -> str:
+    """One that no other test has used in this run: log-ins are limited per address."""
+    return f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"
+
+
 def signed_in_as(user: "User | None", fresh: bool = True) -> "Client":
     """A browser in which that user is signed in, a moment or (not fresh) a while ago; nobody for
     None."""
     from django.test import Client
 
-    client = Client()
+    client = Client() if user is not None else Client(REMOTE_ADDR=an_address())
     if user is not None:
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
         if fresh:

@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import cache
 from redis.exceptions import ConnectionError as Away
 
-from tests.people import PASSWORD, new_user
+from tests.people import PASSWORD, an_address, new_user
 from tests.test_second_factor import code_now, standing_clock, with_app
 
 __all__ = ["standing_clock"]
@@ -17,13 +17,6 @@ def from_address(address: str, **headers: str) -> Any:
     from django.test import Client
 
     return Client(REMOTE_ADDR=address, headers=headers)
-
-
-def address() -> str:
-    """One that no other test has used in this run; limits are remembered."""
-    import secrets
-
-    return f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"
 
 
 def tried(client: Any, email: str, password: str) -> int:
@@ -37,17 +30,17 @@ def tried(client: Any, email: str, password: str) -> int:
 def test_fifty_wrong_ones_are_throttled_and_the_right_one_from_elsewhere_comes_in(
     alice: Any,
 ) -> None:
-    guesser = from_address(address())
+    guesser = from_address(an_address())
     got = [tried(guesser, alice.email, f"wrong {number}") for number in range(50)]
     assert got[0] == 200
     assert got.count(200) <= 10
     assert set(got[10:]) == {429}
     assert tried(guesser, alice.email, PASSWORD) == 429
-    assert tried(from_address(address()), alice.email, PASSWORD) == 302
+    assert tried(from_address(an_address()), alice.email, PASSWORD) == 302
 
 
 def test_an_address_that_tries_many_names_is_throttled(alice: Any) -> None:
-    guesser = from_address(address())
+    guesser = from_address(an_address())
     got = [tried(guesser, f"{number}@example.com", "wrong") for number in range(40)]
     assert got[-1] == 429
     assert got.count(200) <= 30
@@ -55,15 +48,15 @@ def test_an_address_that_tries_many_names_is_throttled(alice: Any) -> None:
 
 def test_visitors_behind_our_proxy_are_counted_apart(alice: Any, settings: Any) -> None:
     settings.TRUSTED_PROXIES = [ip_network("10.0.0.1/32")]
-    guesser = from_address("10.0.0.1", x_forwarded_for=address())
+    guesser = from_address("10.0.0.1", x_forwarded_for=an_address())
     assert [tried(guesser, alice.email, "wrong") for _ in range(20)][-1] == 429
-    other = from_address("10.0.0.1", x_forwarded_for=address())
+    other = from_address("10.0.0.1", x_forwarded_for=an_address())
     assert tried(other, alice.email, PASSWORD) == 302
 
 
 def test_a_forged_header_resets_nothing(alice: Any) -> None:
-    origin = address()
-    guessers = [from_address(origin, x_forwarded_for=address()) for _ in range(20)]
+    origin = an_address()
+    guessers = [from_address(origin, x_forwarded_for=an_address()) for _ in range(20)]
     assert [tried(client, alice.email, "wrong") for client in guessers][-1] == 429
 
 
@@ -72,13 +65,13 @@ def test_codes_of_the_second_factor_are_throttled_and_work_once(
 ) -> None:
 
     secret = with_app(alice)
-    first = from_address(address())
+    first = from_address(an_address())
     assert tried(first, alice.email, PASSWORD) == 302
     code = code_now(secret)
     assert first.post("/user/2fa/authenticate/", {"code": code}).status_code == 302
     assert first.session["_auth_user_id"] == str(alice.pk)
 
-    replay = from_address(address())
+    replay = from_address(an_address())
     tried(replay, alice.email, PASSWORD)
     assert "_auth_user_id" not in replay.session
     page = replay.post("/user/2fa/authenticate/", {"code": code})
@@ -102,7 +95,7 @@ def code_of_step(secret: str, step: int) -> str:
 def test_a_clock_may_be_wrong_by_one_step(step: int, admitted: bool, alice: Any) -> None:
     """Three, not two: another step may begin on the way."""
     secret = with_app(alice)
-    client = from_address(address())
+    client = from_address(an_address())
     tried(client, alice.email, PASSWORD)
     client.post("/user/2fa/authenticate/", {"code": code_of_step(secret, step)})
     assert ("_auth_user_id" in client.session) == admitted
@@ -112,12 +105,12 @@ def test_a_code_works_once_for_as_long_as_it_is_good(alice: Any, standing_clock:
     """allauth itself forgets after one step that it was used."""
     code = code_now(with_app(alice))
     for admitted in (True, False):
-        client = from_address(address())
+        client = from_address(an_address())
         tried(client, alice.email, PASSWORD)
         client.post("/user/2fa/authenticate/", {"code": code})
         assert ("_auth_user_id" in client.session) == admitted
         cache.delete(f"allauth.mfa.totp.used?user={alice.pk}&code={code}")
-    inside = from_address(address())
+    inside = from_address(an_address())
     inside.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
     page = inside.post("/user/2fa/reauthenticate/", {"code": code})
     assert "Incorrect code" in page.content.decode()
@@ -127,29 +120,29 @@ def test_a_guesser_with_many_addresses_locks_nobody_out_and_she_is_told_once(
     alice: Any, mailoutbox: list[Any]
 ) -> None:
     for _ in range(19):
-        tried(from_address(address()), alice.email, "wrong")
+        tried(from_address(an_address()), alice.email, "wrong")
     assert mailoutbox == []
     for _ in range(3):
-        tried(from_address(address()), alice.email, "wrong")
+        tried(from_address(an_address()), alice.email, "wrong")
     (mail,) = mailoutbox
     assert mail.to == [alice.email]
     assert "guesses at your password" in mail.subject
     assert "20\naddresses or more" in mail.body
-    assert tried(from_address(address()), alice.email, PASSWORD) == 302
+    assert tried(from_address(an_address()), alice.email, PASSWORD) == 302
 
 
 def test_one_address_that_guesses_often_is_no_crowd(alice: Any, mailoutbox: list[Any]) -> None:
-    guesser = from_address(address())
+    guesser = from_address(an_address())
     for number in range(30):
         tried(guesser, alice.email, f"wrong {number}")
-    tried(from_address(address()), "nobody-at-all@example.com", "wrong")
+    tried(from_address(an_address()), "nobody-at-all@example.com", "wrong")
     assert mailoutbox == []
 
 
 def test_while_the_cache_is_away_nobody_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts failures cannot count: no guess is judged at all."""
     user = new_user("alice")
-    client = from_address(address())
+    client = from_address(an_address())
     client.raise_request_exception = False
     client.get("/user/login/")
 

@@ -459,7 +459,11 @@ def test_the_schema_has_every_endpoint_and_the_docs_obey_the_policy(client: Any)
 def test_no_version_in_an_address_reaches_a_header(client: Any) -> None:
     plain = client.get("/api/schema/")
     forged = client.get("/api/schema/?version=a%00%0d%0aX:%20y")
-    assert (forged.status_code, dict(forged.items())) == (200, dict(plain.items()))
+    answers = [dict(answer.items()) for answer in (forged, plain)]
+    for headers in answers:
+        del headers["X-Request-Id"]  # another for every request
+    assert forged.status_code == 200
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("name", ["offset", "fields", "page", "a%00b", "%F0%9F%92%A9"])

@@ -3,10 +3,12 @@
 import json
 import logging
 import re
+from io import StringIO
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.people import PASSWORD, signed_in_as
 
@@ -29,6 +31,17 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Any:
     return access
 
 
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> StringIO:
+    """What the log's handler writes. It keeps the stderr of the moment in which it was made, which
+    pytest may have replaced since."""
+    out = StringIO()
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
+            monkeypatch.setattr(handler, "stream", out)
+    return out
+
+
 def lines_of(text: str, request_id: str) -> list[dict[str, Any]]:
     found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return [line for line in found if line.get("request_id") == request_id]
@@ -36,7 +49,7 @@ def lines_of(text: str, request_id: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("path", ["/p/{}/", "/api/v1/properties/{}"])
 def test_a_500_shows_the_id_that_its_log_line_has(
-    path: str, broken: Any, alice: Any, shop: Any, capfd: Any
+    path: str, broken: Any, alice: Any, shop: Any, written: StringIO
 ) -> None:
     client = signed_in_as(alice)
     client.raise_request_exception = False
@@ -48,7 +61,7 @@ def test_a_500_shows_the_id_that_its_log_line_has(
     assert known in body
     assert "SELECT" not in body
     assert "Traceback" not in body
-    (line,) = lines_of("".join(capfd.readouterr()), known)
+    (line,) = lines_of(written.getvalue(), known)
     assert "SELECT secret" in line["exception"]
 
 
@@ -59,10 +72,10 @@ def test_the_api_names_it_in_the_error(broken: Any, alice: Any, shop: Any) -> No
     assert answer.json()["error"]["request_id"] == answer.headers["X-Request-Id"]
 
 
-def test_a_refusal_is_found_in_the_log_too(client: Any, capfd: Any) -> None:
+def test_a_refusal_is_found_in_the_log_too(client: Any, written: StringIO) -> None:
     answer = client.get("/no-such-page/")
     assert answer.status_code == 404
-    (line,) = lines_of("".join(capfd.readouterr()), answer.headers["X-Request-Id"])
+    (line,) = lines_of(written.getvalue(), answer.headers["X-Request-Id"])
     assert line["level"] == "warning"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.people import PASSWORD, new_account, new_user, signed_in_as
+from tests.people import PASSWORD, an_address, new_account, new_user, signed_in_as
 from tests.test_second_factor import code_now, standing_clock, with_app
 
 __all__ = ["standing_clock"]
@@ -15,6 +15,7 @@ def browser(user: Any, agent: str = "", **extra: str) -> Any:
     """One that signed in by the form."""
     from django.test import Client
 
+    extra = {"REMOTE_ADDR": an_address(), **extra}
     client = Client(headers={"user-agent": agent}, **extra)
     answer = client.post("/user/login/", {"login": user.email, "password": PASSWORD})
     assert answer.status_code == 302
