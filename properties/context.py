@@ -19,11 +19,15 @@ from accounts.models import Account
 from properties.access import Actor, actor_of
 from properties.models import Property
 
-# Route name, label, the right that opens it. A page that does not exist yet is not shown.
+# Route name (of a table: with its dimension), label, the right that opens it. A page that does not
+# exist yet is not shown.
 Row = tuple[str, str, str, str]
 PROPERTY_TABS: tuple[Row, ...] = (
     ("live", "Live", "view", "realtime"),
     ("overview", "Overview", "view", "audience"),
+    ("table:source", "Sources", "view", "sources"),
+    ("table:page", "Pages", "view", "content"),
+    ("table:event", "Events", "view", "events"),
     ("inspector", "Inspector", "view", "events"),
     ("snippet", "Snippet", "view", "property"),
     ("property_settings", "Settings", "view", "property"),
@@ -170,6 +174,8 @@ class Frame:
             return None
         if (tab := BELOW_TABS.get(match.view_name)) is not None:
             return Link("", url_of(tab, self.account.slug))
+        if self.measured is not None and match.view_name == "table":
+            return Link("", self._tab_of(match.func.access.module))  # type: ignore[attr-defined]
         if match.view_name not in IN_SETTINGS or self.measured is None:
             return None
         return Link("Settings", url_of("property_settings", self.measured.key))
@@ -205,6 +211,12 @@ class Frame:
             and self._place is not None
             and self._actor.may("manage", "property", self._place)
         )
+
+    def _tab_of(self, module: str) -> str:
+        """The address of the first tab of a property that is of that module."""
+        assert self.measured is not None
+        routes = (route for route, _, _, of in PROPERTY_TABS if of == module)
+        return next((url for route in routes if (url := url_of(route, self.measured.key))), "")
 
     def _open(self, rows: tuple[Row, ...], name: str) -> Iterator[Link]:
         for route, label, verb, module in rows:
@@ -242,8 +254,12 @@ def home_of(place: Property, actor: Actor) -> str:
 
 
 def url_of(route: str, name: str) -> str:
-    """The address of a page of a property or an account; "" while no app brings the route."""
+    """The address of a page of a property or an account; "" while no app brings the route.
+    `table:source` is the table of that dimension."""
+    route, _, dimension = route.partition(":")
     try:
+        if dimension:
+            return reverse(route, kwargs={"key": name, "dimension": dimension})
         return reverse(route, args=[name])
     except NoReverseMatch:
         return ""

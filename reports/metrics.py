@@ -10,7 +10,7 @@ Adding a metric is one entry in METRICS (and in MEASURES or SAMPLES, if it count
 its paragraph in docs/metrics.md, and its definition in Python in tests/test_queries.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ Unit = Literal["count", "rate", "duration_ms", "score"]
 
 VISITORS = "visitors"  # not a measure: people cannot be added up, so bitmaps keep them
 TIME = "time:"  # dimension `time:day`: the kinds and cycles are those of properties/periods.py
+WHO_COMES = "audience"  # the module of how many people and visits there were
 PROPS = "props:"  # dimension `props:plan`: a property of the event, as text
 
 
@@ -414,6 +415,17 @@ def rolled_measures(dimension: str) -> list[Measure]:
         return rolled
     scope = DIMENSIONS[dimension].scope
     return [measure for measure in rolled if measure.scope == scope]
+
+
+def modules_of(metrics: Iterable[str], dimensions: Iterable[str]) -> list[str]:
+    """The modules that must be viewed for these metrics, split by these dimensions; each once.
+
+    How many came is of the audience as a whole; of a part it belongs to the part: whoever may view
+    the sources sees how many each of them brought, and without that would see nothing.
+    """
+    split = [found.module for name in dimensions if (found := find_dimension(name))]
+    named = [METRICS[name].module for name in metrics]
+    return list(dict.fromkeys([*split, *(m for m in named if m != WHO_COMES or not split)]))
 
 
 def find_dimension(name: str) -> Dimension | None:

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.core.exceptions import PermissionDenied
 from django.db.models import Sum
 from django.http import QueryDict
 from django.utils.dateparse import parse_datetime
@@ -35,7 +34,15 @@ from reports.formatting import (
     short,
     tick_name,
 )
-from reports.metrics import DIMENSIONS, METRICS, VISITORS, Dimension, Metric, rolled_measures
+from reports.metrics import (
+    DIMENSIONS,
+    METRICS,
+    VISITORS,
+    Dimension,
+    Metric,
+    modules_of,
+    rolled_measures,
+)
 from reports.queries import MOST_ROWS, Answer, Bots, Question, ask
 from tracking.models import Ledger
 
@@ -433,6 +440,16 @@ def _column(name: str) -> Column:
     return Column(name, METRICS[name].label, METRICS[name].definition)
 
 
+def siblings(address: Address, dimension: str, url_of: UrlOf) -> list[Link]:
+    """The tables of the same module, over the same range with the same filters."""
+    module = DIMENSIONS[dimension].module
+    return [
+        Link(plural(name), url_of("table", name) + address.query, name == dimension)
+        for name, each in DIMENSIONS.items()
+        if each.module == module
+    ]
+
+
 def plural(dimension: str) -> str:
     label = DIMENSIONS[dimension].label
     return f"{label[:-1]}ies" if label.endswith("y") else f"{label}s"
@@ -495,12 +512,12 @@ class Table:
 
 
 def metrics_of(dimension: str, may_view: MayView) -> tuple[str, ...]:
-    """Every metric kept by the dimension whose module may be viewed, in the registry's order."""
+    """Every metric kept by the dimension that may be viewed by it, in the registry's order."""
     kept = {VISITORS, *(measure.name for measure in rolled_measures(dimension))}
     return tuple(
         name
         for name, metric in METRICS.items()
-        if kept.issuperset(metric.needs) and may_view(metric.module)
+        if kept.issuperset(metric.needs) and all(map(may_view, modules_of([name], [dimension])))
     )
 
 
@@ -559,11 +576,6 @@ def _page_query(address: Address, order: Order, page: int) -> str:
 def read_order(params: QueryDict, dimension: str, may_view: MayView) -> Order:
     """`sort=-visitors` (minus: most first) and `page=2`; AddressError says what is wrong."""
     columns = metrics_of(dimension, may_view)
-    if not columns:
-        raise PermissionDenied(
-            "You may not view audience here, and every column of this table is of it. "
-            "An owner of the account can grant it."
-        )
     sort = params.get("sort") or f"-{columns[0]}"
     metric = sort.removeprefix("-")
     if metric not in columns:

@@ -117,11 +117,10 @@ class Question:
 
     def modules(self) -> list[str]:
         """The modules of everything that it names, each once; who asks must view them all."""
-        named = [metrics.METRICS[name].module for name in self.metrics]
-        asked = list(self.dimensions)
+        named = metrics.modules_of(self.metrics, self.dimensions)
         if self.filters is not None:
-            asked += [leaf.dimension for leaf in filters.leaves(filters.parse(self.filters))]
-        named += [found.module for name in asked if (found := metrics.find_dimension(name))]
+            asked = [leaf.dimension for leaf in filters.leaves(filters.parse(self.filters))]
+            named += [found.module for name in asked if (found := metrics.find_dimension(name))]
         return list(dict.fromkeys(named))
 
 

@@ -80,7 +80,8 @@ def table(request: HttpRequest, place: Property, dimension: str) -> HttpResponse
     context = {
         "table": pages.table(place, address, dimension, order, now),
         "csv_url": url("table_csv", dimension) if _gives_files(request) else "",
-        "overview_url": url("overview"),
+        "overview_url": url("overview") if _may_view(request, place)("audience") else "",
+        "siblings": pages.siblings(address, dimension, url),
         "dimension": dimension,
         "overview_query": address.query,
     }

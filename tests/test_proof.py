@@ -21,8 +21,6 @@ from tests.test_access import Row
 ROLES = ("owner", "admin", "analyst", "marketer", "support", "viewer")
 ROWS: list[Row] = [*table.ROWS, *table.PRIVACY, *table.REPORTS]
 
-# Every number in these tables is of the audience: without it there is no column left.
-COUNTED_BY_AUDIENCE = ("source", "page")
 OWNERS_ONLY = ("delete_account",)  # no grant opens it
 BY_WHAT_IS_SEEN = ("api_dimensions",)  # for whoever sees the property; lists what she may view
 # What is sent instead of the row's body, where that would be refused before anything is looked up.
@@ -182,9 +180,7 @@ def expected(row: Row, asked: Asked, name: str, given: Given) -> int:
         reach = {"account", "shop", "blog"}  # a sum of the properties in which she has the right
     given_here = {(module, verb) for module, verb, where in given if where in reach}
     if {(asked.module, asked.verb), (asked.module, "manage")} & given_here:
-        is_counted = row.params.get("dimension") in COUNTED_BY_AUDIENCE
-        sees_numbers = {("audience", "view"), ("audience", "manage")} & given_here
-        return 403 if is_counted and not sees_numbers else row.owner
+        return row.owner
     about = {*modules.PROPERTY_MODULES, "property"}
     if asked.of_account:
         return 403 if given else 404
