@@ -5,6 +5,32 @@ from typing import Any
 pytest_plugins = ["tests.servers", "tests.people"]
 
 
+# Files of half a minute and more: they begin first, or one worker would end alone with the last.
+LONG = (
+    "test_supervisor",
+    "test_openapi",
+    "test_frame",
+    "test_import_log",
+    "test_proof",
+    "test_hostile_names",
+    "test_register",
+    "test_pipeline",
+    "test_docker",
+    "test_report_browser",
+    "test_external_servers",
+    "test_inspector_browser",
+    "test_queries",
+    "test_truth_wikiticker",
+    "test_erasing",
+    "test_headers",
+)
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    last = len(LONG)
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else last)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """How large the proof of access was (tests/test_proof.py)."""
     passed = terminalreporter.stats.get("passed", [])
