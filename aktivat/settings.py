@@ -15,6 +15,7 @@ from csp.constants import NONCE, NONE, SELF
 from aktivat.dburl import celery_url, django_database
 from aktivat.env import envbool, envint, envlist, envstr
 from aktivat.logs import with_request_id, without_secrets
+from aktivat.pooling import PooledConnection
 from aktivat.providers import apps, origins, providers
 from aktivat.security_txt import contact
 
@@ -123,13 +124,15 @@ DATABASES: dict[str, dict[str, Any]] = {
     "owner": django_database(envstr("DATABASE_OWNER_URL", WEB_URL)),
 }
 for _database in DATABASES.values():
-    # Or after a restart of Postgres every connection of the pool costs somebody an error page.
+    # Or after a restart of Postgres every connection of the pool costs somebody an error page
+    # (and aktivat/pooling.py: or many of them together cost one).
     _database["CONN_HEALTH_CHECKS"] = True
     # Seconds: a Postgres that is silent must cost an answer, not a thread that waits for hours.
     _patience = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 3}
     _patience |= {"keepalives_count": 3, "tcp_user_timeout": 15_000}
     _database["OPTIONS"] = _patience | _database["OPTIONS"]
 DATABASES["default"]["OPTIONS"]["pool"] = {
+    "connection_class": PooledConnection,
     "min_size": 1,
     "max_size": envint("DATABASE_POOL", 8),
     "timeout": 5,

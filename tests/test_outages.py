@@ -39,6 +39,25 @@ def test_no_page_pays_for_a_restart_of_postgres(web_server: str) -> None:
     assert new_user("after").pk, "the tests' own pool noticed, too"
 
 
+def test_nobody_waits_while_a_full_pool_notices_a_restart_of_postgres() -> None:
+    """Every connection at rest is dead, not only the one that is asked for."""
+    from time import monotonic
+
+    from django.conf import settings
+    from django.db import connections
+
+    connections["default"].ensure_connection()
+    pool = connections["default"].pool  # type: ignore[attr-defined]
+    connections["default"].close()
+    most = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
+    for one in [pool.getconn() for _ in range(most)]:
+        pool.putconn(one)
+    assert end_sessions("DATABASE_URL") >= most
+    began = monotonic()
+    assert new_user("after").pk
+    assert monotonic() - began < 0.9, "it waited between two dead connections"
+
+
 def test_no_tick_inherits_a_connection_that_postgres_has_ended() -> None:
     import aktivat.celery  # noqa: F401  the application with its signals
     from tracking.tasks import drain
