@@ -130,7 +130,7 @@ def collect(
     """Take these payloads as the collector would. Raises store.Unavailable: nothing is sure."""
     now = now_ms() if now is None else now
     origin = origin or Origin(visitor_salt=store.visitor_salt(now))
-    record: Record | None = Record.of(place, erased=tombstones.digests(place))
+    record: Record | None = Record.of(place, erased=tombstones.remembered(place))
     for _ in range(ATTEMPTS):
         if record is None:
             break

@@ -19,6 +19,8 @@ from tracking.arrivals import Arrival
 from tracking.event import read_row
 from tracking.models import Erasure
 
+MOST = 1_000  # properties whose digests a process remembers
+
 
 def digest_of(first_key: str, kind: str, target: str) -> bytes:
     """16 bytes for a visitor (UUID as text) or a user (id as kept) of the property."""
@@ -31,6 +33,20 @@ def digests(place: Property) -> frozenset[bytes]:
     with tenant(place.account_id):
         found = Erasure.objects.filter(property_id=place.pk).values_list("digest", flat=True)
         return frozenset(map(bytes.fromhex, found))
+
+
+_of_version: dict[int, tuple[int, frozenset[bytes]]] = {}  # by the property's id
+
+
+def remembered(place: Property) -> frozenset[bytes]:
+    """`digests`, asked for once in a process for each version: an erasure makes a new one."""
+    version, found = _of_version.get(place.pk, (0, frozenset()))
+    if version != place.version:
+        if len(_of_version) >= MOST:
+            _of_version.clear()
+        found = digests(place)
+        _of_version[place.pk] = place.version, found
+    return found
 
 
 DONE = """
