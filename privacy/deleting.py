@@ -13,12 +13,10 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-import redis
 import structlog
 from django.apps import apps
 from django.core.cache import cache
-from django.db import DatabaseError, connections, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 from django_redis import get_redis_connection
 from psycopg import sql
@@ -138,7 +136,7 @@ def remove_due(now: datetime, budget: float = BUDGET) -> int:
             break
         try:
             gone += _carry_out(removal, now, deadline)
-        except (DatabaseError, psycopg.Error, redis.RedisError, store.Unavailable) as error:
+        except Exception as error:  # whatever it is, it keeps nothing of others
             log.error("removal failed", property=removal.key, error=f"{error}"[:500])
             connections[WORKER].close_if_unusable_or_obsolete()
     return gone

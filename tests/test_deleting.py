@@ -187,6 +187,32 @@ def test_a_worker_that_was_at_it_brings_nothing_of_a_deleted_property_back() -> 
     assert rows("property_id", place.pk) <= {"ledger"}
 
 
+def test_one_that_cannot_be_removed_keeps_nothing_of_others(monkeypatch: Any) -> None:
+    """Whatever the fault: here one that no server reports, in the older of two."""
+    from privacy import deleting
+
+    places = [new_property(), new_property()]
+    numbers = [place.pk for place in places]
+    for place in places:
+        collect(place, payload(str(uuid.uuid4())))
+        drain(place)
+        delete(place)
+    real = deleting._clear_valkey
+
+    def clear(removal: Any, at: datetime) -> None:
+        if removal.property_id == numbers[0]:
+            raise ValueError("Unknown time zone")
+        real(removal, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deleting, "_clear_valkey", clear)
+        remove()
+    assert "removals" in rows("property_id", numbers[0])
+    assert rows("property_id", numbers[1]) <= {"ledger"}
+    remove()
+    assert rows("property_id", numbers[0]) <= {"ledger"}
+
+
 def test_what_a_deleted_property_took_stays_used(charlie: Any) -> None:
     from tracking.models import Ledger
 
