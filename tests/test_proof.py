@@ -356,3 +356,36 @@ def test_another_accounts_thing_is_nothing_in_my_own_place(
     assert answers[0].status_code == 404
     assert table.seen(answers[0]) == table.seen(answers[1])
     record_property("cells", 2)
+
+
+# The other places in which a request names a property: (method, path, body).
+_RIGHT = {"module": "audience", "verb": "view", "property": "{key}"}
+_GUEST = {"email": "guest@example.com", "role": "viewer"}
+INSIDE: list[tuple[str, str, Any]] = [
+    ("POST", "api-keys", {"name": "K", "grants": ["audience:view"], "properties": ["{key}"]}),
+    ("PATCH", "api-keys/{api_key}", {"grants": ["audience:view"], "properties": ["{key}"]}),
+    ("POST", "invitations", {**_GUEST, "properties": ["{key}"]}),
+    ("POST", "invitations", {**_GUEST, "grants": [_RIGHT]}),
+    ("PATCH", "members/{member}", {"role": "viewer", "properties": ["{key}"]}),
+    ("PUT", "members/{member}/grants", {"grants": [_RIGHT]}),
+    ("GET", "audit?property={key}", None),
+]
+
+
+@pytest.mark.parametrize(("method", "below", "body"), INSIDE)
+def test_another_accounts_property_in_a_body_or_query_is_nothing(
+    method: str, below: str, body: Any, world: World, record_property: Any
+) -> None:
+    row, ids = Row("", method), world.mine["ids"]
+    path = f"/api/v1/accounts/{world.mine['acme'].slug}/{below}"
+    for name in ("api_key", "member"):
+        path = path.replace(f"{{{name}}}", str(ids[name]))
+    answers = []
+    for key in (world.theirs["shop"].key, "AK-ZZZZZZZZ"):
+        sent = table.json.loads(table.json.dumps(body).replace("{key}", key))
+        answer = undone(member_client(world, "owner", ()), row, path.replace("{key}", key), sent)
+        status, content, headers = table.seen(answer)
+        answers.append((status, content.replace(key.encode(), b"AK-"), headers))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == (200 if method == "GET" else 400)
+    record_property("cells", 2)
