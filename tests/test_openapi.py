@@ -18,7 +18,7 @@ from tests.test_access import (
     new_retired_key,
 )
 
-EXAMPLES = {"all": 4, "nothing": 2}  # of right and of wrong requests for each operation
+EXAMPLES = {"all": 2, "nothing": 1}  # of right and of wrong requests for each operation
 
 
 @pytest.fixture

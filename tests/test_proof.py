@@ -60,6 +60,7 @@ def new_side(owner: Any) -> dict[str, Any]:
     ids = {
         "revoke_api_key": key.pk,
         "api_key": key.pk,
+        "account_key": key.pk,
         "share_link": link.pk,
         "goal": table.new_goal(shop).pk,
         "key": table.new_retired_key(shop).pk,
