@@ -21,7 +21,7 @@ from tests.people import new_property
 DOCS = Path(__file__).parent.parent / "docs"
 NOW = at("2026-04-15T10:20")
 # `make histories HISTORIES=2000` tries others than those of every run, and more of them.
-HISTORIES = int(os.environ.get("AKTIVAT_HISTORIES", "15"))
+HISTORIES = int(os.environ.get("AKTIVAT_HISTORIES", "25"))
 DERANDOMIZE = "AKTIVAT_HISTORIES" not in os.environ
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe"]
 PAGES = ["/", "/a", "/b", "/ö", ""]
