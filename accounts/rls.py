@@ -3,8 +3,8 @@
 Enters: the list of tenant tables (models with `row_level_security = True`). Leaves: grants for
 the web and worker users, forced policies on tenant tables. A table of a model with
 `append_only = True` takes new rows from the web too, those of its tenant, and no change from
-anybody; of one with `written_by_web = True` the web makes and changes its tenant's rows. Runs as
-owner; safe to repeat.
+anybody; of one with `written_by_web = True` the web makes and changes its tenant's rows, and with
+`deleted_by_web = True` deletes them, too. Runs as owner; safe to repeat.
 """
 
 from typing import Any
@@ -29,6 +29,11 @@ def append_only_tables() -> list[str]:
 def tables_of_web() -> list[str]:
     """Those of them whose rows the web makes and changes."""
     return _tables("written_by_web")
+
+
+def tables_deleted_by_web() -> list[str]:
+    """Those of them whose rows the web deletes."""
+    return _tables("deleted_by_web")
 
 
 def _tables(trait: str) -> list[str]:
@@ -68,6 +73,7 @@ def statements(web: str, worker: str) -> list[sql.Composed]:
         *(_policy(table, web_name, worker_name) for table in tenant_tables()),
         *(_append_only(table, web_name, worker_name) for table in append_only_tables()),
         *(_written_by_web(table, web_name) for table in tables_of_web()),
+        *(_deleted_by_web(table, web_name) for table in tables_deleted_by_web()),
     ]
 
 
@@ -105,7 +111,7 @@ def _append_only(table: str, web: sql.Identifier, worker: sql.Identifier) -> sql
 
 
 def _written_by_web(table: str, web: sql.Identifier) -> sql.Composed:
-    """Inserting and updating, never from or to another tenant; deleting is the worker's."""
+    """Inserting and updating, never from or to another tenant; deleting is mostly the worker's."""
     return sql.SQL(
         "GRANT INSERT, UPDATE ON {table} TO {web};"
         "DROP POLICY IF EXISTS tenant_adds ON {table};"
@@ -114,5 +120,14 @@ def _written_by_web(table: str, web: sql.Identifier) -> sql.Composed:
         " (account_id = nullif(current_setting({setting}, true), '')::bigint);"
         "CREATE POLICY tenant_changes ON {table} FOR UPDATE TO {web} USING"
         " (account_id = nullif(current_setting({setting}, true), '')::bigint) WITH CHECK"
+        " (account_id = nullif(current_setting({setting}, true), '')::bigint)"
+    ).format(table=sql.Identifier(table), web=web, setting=sql.Literal(SETTING))
+
+
+def _deleted_by_web(table: str, web: sql.Identifier) -> sql.Composed:
+    return sql.SQL(
+        "GRANT DELETE ON {table} TO {web};"
+        "DROP POLICY IF EXISTS tenant_deletes ON {table};"
+        "CREATE POLICY tenant_deletes ON {table} FOR DELETE TO {web} USING"
         " (account_id = nullif(current_setting({setting}, true), '')::bigint)"
     ).format(table=sql.Identifier(table), web=web, setting=sql.Literal(SETTING))

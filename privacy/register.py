@@ -121,6 +121,12 @@ TABLES = {
         "time zone in which was counted", PROPERTY,
         none="account_id property_id timezone days_listed",
     ),
+    "segments": Place(
+        "filters of reports with a name", ACCOUNT,
+        personal="name filters",
+        pseudonymous="made_by created changed",
+        none="id account_id slug",
+    ),
     "packed_days": Place(
         "days that are packed", RAW,
         none="account_id property_id starts_at ends_at state changed_at props",

@@ -1,4 +1,5 @@
-"""Rollups: what closed and open hours and days came to. Set, never added to; rebuilt from raw."""
+"""Rollups: what closed and open hours and days came to. Set, never added to; rebuilt from raw.
+And what people keep of reports: Segments."""
 
 from typing import ClassVar
 
@@ -125,3 +126,36 @@ class Column(TenantRow):
 
     class Meta:
         db_table = "columns"
+
+
+class Segment(models.Model):
+    """A filter of the account with a name: whoever an event of hers passes it within the range is
+    in it. segments.py says what may be kept and who may use it.
+
+    The slug stands in addresses and questions, so it stays when the name changes.
+    """
+
+    row_level_security = True
+    written_by_web = True
+    deleted_by_web = True
+
+    account_id = models.BigIntegerField()
+    slug = models.CharField(max_length=60)
+    name = models.CharField(max_length=120)
+    filters = models.JSONField(help_text="as a question takes them")
+    # No foreign key: deleting a login must not need to see every account's segments.
+    made_by = models.BigIntegerField(null=True, help_text="the user, or who made the key")
+    created = models.DateTimeField(auto_now_add=True)
+    changed = models.DateTimeField(auto_now=True)
+
+    SETTINGS: ClassVar[tuple[str, ...]] = ("name", "filters")
+
+    class Meta:
+        db_table = "segments"
+        ordering: ClassVar = ["name", "slug"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["account_id", "slug"], name="segment_slug_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -717,7 +717,12 @@ def test_a_nested_tenant_gives_the_outer_one_back(ledgers: dict[str, Any]) -> No
 
 
 def test_the_webs_user_may_not_write_what_the_pipeline_owns(ledgers: dict[str, Any]) -> None:
-    from accounts.rls import append_only_tables, tables_of_web, tenant_tables
+    from accounts.rls import (
+        append_only_tables,
+        tables_deleted_by_web,
+        tables_of_web,
+        tenant_tables,
+    )
     from accounts.tenancy import tenant
     from tracking.models import Ledger
 
@@ -731,6 +736,7 @@ def test_the_webs_user_may_not_write_what_the_pipeline_owns(ledgers: dict[str, A
                 cursor.execute(asked, [table, right])
                 may = right == "INSERT" and table in append_only_tables()
                 may |= right in ("INSERT", "UPDATE") and table in tables_of_web()
+                may |= right == "DELETE" and table in tables_deleted_by_web()
                 assert cursor.fetchone() == (may,), f"{right} on {table}"
 
 

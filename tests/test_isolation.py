@@ -300,13 +300,14 @@ def test_the_documentation_says_what_the_web_may_write() -> None:
     with connection.cursor() as cursor:
         for table, words in says.items():
             rights = []
-            for right in ("INSERT", "UPDATE"):
+            for right in ("INSERT", "UPDATE", "DELETE"):
                 cursor.execute(asked, [table, right])
                 rights.append(cursor.fetchone()[0])
             named = {
-                (False, False): "-",
-                (True, False): "adds rows",
-                (True, True): "makes and changes rows",
+                (False, False, False): "-",
+                (True, False, False): "adds rows",
+                (True, True, False): "makes and changes rows",
+                (True, True, True): "makes, changes and deletes rows",
             }
             assert words == named[tuple(rights)], table
 
