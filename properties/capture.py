@@ -29,6 +29,13 @@ SWITCHES: Final = (
         "trackrClass. Never what is typed.",
         MORE,
     ),
+    Switch(
+        "shown",
+        "Shown elements",
+        "That such an element was in view, once a page view: what its clicks are compared with. "
+        "One event each.",
+        MORE,
+    ),
     Switch("outbound", "Outbound links", "Clicks on links to other sites.", MORE),
     Switch("downloads", "Downloads", "Clicks on links to files, such as .pdf and .zip.", MORE),
     Switch("forms", "Forms", "That a form was sent, and which. Never its content.", MORE),

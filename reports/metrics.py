@@ -123,13 +123,16 @@ def _element(event: str) -> str:
     return f"coalesce(e.name = 'element' AND e.props ->> 'event' = '{event}', false)::int"
 
 
+# A tracker tells what was shown by an event of its own; others may have told it as what happened.
+_SHOWN = f"(e.name = 'element_shown')::int + {_element('shown')}"
+
 MEASURES = {
     measure.name: measure
     for measure in [
         Measure("events", "event", "1", rolled=True),
         Measure("pageviews", "event", "(e.name = 'pageview')::int", rolled=True),
         Measure("page_engaged_ms", "event", "coalesce(e.engaged_ms, 0)"),
-        Measure("elements_shown", "event", _element("shown")),
+        Measure("elements_shown", "event", _SHOWN),
         Measure("elements_hovered", "event", _element("mouseover")),
         Measure("elements_clicked", "event", _element("click")),
         Measure("sessions", "session", "1", rolled=True),
@@ -372,7 +375,8 @@ METRICS = {
             "elements_shown",
             "Elements shown",
             "count",
-            "Events of marked elements (type, label, position) that came into view.",
+            "Marked elements (type, label, position) that came into view: at least half of one for "
+            "a second, counted once a page view.",
             "events",
             "elements_shown",
         ),

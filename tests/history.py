@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 GAP = timedelta(minutes=30)
-AUTOMATIC = ("pageview", "engagement", "web_vitals", "events_lost", "exposure", "not_found")
+AUTOMATIC = (
+    "pageview", "engagement", "web_vitals", "events_lost", "exposure", "element_shown", "not_found",
+)  # fmt: skip
 SESSION_TEXTS = (
     "hostname", "referrer", "source", "medium", "campaign", "term", "content", "channel",
     "country", "device", "browser", "os", "language", "screen",

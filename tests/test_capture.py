@@ -13,6 +13,7 @@ def test_the_table_names_each_switch_once_and_says_what_it_does() -> None:
 def test_a_new_property_has_the_default_switches() -> None:
     assert new_property().capture == [
         "elements",
+        "shown",
         "outbound",
         "downloads",
         "forms",

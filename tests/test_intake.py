@@ -4,6 +4,7 @@ import uuid
 from ipaddress import ip_network
 from typing import Any
 
+import orjson
 import pytest
 
 NOW = 1_774_000_000_000  # 2026-03-20T09:46:40Z, a dull moment
@@ -214,6 +215,25 @@ def test_text_that_cannot_be_stored_is_replaced_and_said_so() -> None:
     assert event.title == "a\ufffdb\ufffdc"
     assert event.props == '{"k\ufffd":"v\ufffd"}'.encode()
     assert event.sanitized is True
+
+
+def test_what_elements_are_called_is_bounded_and_nothing_else_of_them() -> None:
+    from tracking.refusals import Refusal
+
+    long = "<script>\u202e" * 1_000
+    called = {"type": long, "label": long, "position": 7}
+    for name in ("element", "element_shown"):
+        event = judged(pageview(name=name, props=called | {"more": long}))
+        kept = orjson.loads(event.props)
+        assert kept == {"type": long[:200], "label": long[:200], "position": 7, "more": long}
+        assert event.sanitized is True
+    event = judged(pageview(name="element", props={"event": "click", "label": long[:200]}))
+    assert event.sanitized is False
+    other = judged(pageview(name="other", props={"label": long}))
+    assert orjson.loads(other.props) == {"label": long}
+    assert judged(pageview(name="element")).props is None
+    with pytest.raises(Refusal):
+        judged(pageview(name="element", props="none"))
 
 
 def test_an_id_that_is_no_uuid_is_the_same_event_again_but_of_this_property_only() -> None:

@@ -37,7 +37,7 @@ OF_EVENTS = {
     "events": lambda event: 1,
     "pageviews": lambda event: event.name == "pageview",
     "page_engaged_ms": lambda event: event.engaged_ms or 0,
-    "elements_shown": lambda event: is_element(event, "shown"),
+    "elements_shown": lambda event: event.name == "element_shown" or is_element(event, "shown"),
     "elements_hovered": lambda event: is_element(event, "mouseover"),
     "elements_clicked": lambda event: is_element(event, "click"),
 }
@@ -254,7 +254,10 @@ TEXTS = {  # of sessions and events; what is not here is empty
     "language": ["de", "en", ""],
     "screen": ["1440x900", "360x800", ""],
 }
-NAMES = ["pageview", "pageview", "pageview", "engagement", "signup", "element", "web_vitals"]
+NAMES = [
+    "pageview", "pageview", "pageview", "engagement", "signup", "element", "element_shown",
+    "web_vitals",
+]  # fmt: skip
 
 
 def a_history(dice, base):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from accounts.addresses import visitor_address
-from tracking import agents, commerce, consent, fields, places, sources, tombstones
+from tracking import agents, commerce, consent, elements, fields, places, sources, tombstones
 from tracking.addresses import CLICK_IDS, Page, clean_text, host_allowed, split
 from tracking.directory import Record
 from tracking.event import Event
@@ -119,7 +119,8 @@ def judge(
         revenue, currency = fields.revenue({"revenue": order.revenue}, record.currency)
     else:
         revenue, currency = fields.revenue(payload, record.currency)
-        props, props_changed = fields.props(payload)
+        own = elements.props if name in elements.NAMES else fields.props
+        props, props_changed = own(payload)
     came = way.came
     return Event(
         event_id,

@@ -23,7 +23,9 @@ HOUR_MS = 3_600_000
 # -- from a batch: sessions that begin or grow -----------------------------------------------
 
 # What trackers send by themselves: none of it says that the visitor did anything.
-AUTOMATIC = ("pageview", "engagement", "web_vitals", "events_lost", "exposure", "not_found")
+AUTOMATIC = (
+    "pageview", "engagement", "web_vitals", "events_lost", "exposure", "element_shown", "not_found",
+)  # fmt: skip
 
 # One row for each visit: new events of a visitor with no gap between them. `n`, `entry` and `exit`
 # are the rows of `arrivals` with its first event, its first page and its last. `started_at` is

@@ -10,10 +10,12 @@
 ((window, document) => {
   const HALF_LIFE = 30 * 24 * 3600 * 1000; // ms until an interest weighs half
   const MOST_INTERESTS = 50;
-  const MOST_OF_A_PAGE = 200; // element events of one kind in one page view
-  const MOST_HOVERS = 50;
+  const MOST_OF_A_PAGE = 200; // element events of one kind in one page view, but for these:
+  const MOST = { mouseover: 50, shown: 100 };
   const HOVER_PAUSE = 3000; // ms between two mouseover events of one element
   const SOON = 500; // ms in which element events are gathered into one request
+  const SHOWN_AFTER = 1000; // ms with half of it in view: the usual rule for advertisements
+  const PARTS = [...Array(51).keys()].map((part) => part / 100); // at which the browser looks anew
 
   // Fields of which not even the focus is an event.
   const SECRET =
@@ -79,7 +81,7 @@
 
     // --- elements: class and data-trackr-type, -label, -position
 
-    if (isOn("elements")) {
+    if (isOn("elements") || isOn("shown")) {
       const named = CSS.escape(`${options.trackrClass || "track-it"}`.replace(/^\./, ""));
       const tracked = `.${named}[data-trackr-type][data-trackr-label][data-trackr-position]`;
       const secrets = new WeakSet(); // a password that was made readable is still one
@@ -102,16 +104,12 @@
 
       const tell = (event, element, count) => {
         counts[event] = (counts[event] || 0) + 1;
-        if (counts[event] > (event === "mouseover" ? MOST_HOVERS : MOST_OF_A_PAGE)) return;
+        if (counts[event] > (MOST[event] || MOST_OF_A_PAGE)) return;
         const { trackrType, trackrLabel, trackrPosition } = element.dataset;
-        const props = {
-          event,
-          type: trackrType,
-          label: trackrLabel,
-          position: trackrPosition,
-          count,
-        };
-        add(makeEvent("element", { props }));
+        const props = { type: trackrType, label: trackrLabel, position: trackrPosition, count };
+        // A name of its own: to be shown something is nothing that a visitor does.
+        if (event === "shown") add(makeEvent("element_shown", { props }));
+        else add(makeEvent("element", { props: { event, ...props } }));
         clearTimeout(timer);
         timer = setTimeout(flush, event === "click" ? 0 : SOON);
       };
@@ -121,27 +119,87 @@
         if (keys.delete(element)) tell("keys", element, count);
       };
 
-      on("click focus blur", (event) => {
-        const element = trackedOf(event);
-        if (!element) return;
-        if (event.type === "blur") tellKeys(element);
-        tell(event.type, element);
-      });
-      on("mouseover", (event) => {
-        const element = trackedOf(event);
-        if (!element || element.contains(event.relatedTarget)) return;
-        const now = performance.now();
-        if (hovered.get(element) > now - HOVER_PAUSE) return;
-        hovered.set(element, now);
-        tell("mouseover", element);
-      });
-      on("keydown", (event) => {
-        const element = trackedOf(event);
-        if (element && !event.repeat) keys.set(element, (keys.get(element) || 0) + 1);
-      });
-      leaveWatchers.push(() => {
-        for (const element of keys.keys()) tellKeys(element);
-      });
+      if (isOn("elements")) {
+        on("click focus blur", (event) => {
+          const element = trackedOf(event);
+          if (!element) return;
+          if (event.type === "blur") tellKeys(element);
+          tell(event.type, element);
+        });
+        on("mouseover", (event) => {
+          const element = trackedOf(event);
+          if (!element || element.contains(event.relatedTarget)) return;
+          const now = performance.now();
+          if (hovered.get(element) > now - HOVER_PAUSE) return;
+          hovered.set(element, now);
+          tell("mouseover", element);
+        });
+        on("keydown", (event) => {
+          const element = trackedOf(event);
+          if (element && !event.repeat) keys.set(element, (keys.get(element) || 0) + 1);
+        });
+        leaveWatchers.push(() => {
+          for (const element of keys.keys()) tellKeys(element);
+        });
+      }
+
+      if (isOn("shown")) {
+        const timers = new Map(); // of elements that are in view
+        let told = {}; // by type, label and position: nodes are made anew for the same thing
+        let due;
+
+        const observer = new IntersectionObserver(
+          safely((entries) => {
+            for (const { target, intersectionRatio, intersectionRect } of entries) {
+              // What is higher than two windows never shows half of itself, but fills half of one.
+              const { height } = intersectionRect;
+              if (!height || (intersectionRatio < 0.5 && height < innerHeight / 2)) {
+                clearTimeout(timers.get(target));
+                timers.delete(target);
+              } else if (!timers.has(target)) {
+                timers.set(
+                  target,
+                  setTimeout(() => tellShown(target), SHOWN_AFTER),
+                );
+              }
+            }
+          }),
+          { threshold: PARTS },
+        );
+
+        const tellShown = safely((element) => {
+          const { trackrType, trackrLabel, trackrPosition } = element.dataset;
+          const key = JSON.stringify([trackrType, trackrLabel, trackrPosition]);
+          if (!told[key]) tell("shown", element);
+          told[key] = true;
+        });
+
+        const look = safely(() => {
+          due = undefined;
+          if (document.hidden) return;
+          for (const element of document.querySelectorAll(tracked)) {
+            if (!isSecret(element)) observer.observe(element);
+          }
+        });
+
+        /** Nobody sees a hidden page: what is in view when it is back begins its second anew. */
+        const begin = () => {
+          observer.disconnect();
+          timers.forEach(clearTimeout);
+          timers.clear();
+          look();
+        };
+
+        on("visibilitychange", begin);
+        pageWatchers.push(() => {
+          told = {};
+          begin();
+        });
+        new MutationObserver(() => {
+          if (!due) due = setTimeout(look, SOON);
+        }).observe(document, { childList: true, subtree: true });
+        begin();
+      }
     }
 
     // --- links to other hosts and to files; one click is one event

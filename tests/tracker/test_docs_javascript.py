@@ -14,7 +14,7 @@ DOCS = (FRONTEND.parent / "docs" / "javascript.md").read_text()
 EXPERIMENTS = re.search(r"data-experiments='.*?'", DOCS)
 ELEMENT = re.search(r'<button class="track-it".*?</button>', DOCS)
 GIVES = re.compile(r"^(.*); // gives (.*)$", re.MULTILINE)
-AUTOMATIC = ("pageview", "engagement", "ping")
+AUTOMATIC = ("pageview", "engagement", "ping", "element_shown")
 
 
 def examples() -> list[str]:
