@@ -32,7 +32,7 @@ from psycopg import pq, sql
 
 from properties.models import Property
 from properties.periods import Span
-from reports import columns, metrics
+from reports import columns, metrics, touches
 from reports.columns import Numbers, Texts, TextsMaker, Unfit
 from reports.filters import Bound, column
 from reports.tallies import LONGEST_GAP
@@ -188,7 +188,7 @@ SESSIONS = sql.SQL(
     "  SELECT * FROM sessions WHERE property_id = %(property)s AND visitor = v.visitor"
     "  AND started_at < %(start)s ORDER BY started_at DESC LIMIT 1"
     " ) AS u WHERE u.ended_at >= %(start)s"
-    ") AS s"
+    ") AS s{touches}"
 )
 
 
@@ -278,6 +278,7 @@ def _read(
         time=sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(moment),
         columns=sql.SQL(", ").join([*found, sql.SQL("0")]),
         gap=sql.Literal(LONGEST_GAP),
+        touches=touches.joins(name.partition(":")[2] for name in dimensions),
     )
     cursor.execute(text, bound.values)
     fixed = 2 if scope == "event" else 3

@@ -18,7 +18,7 @@ from properties.api import Invalid
 from properties.goals import CONVERSION
 from properties.inputs import is_storable
 from properties.models import Goal
-from reports import metrics
+from reports import metrics, touches
 
 OPERATORS = ("is", "is_not", "contains", "matches", "has_done")
 JOINTS = ("and", "or", "not")
@@ -204,6 +204,8 @@ def column(name: str, bound: Bound) -> sql.Composable:
         return sql.SQL("coalesce(e.props ->> {}::text, '')").format(key)
     if found.sql:
         return sql.SQL(found.sql)
+    if found.touch:
+        return touches.column(found)
     return sql.Identifier("e" if found.scope == "event" else "s", found.column)
 
 

@@ -64,6 +64,8 @@ class Dimension:
 
     `blank`: an empty value is a row (country unknown). Where it is not, it means that there is
     none (a session without campaign), and ranked tables leave it out.
+
+    `touch`: the column is that of another session of the visitor (reports/touches.py).
     """
 
     name: str
@@ -74,6 +76,7 @@ class Dimension:
     rolled: bool = False
     blank: bool = False
     sql: str = ""
+    touch: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,25 @@ _CAME_BEFORE = (
     "EXISTS (SELECT FROM visitors AS known WHERE known.property_id = s.property_id"
     " AND known.number = s.visitor AND known.first_seen < s.started_at)"
 )
+
+
+# What first and last touch tell of the session that brought the visitor.
+_TOUCHED = ("source", "medium", "campaign", "channel")
+
+
+def _touched(touch: str) -> list[Dimension]:
+    return [
+        Dimension(
+            f"{touch}_{name}",
+            "session",
+            name,
+            f"{touch.capitalize()} {name}",
+            "sources",
+            blank=name in ("source", "channel"),
+            touch=touch,
+        )
+        for name in _TOUCHED
+    ]
 
 
 def _element(event: str) -> str:
@@ -206,6 +228,8 @@ DIMENSIONS = {
         Dimension("content", "session", "content", "Content", "sources"),
         Dimension("channel", "session", "channel", "Channel", "sources", rolled=True, blank=True),
         Dimension("referrer", "session", "referrer", "Referrer", "sources", rolled=True),
+        *_touched("first"),
+        *_touched("last"),
         Dimension("country", "session", "country", "Country", "audience", rolled=True, blank=True),
         Dimension("device", "session", "device", "Device", "audience", rolled=True, blank=True),
         Dimension("browser", "session", "browser", "Browser", "audience", rolled=True, blank=True),

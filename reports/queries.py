@@ -19,7 +19,7 @@ from django.db import connection
 from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
-from reports import columnar, metrics, raw, rolled
+from reports import columnar, metrics, raw, rolled, touches
 from reports.patience import patience
 from reports.questions import (
     BOTS,
@@ -65,7 +65,7 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     question = _inside(place.window, question)
     counted, route = count(place, question, question.range)
     rows = _rows(question, counted, question.range)
-    raw_from = _raw_from(place, question.range, route, now)
+    raw_from = _raw_from(place, question, question.range, route, now)
     return Answer(
         rows=rows,
         totals=_values(question, counted.total),
@@ -103,14 +103,16 @@ def count(place: Property, question: Question, within: Range) -> tuple[Counted, 
         return raw.count(place, question, within), "raw"
 
 
-def _raw_from(place: Property, within: Range, route: str, now: datetime) -> datetime | None:
+def _raw_from(
+    place: Property, question: Question, within: Range, route: str, now: datetime
+) -> datetime | None:
     """Since when the raw events that were counted are all there; None if that is no matter."""
-    start = within.span.start
-    if route == "rolled" or start > now - SHORTEST:  # the usual case, without a question
+    start = touches.reaches_back_to(question.named, within.span.start)
+    if route == "rolled" or (start and start > now - SHORTEST):  # the usual case: not asked
         return None
     with connection.cursor() as cursor:
         kept = kept_since(cursor, place, now)
-    return kept if kept is not None and start < kept else None
+    return kept if kept is not None and (start is None or start < kept) else None
 
 
 def _compared(place: Property, question: Question, now: datetime) -> dict[str, Any] | None:
@@ -120,7 +122,7 @@ def _compared(place: Property, question: Question, now: datetime) -> dict[str, A
     if question.compare is None:
         return None
     counted, route = count(place, question, question.compare)
-    if _raw_from(place, question.compare, route, now) is not None:
+    if _raw_from(place, question, question.compare, route, now) is not None:
         return None
     return {
         **_edges(question.compare),

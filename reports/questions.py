@@ -115,13 +115,23 @@ class Question:
             for index, span in enumerate(self.periods(within), 1)
         }
 
+    @property
+    def filtered_by(self) -> list[str]:
+        """The dimensions that its filters name."""
+        if self.filters is None:
+            return []
+        return [leaf.dimension for leaf in filters.leaves(filters.parse(self.filters))]
+
+    @property
+    def named(self) -> list[str]:
+        """The dimensions that it splits by or filters by."""
+        return [*self.dimensions, *self.filtered_by]
+
     def modules(self) -> list[str]:
         """The modules of everything that it names, each once; who asks must view them all."""
         named = metrics.modules_of(self.metrics, self.dimensions)
-        if self.filters is not None:
-            asked = [leaf.dimension for leaf in filters.leaves(filters.parse(self.filters))]
-            named += [found.module for name in asked if (found := metrics.find_dimension(name))]
-        return list(dict.fromkeys(named))
+        asked = map(metrics.find_dimension, self.filtered_by)
+        return list(dict.fromkeys([*named, *(found.module for found in asked if found)]))
 
 
 @lru_cache(maxsize=4)  # a question asks several times; a year of hours takes a tenth of a second

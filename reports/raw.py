@@ -16,7 +16,7 @@ from psycopg import sql
 
 from properties.models import Property
 from properties.periods import Range
-from reports import filters, metrics
+from reports import filters, metrics, touches
 from reports.filters import Bound
 from reports.questions import Counted, Key, Question
 
@@ -116,7 +116,7 @@ class _Statement:
             needs,
             sql.SQL("SELECT {} FROM {} WHERE {}").format(
                 sql.SQL(", ").join(columns),
-                _BOTH if self._names_any("session") else _EVENTS,
+                self._from(_BOTH) if self._names_any("session") else _EVENTS,
                 sql.SQL(" AND ").join([*where, *self._conditions(bound, "e")]),
             ),
         )
@@ -128,7 +128,7 @@ class _Statement:
         if not self._names_any("event"):
             matched = sql.SQL("SELECT {} FROM {} WHERE {}").format(
                 sql.SQL(", ").join([*_values(needs), *dimensions]),
-                _SESSIONS,
+                self._from(_SESSIONS),
                 sql.SQL(" AND ").join([*where, *self._conditions(bound, "s")]),
             )
             return self._half(needs, matched)
@@ -144,7 +144,7 @@ class _Statement:
         ]
         matched = sql.SQL("SELECT {} FROM {} WHERE {} GROUP BY {}").format(
             sql.SQL(", ").join([*columns, *some]),
-            _BOTH,
+            self._from(_BOTH),
             sql.SQL(" AND ").join([*where, _EVENTS_IN_RANGE, *self._conditions(bound, "s")]),
             sql.SQL(", ").join(map(sql.Literal, range(1, len(columns) + 1))),
         )
@@ -195,6 +195,10 @@ class _Statement:
             if dimension is not None and not dimension.blank:
                 found.append(sql.SQL("{} <> ''").format(filters.column(name, bound)))
         return found
+
+    def _from(self, tables: sql.SQL) -> sql.Composable:
+        """Tables with sessions `s`, and the sessions by which those are attributed."""
+        return tables + touches.joins(self.question.named)
 
     def _names_any(self, scope: str) -> bool:
         """Whether a dimension or a filter binds to an event (or to a session)."""

@@ -57,7 +57,20 @@ class Visit:
     """A session, as the drain derives it."""
 
     events: list[Happening]
-    is_first: bool = True  # of its visitor
+    before: list["Visit"] = field(default_factory=list)  # of the same visitor, in order
+
+    @property
+    def is_first(self) -> bool:
+        return not self.before
+
+    @property
+    def last_touch(self) -> "Visit":
+        """The last visit that was not direct, up to this one and 30 days back."""
+        month = self.started_at - timedelta(days=30)
+        for visit in reversed([*self.before, self]):
+            if visit.started_at >= month and visit.text("channel") not in ("Direct", ""):
+                return visit
+        return self
 
     @property
     def first(self) -> Happening:
@@ -100,18 +113,24 @@ class Visit:
             return self.pages[0] if self.pages else ""
         if name == "exit_page":
             return self.pages[-1] if self.pages else ""
+        touch, _, rest = name.partition("_")
+        if touch == "first":
+            return [*self.before, self][0].text(rest)
+        if touch == "last":
+            return self.last_touch.text(rest)
         return self.first.text(name)
 
 
 def visits(history: Iterable[Happening]) -> Iterator[Visit]:
     """The sessions of a history."""
     current: list[Happening] = []
-    seen: set[int] = set()
+    seen: dict[int, list[Visit]] = {}
 
     def visit() -> Visit:
-        is_first = current[0].visitor not in seen
-        seen.add(current[0].visitor)
-        return Visit(current, is_first)
+        earlier = seen.setdefault(current[0].visitor, [])
+        found = Visit(current, list(earlier))
+        earlier.append(found)
+        return found
 
     for event in sorted(history, key=lambda event: (event.visitor, event.time)):
         fits = current and current[-1].visitor == event.visitor

@@ -311,6 +311,8 @@ LEAVES = [
     ["is", "props:plan", ["pro"]],
     ["is", "visit", ["new"]],
     ["is", "entry_page", ["/"]],
+    ["is", "first_source", ["Google", "news"]],
+    ["is_not", "last_channel", ["Direct"]],
     ["is_not", "page", ["/"]],
     ["is_not", "country", ["DE"]],
     ["is_not", "visit", ["new"]],

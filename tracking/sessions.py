@@ -27,6 +27,10 @@ AUTOMATIC = (
     "pageview", "engagement", "web_vitals", "events_lost", "exposure", "element_shown", "not_found",
 )  # fmt: skip
 
+# What is no touch, and how long one is remembered (reports/touches.py): marketing's usual month.
+DIRECT = ("Direct", "")
+LOOK_BACK = timedelta(days=30)
+
 # One row for each visit: new events of a visitor with no gap between them. `n`, `entry` and `exit`
 # are the rows of `arrivals` with its first event, its first page and its last. `started_at` is
 # that of the session it touches, `spot` where that is stored (nobody else writes sessions while
@@ -146,6 +150,27 @@ FROM (
 ) AS spans
 """
 
+# Sessions of which an earlier one is new or another now: their first or last touch may be. Nearly
+# always there is none. Those beyond the look-back only know their visitor's first session.
+LATER = """
+SELECT v.property_id, l.started_at, l.ended_at
+FROM visits AS v CROSS JOIN LATERAL (
+    SELECT started_at, ended_at FROM sessions
+    WHERE property_id = v.property_id
+        AND (visitor, started_at) > (v.visitor, v.last)
+        AND (visitor, started_at) < (v.visitor, 'infinity')
+    ORDER BY visitor, started_at
+) AS l
+WHERE v.grows IS NOT TRUE AND v.visitor > 0 AND (
+    l.started_at <= v.last + %(reach)s OR NOT EXISTS (
+        SELECT FROM sessions
+        WHERE property_id = v.property_id
+            AND (visitor, started_at) > (v.visitor, '-infinity')
+            AND (visitor, started_at) < (v.visitor, v.first)
+    )
+)
+"""
+
 REACH = """
 INSERT INTO reach SELECT visitor, first, last, false FROM visits
 WHERE property_id = %s AND grows IS FALSE
@@ -167,6 +192,11 @@ def keep(cursor: Any, places: Mapping[int, Property]) -> Iterator[tuple[Property
         else:
             place = places[number]
             yield place, hours_of([Span(instant(first), instant(last))], clock_of(place.timezone))
+    # A day more than the look-back: a visit may move the beginning of the session that it joins.
+    cursor.execute(LATER, {"reach": LOOK_BACK + timedelta(days=1)})
+    for number, start, end in cursor.fetchall():
+        place = places[number]
+        yield place, hours_of([Span(start, end)], clock_of(place.timezone))
     for number in sorted(entangled):
         place = places[number]
         prepare(cursor)
