@@ -22,6 +22,13 @@ app.conf.beat_schedule = {
     # than a drain's: else, with much to do, the next would stand before drains that have expired.
     "drain": {"task": "tracking.tasks.drain", "schedule": 1.0, "options": {"expires": 5}},
     "roll up": {"task": "reports.tasks.roll_up", "schedule": 10.0, "options": {"expires": 5}},
+    # Rounds that come late are no rounds: the next one stands behind them.
+    "sample": {"task": "tracking.tasks.sample", "schedule": 5.0, "options": {"expires": 4}},
+    "keep samples": {
+        "task": "tracking.tasks.keep_samples",
+        "schedule": 20.0,
+        "options": {"expires": 20},
+    },
     "sweep": {"task": "tracking.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
     "erase": {"task": "privacy.tasks.erase", "schedule": 5.0, "options": {"expires": 5}},
     "expire": {"task": "privacy.tasks.expire", "schedule": 600.0, "options": {"expires": 600}},

@@ -27,7 +27,7 @@ from properties import leaving
 from properties.access import Actor
 from properties.granting import OWNER
 from properties.models import Property
-from tracking import keys, ledger, store
+from tracking import keys, ledger, rounds, store
 from tracking.models import Removal
 from tracking.sampling import REFUSED, SEEN
 from tracking.store import events_client
@@ -276,6 +276,9 @@ def _bits(prefix: str, removal: Removal, now: datetime) -> Iterator[str]:
 def _names(prefix: str, removal: Removal, now: datetime, bits: int) -> Iterator[str]:
     yield from (keys.stream(prefix), keys.online(prefix))
     yield from (keys.online_visitors(prefix), keys.online_looks(prefix))
+    minute = int(now.timestamp()) // 60 * 60
+    for back in range(-2, rounds.LIVE // 60 + 2):
+        yield keys.samples_of_minute(prefix, minute - 60 * back)
     hour = int(now.timestamp()) // 3_600 * 3_600
     yield from (keys.ledger(prefix, hour - 3_600 * back) for back in range(-1, 9 * 24))
     clock = clock_of(removal.timezone)

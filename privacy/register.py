@@ -94,6 +94,11 @@ TABLES = {
         "sums by hour and day", PROPERTY,
         none="account_id property_id grain starts_at dimension value measure number",
     ),
+    "concurrency": Place(
+        "how many were online at once, by minute, hour and day, with pages and sources",
+        "minutes 15 days, hours 400 days, days until the property is deleted",
+        none="account_id property_id grain starts_at numbers pages sources",
+    ),
     "erasures": Place(
         "who was erased: a digest; the id itself until it is done", PROPERTY,
         personal="target requested_by",
@@ -109,6 +114,9 @@ TABLES = {
     "usage_notices": Place(
         "mails at 80 and 100 per cent of the plan", ACCOUNT,
         none="id account_id month percent used made tried sent",
+    ),
+    "sampled_hours": Place(
+        "how often it was looked who is online, by minute", "for ever", none="hour rounds"
     ),
     "dirty_hours": Place(
         "hours to be counted again", "minutes", none="account_id property_id hour why marked_at"
@@ -291,6 +299,7 @@ EVENTS_KEYS = {
     ":o": (PSEUDONYMOUS, "who is online", "minutes"),
     ":w": (PSEUDONYMOUS, "what their tabs show", "minutes"),
     ":g": (NONE, "how many show what", "minutes"),
+    ":k:<utc minute>": (NONE, "how many were online in each moment of a minute", "3 hours"),
 }
 CACHE_KEYS = {
     "aktivat:watched": (NONE, "properties somebody looks at", "minutes"),

@@ -1,7 +1,7 @@
 """Deleting a property, an account, one's login: nothing is left, and nothing of others goes."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -53,6 +53,8 @@ def keys_of(place: Any) -> set[str]:
 
 def filled(account: Any, **fields: Any) -> Any:
     """A property with events in every stage."""
+    from tracking import concurrency, rounds
+
     place = new_property(account, **fields)
     pages = [f"https://shop.example/{n % 2}" for n in range(600)]  # bits in containers
     collect(place, *[payload(str(uuid.uuid4()), url=page) for page in pages])
@@ -60,6 +62,8 @@ def filled(account: Any, **fields: Any) -> Any:
     roll_up(place, now())
     collect(place, payload(str(uuid.uuid4()), user=fresh("user"), name="loginUser"))
     collect(place, {"name": "ping", "visitor": str(uuid.uuid4()), "tab": str(uuid.uuid4())})
+    rounds.take_across_accounts(round(now().timestamp() * 1000))
+    concurrency.keep_across_accounts(now() + timedelta(minutes=2))
     return place
 
 

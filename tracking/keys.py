@@ -35,6 +35,16 @@ stand in a key: a dictionary per day numbers them.
                                            each shows: state, page ... (its look)
     :g                             hash    look -> how many visitors show it, each    as :o
                                            by the most active of her tabs
+    :k:<utc minute>                hash    moment (ms) of a round of sampling ->      3 hours
+                                           how many were here, packed (rounds.py)
+
+and of the instance, where {0:0} is the prefix:
+
+    {0:0}:salt:<day>               string  the secret of a day for visitors without   2 days
+                                           an id
+    {0:0}:k                        zset    minutes whose samples are not rows yet     until they are
+    {0:0}:k:<utc minute>           hash    moment of a round that is whole -> "";     3 hours
+                                           p<property> that has samples -> 1
 
 Containers (what Roaring does, with what every server has). A small set of visitor numbers is a
 set of integers (a packed array in the server, up to 512 members). The 513th member splits it:
@@ -84,6 +94,7 @@ OTHER = "(other)"
 SMALL_SET = 512  # servers pack integer sets up to this many members (set-max-intset-entries)
 
 INSTANCE = "{0:0}"  # the ledger of what names no known property
+MINUTES_DUE = f"{INSTANCE}:k"
 
 
 def prefix(account_id: int, property_id: int) -> str:
@@ -133,6 +144,15 @@ def online_visitors(prefix: str) -> str:
 
 def online_looks(prefix: str) -> str:
     return f"{prefix}:g"
+
+
+def samples_of_minute(prefix: str, minute: int) -> str:
+    """minute: its start in epoch seconds."""
+    return f"{prefix}:k:{minute}"
+
+
+def rounds(minute: int) -> str:
+    return samples_of_minute(INSTANCE, minute)
 
 
 def visitors(prefix: str, bucket: str) -> str:

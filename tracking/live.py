@@ -66,12 +66,12 @@ def snapshot(place: Property, now: int) -> dict[str, Any]:
     Raises store.Unavailable.
     """
     try:
-        return summary(_counts(keys.prefix(place.account_id, place.pk), now))
+        return summary(counts(keys.prefix(place.account_id, place.pk), now))
     except redis.exceptions.RedisError as error:
         raise store.Unavailable(str(error)) from error
 
 
-def _counts(prefix: str, now: int) -> dict[bytes, int]:
+def counts(prefix: str, now: int) -> dict[bytes, int]:
     """How many visitors show what. Where more than CHUNK looks are read in steps, somebody who
     changes meanwhile may be missed or seen twice: one in a thousand at most."""
     store.sweep(prefix, now)

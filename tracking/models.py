@@ -8,6 +8,7 @@ drain writes thousands of rows a second, and a property is erased by a job, not 
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 
@@ -218,6 +219,38 @@ class DirtyHour(TenantRow):
 
     class Meta:
         db_table = "dirty_hours"
+
+
+class Concurrency(TenantRow):
+    """How many were online at once in a minute, hour or day: the most, and the sum over the rounds
+    of sampling, of which SampledHour knows how many there were. Set by tracking/concurrency.py."""
+
+    class Grain(models.TextChoices):
+        MINUTE = "m", "minute"
+        HOUR = "h", "hour"
+        DAY = "d", "day"
+
+    pk = models.CompositePrimaryKey("property_id", "grain", "starts_at")
+    grain = models.CharField(max_length=1, choices=Grain)
+    starts_at = models.DateTimeField()
+    numbers = models.JSONField(help_text="most open, active, engaged; sums of the three")
+    pages = models.JSONField(help_text="page -> the same six, of those with the most visitors")
+    sources = models.JSONField(help_text="source -> the same six")
+
+    class Meta:
+        db_table = "concurrency"
+        indexes: ClassVar = [models.Index(fields=["grain", "starts_at"], name="concurrency_by_age")]
+
+
+class SampledHour(models.Model):
+    """How many rounds of sampling each minute of an hour (UTC) had, over all properties: without
+    one nobody knows who was there, and with one a property that has no row had nobody."""
+
+    hour = models.DateTimeField(primary_key=True)
+    rounds = ArrayField(models.SmallIntegerField(), size=60)
+
+    class Meta:
+        db_table = "sampled_hours"
 
 
 class Event(TenantRow, WhereFrom):

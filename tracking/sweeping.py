@@ -7,7 +7,7 @@ tracking/tasks.py every minute; what a run does not finish is the next one's.
 from datetime import datetime, timedelta
 
 from properties.models import Property
-from tracking import keys, store
+from tracking import concurrency, keys, store
 from tracking.drain import AT_ONCE, chunks
 from tracking.working import WORKER, transaction_of_worker
 
@@ -17,6 +17,7 @@ AHEAD = timedelta(days=3)
 def sweep(now: datetime) -> int:
     """Returns how many members of live sets were taken out."""
     prepare_months(now)
+    concurrency.forget(now)
     places = list(Property.objects.across_accounts().using(WORKER).order_by("pk"))
     moment = round(now.timestamp() * 1000)
     swept = 0

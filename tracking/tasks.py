@@ -7,13 +7,23 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts import support
+from tracking import concurrency, forgetting, quota, rounds, sweeping
 from tracking import drain as draining
-from tracking import forgetting, quota, sweeping
 
 
 @shared_task
 def drain() -> None:
     draining.drain_due()
+
+
+@shared_task
+def sample() -> None:
+    rounds.take_across_accounts(round(timezone.now().timestamp() * 1000))
+
+
+@shared_task
+def keep_samples() -> None:
+    concurrency.keep_across_accounts(timezone.now())
 
 
 @shared_task

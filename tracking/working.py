@@ -17,7 +17,7 @@ from properties.periods import Clock
 from tracking.models import DirtyHour
 
 WORKER = "worker"
-Job = Literal["drain", "roll up"]
+Job = Literal["drain", "roll up", "concurrency"]
 JOBS: tuple[Job, ...] = get_args(Job)
 
 # Waiting longer for a table that somebody has locked would keep every other property waiting.

@@ -1,0 +1,195 @@
+"""How many were here at once, as history: against what was there in each round."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.people import new_property
+
+NOON = datetime(2026, 3, 11, 12, 0, tzinfo=UTC)
+SIX = ("open_peak", "active_peak", "engaged_peak", "open_average", "active_average")
+
+
+def beat(
+    place: Any, moment: datetime, who: int, page: str, state: str, next_ms: int, **more: Any
+) -> None:
+    from tracking.collecting import collect
+
+    visitor = str(uuid.UUID(int=place.pk * 1_000 + who, version=4))
+    payload = {"name": "ping", "visitor": visitor, "tab": visitor, "state": state}
+    payload |= {"next_ms": next_ms, "url": f"https://a.example{page}"}
+    collect(place, [payload | more], now=ms(moment))
+
+
+def ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000)
+
+
+def sample(moment: datetime) -> None:
+    from tracking.rounds import take_across_accounts
+
+    take_across_accounts(ms(moment))
+
+
+def keep(moment: datetime) -> int:
+    from tracking.concurrency import keep_across_accounts
+
+    return keep_across_accounts(moment)
+
+
+def series(place: Any, text: str, interval: str, *of: str) -> list[Any]:
+    from accounts.tenancy import tenant
+    from properties.periods import parse_range, zone
+    from reports import concurrency
+
+    with tenant(place.account_id):
+        asked = parse_range(text, zone(place.timezone), NOON)
+        return concurrency.series(place, asked, interval, *of)
+
+
+def six(point: Any) -> tuple[Any, ...]:
+    return tuple(point.numbers[name] for name in SIX)
+
+
+def old_property(**fields: Any) -> Any:
+    place = new_property(**fields)
+    place.created = NOON - timedelta(days=400)
+    place.save(update_fields=["created"])
+    return place
+
+
+HOUR = "2026-03-11T12:00..2026-03-11T13:00"
+
+
+def test_a_minute_is_what_its_rounds_saw_and_hours_and_days_are_made_of_minutes() -> None:
+    place = old_property()
+    beat(place, NOON, 1, "/a", "engaged", 9_000)  # until 12:00:20
+    sample(NOON + timedelta(seconds=5))
+    beat(place, NOON + timedelta(seconds=10), 2, "/b", "visible", 60_000)
+    sample(NOON + timedelta(seconds=15))
+    sample(NOON + timedelta(seconds=25))
+    sample(NOON + timedelta(minutes=2))
+    sample(NOON + timedelta(minutes=5))  # nobody
+    for _ in range(2):  # set, never added
+        keep(NOON + timedelta(minutes=7))
+        minutes = series(place, HOUR, "minute")
+        assert len(minutes) == 60
+        assert six(minutes[0]) == (2, 2, 1, round(4 / 3, 3), round(4 / 3, 3))
+        assert minutes[0].numbers["engaged_average"] == round(2 / 3, 3)
+        assert six(minutes[1]) == (None,) * 5, "nobody looked"
+        assert six(minutes[2]) == (1, 1, 0, 1, 1)
+        assert six(minutes[5]) == (0, 0, 0, 0, 0), "somebody looked, and nobody was there"
+        [hour] = series(place, HOUR, "hour")
+        [day] = series(place, "2026-03-11", "day")
+        assert six(hour) == six(day) == (2, 2, 1, 1, 1)
+        assert hour.samples == 5
+        again(NOON)
+    assert [point.numbers["open_peak"] for point in series(place, HOUR, "hour", "page", "/b")] == [
+        1
+    ]
+
+
+def again(minute: datetime) -> None:
+    """The tick of that minute was lost after its work."""
+    from tracking import keys, store
+
+    start = int(minute.timestamp())
+    store.events_client().zadd(keys.MINUTES_DUE, {str(start): start})
+
+
+def test_pages_and_sources_are_ranked_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from accounts.tenancy import tenant
+    from properties.periods import parse_range, zone
+    from reports import concurrency
+    from tracking import concurrency as writing
+
+    monkeypatch.setattr(writing, "KEPT", 2)
+    place, start = old_property(), NOON + timedelta(hours=2)
+    for who, page in enumerate(["/a", "/b", "/b", "/c", "/c", "/c"]):
+        beat(place, start, who, page, "visible", 60_000)
+    beat(place, start, 5, "/c", "visible", 60_000, name="pageview", referrer="https://a.test/")
+    sample(start + timedelta(seconds=1))
+    sample(start + timedelta(seconds=2))
+    keep(start + timedelta(minutes=2))
+    asked = parse_range("2026-03-11T14:00..2026-03-11T15:00", zone("UTC"), NOON)
+    with tenant(place.account_id):
+        pages = concurrency.ranked(place, asked, "hour", "page", 10)
+        sources = concurrency.ranked(place, asked, "minute", "source", 10)
+    assert [(page, numbers["open_average"]) for page, numbers in pages] == [("/c", 3), ("/b", 2)]
+    assert [(source, numbers["open_peak"]) for source, numbers in sources] == [("a.test", 1)]
+
+
+def test_a_round_that_was_cut_off_counts_for_nobody_and_a_late_one_makes_the_minute_anew() -> None:
+    from tracking import keys, store
+
+    place, start = old_property(), NOON + timedelta(hours=4)
+    where = "2026-03-11T16:00..2026-03-11T16:01"
+    client = store.events_client()
+    for who, second in ((1, 10), (2, 20), (3, 30)):
+        beat(place, start + timedelta(seconds=second), who, "/", "visible", 60_000)
+        sample(start + timedelta(seconds=second))
+    cut_off = str(ms(start + timedelta(seconds=30)))
+    rounds = keys.rounds(int(start.timestamp()))
+    client.hdel(rounds, cut_off)  # killed before its end
+    keep(start + timedelta(minutes=2))
+    [minute] = series(place, where, "minute")
+    assert (minute.samples, *six(minute)) == (2, 2, 2, 0, 1.5, 1.5)
+    client.hset(rounds, cut_off, "")
+    again(start)
+    keep(start + timedelta(minutes=3))
+    [minute] = series(place, where, "minute")
+    assert (minute.samples, *six(minute)) == (3, 3, 3, 0, 2, 2)
+
+
+def test_hours_and_days_are_the_propertys_own_in_the_night_in_which_clocks_are_put_back() -> None:
+    """02:00 to 03:00 comes twice in Berlin; in Kathmandu hours begin at a quarter."""
+    berlin, kathmandu = old_property(timezone="Europe/Berlin"), old_property()
+    kathmandu.timezone = "Asia/Kathmandu"
+    kathmandu.save(update_fields=["timezone"])
+    start = datetime(2025, 10, 25, 23, 50, tzinfo=UTC)
+    for number in range(3):  # 01:50, the first 02:50, the second 02:50
+        moment = start + timedelta(hours=number)
+        for who in range(number + 1):
+            beat(berlin, moment, who, "/", "visible", 5_000)
+            beat(kathmandu, moment, who, "/", "visible", 5_000)
+        sample(moment)
+        keep(moment + timedelta(minutes=2))
+    hours = series(berlin, "2025-10-26", "hour")
+    assert len(hours) == 25
+    assert [point.numbers["open_peak"] for point in hours[:5]] == [None, 1, 2, 3, None]
+    [day] = series(berlin, "2025-10-26", "day")
+    assert (day.samples, *six(day)) == (3, 3, 3, 0, 2, 2)
+    hours = series(kathmandu, "2025-10-26T05:00..2025-10-26T09:00", "hour")
+    assert [point.numbers["open_peak"] for point in hours] == [1, 2, 3, None]  # 05:35, 06:35 ...
+    assert series(berlin, "2025-10-26T00:00..2025-10-26T01:00", "hour")[0].samples == 0
+
+
+def test_a_property_that_is_gone_gets_no_row() -> None:
+    """Deleting takes the rows once; one written afterwards would stay for ever."""
+    from tests.test_deleting import rows
+
+    place, start = old_property(), NOON + timedelta(hours=6)
+    beat(place, start, 1, "/", "visible", 60_000)
+    sample(start)
+    place.delete()
+    keep(start + timedelta(minutes=2))
+    assert "concurrency" not in rows("property_id", place.pk)
+
+
+@pytest.mark.parametrize("grain", ["m", "h", "d"])
+def test_minutes_and_hours_end_and_days_stay(grain: str) -> None:
+    from tracking.concurrency import forget
+    from tracking.models import Concurrency
+
+    place = new_property()
+    row = {"account_id": place.account_id, "property_id": place.pk, "grain": grain}
+    row |= {"numbers": [1] * 6, "pages": {}, "sources": {}}
+    ages = {"m": (14, 16), "h": (399, 401), "d": (399, 4_000)}[grain]
+    Concurrency.objects.using("worker").bulk_create(
+        Concurrency(**row, starts_at=NOON - timedelta(days=age)) for age in ages
+    )
+    forget(NOON)
+    left = Concurrency.objects.using("worker").filter(property_id=place.pk).count()
+    assert left == {"m": 1, "h": 1, "d": 2}[grain]
