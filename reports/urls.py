@@ -5,7 +5,7 @@ from functools import partial
 from django.urls import URLPattern, path
 
 from properties.access import door, shared
-from reports import api, stats, usage, views
+from reports import api, live_views, stats, usage, views
 from reports.metrics import DIMENSIONS
 
 urlpatterns: list[URLPattern] = [
@@ -21,6 +21,14 @@ for root, shared_, behind, file_behind in (
     urlpatterns += [
         path(root, behind("audience")(views.overview), name=f"{shared_}overview"),
         path(f"{root}now/", behind("realtime")(views.now), name=f"{shared_}now"),
+        path(
+            f"{root}live/", behind("realtime")(live_views.live_of_property), name=f"{shared_}live"
+        ),
+        path(
+            f"{root}live/now/",
+            behind("realtime")(live_views.now_of_property),
+            name=f"{shared_}live_now",
+        ),
     ]
     # One route for each dimension, so that every table stands behind the door of its own module.
     for name, dimension in DIMENSIONS.items():

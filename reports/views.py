@@ -183,6 +183,7 @@ def _page(
             "longest_value": LONGEST_VALUE,
             "sees_online": sees_online,
             "now_url": url_of(request, place)("now") if sees_online else "",
+            "live_url": url_of(request, place)("live") if sees_online else "",
             "online": online(place, now) if sees_online else None,
             "snippet_url": _snippet_url(place) if may_view("property") else "",
             **context,

@@ -317,6 +317,8 @@ ROWS += [
         ("shared_overview", "GET", 200, {}),
         ("shared_overview", "POST", 405, {}),
         ("shared_now", "GET", 403, {}),
+        ("shared_live", "GET", 403, {}),
+        ("shared_live_now", "GET", 403, {}),
         ("shared_table", "GET", 200, {"dimension": "country"}),
         ("shared_table", "GET", 403, {"dimension": "page"}),
         ("shared_table_csv", "GET", 200, {"dimension": "source"}),
@@ -330,6 +332,8 @@ _STATS = [("event", "pageview"), ("year", "2026"), ("month", "2"), ("day", "3"),
 REPORTS = [
     Row("overview", viewer=200, bob=200),
     Row("now", viewer=200),
+    Row("live", viewer=200),
+    Row("live_now", viewer=200),
     Row("inspector", viewer=200),
     *(
         Row(name, viewer=200, bob=bob, params={"dimension": dimension})
@@ -501,6 +505,7 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/p/{key}/snippet/",
         "/p/{key}/first-event/",
         "/p/{key}/inspector/",
+        "/p/{key}/live/",
         "/a/{account}/",
         "/a/{account}/members/",
         "/a/{account}/usage/",

@@ -123,7 +123,7 @@ def test_countries_have_names() -> None:
 
 
 def test_the_table_of_countries_is_complete() -> None:
-    names = places._country_names()
+    names = places.country_names()
     assert len(names) == 250  # the 249 of ISO 3166-1 and Kosovo
     assert all(re.fullmatch("[A-Z]{2}", code) for code in names)
     assert len(set(names.values())) == len(names)

@@ -44,10 +44,11 @@ def mask(ip: str) -> str:
 
 def country_name(code: str) -> str:
     """English short name, for display; the code itself if it is none, "" for ""."""
-    return _country_names().get(code.upper(), code)
+    return country_names().get(code.upper(), code)
 
 
 @cache
-def _country_names() -> Mapping[str, str]:
+def country_names() -> Mapping[str, str]:
+    """English short name by code."""
     names: dict[str, str] = json.loads(_COUNTRIES.read_text(encoding="utf-8"))
     return names

@@ -118,7 +118,8 @@ def tables(places: dict[str, Any]) -> list[str]:
         for _, p in ours()
         if p.name in TABLES and p.name in given
     ]
-    return [*found, f"/share/{token}/", f"/share/{token}/now/"]
+    live = f"live/?filter=page:is:{quote(HOSTILE)}"
+    return [*found, *(f"/share/{token}/{page}" for page in ("", "now/", "live/", live))]
 
 
 def administration(client: Any) -> list[str]:

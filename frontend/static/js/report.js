@@ -28,7 +28,7 @@
       event.detail.elt.classList.remove("is-stale");
       return;
     }
-    window.aktivatChart.draw();
+    window.aktivatChart?.draw(); // the live page has a graph of its own
     // What had the focus is gone: go on from the top of the report, without moving the page.
     if (document.activeElement === document.body) {
       document.getElementById("report")?.focus({ preventScroll: true });

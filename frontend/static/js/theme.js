@@ -4,6 +4,8 @@
   const CHOICES = ["auto", "light", "dark"];
 
   function chosen() {
+    const { fixedTheme, theme } = document.documentElement.dataset;
+    if (fixedTheme !== undefined) return theme; // the page says so, as on a wall
     try {
       const theme = localStorage.getItem("theme");
       return CHOICES.includes(theme) ? theme : "auto";
