@@ -10,10 +10,11 @@ by their numbers, sessions that go on from one block to the next by their visito
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -50,12 +51,12 @@ def _count(place: Property, question: Question, within: Range) -> Counted:
     whole = _Plan(replace(question, dimensions=()), within)
     asked = [whole, plan] if question.dimensions else [whole]
     reader = _Reader(place, plan, set().union(*(each.columns for each in asked)))
-    done = _who_has_done(plan, reader)
+    meant = _who_are_meant(plan, reader)
     sums = [_Sums(each) for each in asked]
     for block in reader.blocks():
-        view = _View(block, plan, done)
+        view = _View(block, plan, meant)
         for each in sums:
-            each.add(view if view.serves(each.plan) else _View(block, each.plan, done))
+            each.add(view if view.serves(each.plan) else _View(block, each.plan, meant))
     total, *groups = (each.done() for each in sums)
     return Counted(groups[0] if groups else {}, total[()], from_columns=bool(reader.days))
 
@@ -79,9 +80,18 @@ class _Plan:
         return list(filters.leaves(self.tree)) if self.tree is not None else []
 
     @cached_property
+    def all_leaves(self) -> list[filters.Leaf]:
+        return list(filters.all_leaves(self.tree)) if self.tree is not None else []
+
+    @cached_property
+    def crowds(self) -> list[filters.Branch]:
+        """Each "visitor" of the filter once."""
+        return list(dict.fromkeys(filters.crowds(self.tree))) if self.tree is not None else []
+
+    @cached_property
     def judged(self) -> dict[filters.Leaf, Judged]:
         """What is known of texts so far, block after block."""
-        tests = ((leaf, _test(leaf)) for leaf in self.leaves)
+        tests = ((leaf, _test(leaf)) for leaf in self.all_leaves)
         return {leaf: Judged(test) for leaf, test in tests if test}
 
     @cached_property
@@ -236,25 +246,53 @@ def _between(days: Sequence[Span], within: Span) -> Iterator[Span]:
         yield Span(at, within.end)
 
 
-Done = dict[filters.Leaf, Numbers]  # by the visitor's number: whether she has done it
+Meant = dict[filters.Node, Numbers]  # by the visitor's number: whether she is among them
 
 
-def _who_has_done(plan: _Plan, reader: _Reader) -> Done:
-    """Who sent such an event, or was on such a page, anywhere in the range."""
-    asked = {leaf for leaf in plan.leaves if leaf.operator == "has_done"}
-    if not asked:
-        return {}
-    found: dict[filters.Leaf, list[Numbers]] = {leaf: [] for leaf in asked}
-    names = {VISITOR, LENGTHS} | {f"event:{leaf.dimension}" for leaf in asked}
+def _who_are_meant(plan: _Plan, reader: _Reader) -> Meant:
+    """Whom `has_done` and "visitor" mean: found in the whole range before anything is counted."""
+    done = {leaf for leaf in plan.all_leaves if leaf.operator == "has_done"}
+    inside = {leaf for crowd in plan.crowds for leaf in filters.leaves(crowd.parts[0])}
+    names = {VISITOR, LENGTHS} | {f"event:{leaf.dimension}" for leaf in done}
+    names |= {f"{leaf.scope}:{leaf.dimension}" for leaf in inside if leaf.operator != "has_done"}
+    meant = _who(reader, done, names, lambda leaf, block: _did(leaf, block, plan)) if done else {}
+    if plan.crowds:
+        meant |= _who(
+            reader,
+            plan.crowds,
+            names,
+            lambda crowd, block: _View(block, plan, meant).passing(crowd.parts[0]),
+        )
+    return meant
+
+
+N = TypeVar("N", bound=filters.Node)
+
+
+def _who(
+    reader: _Reader, asked: Iterable[N], names: set[str], sessions: Callable[[N, Block], Numbers]
+) -> Meant:
+    """Whose sessions are among those that `sessions` says of any block."""
+    found: dict[N, list[Numbers]] = {node: [] for node in asked}
     for block in reader.blocks(names, again=True):
-        for leaf in asked:
-            rows = _texts_hold(block, f"event:{leaf.dimension}", leaf, plan)
-            if plan.splits(block.span):
-                rows &= _inside(block.numbers(TIME), block, plan)
-            sessions = np.zeros(len(block.lengths), dtype=bool)
-            sessions[block.owners[rows]] = True
-            found[leaf].append(block.numbers(VISITOR)[sessions])
-    return {leaf: _table(parts) for leaf, parts in found.items()}
+        for node, parts in found.items():
+            parts.append(block.numbers(VISITOR)[sessions(node, block)])
+    return {node: _table(parts) for node, parts in found.items()}
+
+
+def _did(leaf: filters.Leaf, block: Block, plan: _Plan) -> Numbers:
+    """Sessions with such an event, or on such a page, in the range."""
+    rows = _texts_hold(block, f"event:{leaf.dimension}", leaf, plan)
+    if plan.splits(block.span):
+        rows = rows & _inside(block.numbers(TIME), block, plan)
+    return _owning(rows, block)
+
+
+def _owning(rows: Numbers, block: Block) -> Numbers:
+    """The sessions to which these events belong."""
+    sessions = np.zeros(len(block.lengths), dtype=bool)
+    sessions[block.owners[rows]] = True
+    return sessions
 
 
 def _table(parts: Sequence[Numbers]) -> Numbers:
@@ -297,8 +335,8 @@ def _texts_hold(block: Block, name: str, leaf: filters.Leaf, plan: _Plan) -> Num
 class _View:
     """The rows of a block that a question is about: its events, or only its sessions."""
 
-    def __init__(self, block: Block, plan: _Plan, done: Done) -> None:
-        self.block, self.plan, self.done = block, plan, done
+    def __init__(self, block: Block, plan: _Plan, meant: Meant) -> None:
+        self.block, self.plan, self.meant = block, plan, meant
         self.is_cut = plan.splits(block.span)
         self.by_event = plan.names_event or self.is_cut or bool(plan.samples)
         self._numbers: dict[str, Numbers] = {}
@@ -350,17 +388,28 @@ class _View:
     def _starts_here(self) -> Numbers:
         return self.block.numbers(CROSSES) & 1 == 0
 
+    def passing(self, node: filters.Node) -> Numbers:
+        """Sessions with an event in the range on which the filter holds."""
+        scopes = {leaf.scope for leaf in filters.leaves(node)}
+        if not self.is_cut and "event" not in scopes:
+            return self._holds(node, of_events=False) & (self.block.lengths > 0)
+        rows = self._holds(node, of_events=True)
+        if self.is_cut:
+            rows = rows & _inside(self.block.numbers(TIME), self.block, self.plan)
+        return _owning(rows, self.block)
+
     def _holds(self, node: filters.Node, of_events: bool) -> Numbers:
-        if isinstance(node, filters.Branch):
+        if isinstance(node, filters.Branch) and node.joint != filters.VISITOR:
             parts = [self._holds(part, of_events) for part in node.parts]
             if node.joint == "not":
                 return ~parts[0]
             joined = np.logical_and if node.joint == "and" else np.logical_or
             return joined.reduce(parts)
-        if node.operator == "has_done":
-            table = self.done[node]
+        if node in self.meant:
+            table = self.meant[node]
             rows = table[np.minimum(self.block.numbers(VISITOR), len(table) - 1)]
         else:
+            assert isinstance(node, filters.Leaf)
             rows = _texts_hold(self.block, f"{node.scope}:{node.dimension}", node, self.plan)
             if node.scope == "event":
                 return rows

@@ -1,9 +1,11 @@
 """Which events, sessions and visitors a question is about.
 
 Enters: ["is" | "is_not" | "contains" | "matches" | "has_done", dimension, [values]], nested by
-["and" | "or" | "not", ...]. Leaves: a checked tree, and the SQL condition that it means.
+["and" | "or" | "not" | "visitor", ...]. Leaves: a checked tree, and the SQL condition it means.
 Page, event and property filters bind to one event, source, country, device and the like to its
 session, `has_done` to the visitor within the range; plain filters hold together on one event.
+["visitor", filter] binds what is in it to the visitor: all that is done by whoever has an event in
+the range on which the filter holds. A segment (segments.py) is one of these with a name.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from properties.models import Goal
 from reports import metrics, touches
 
 OPERATORS = ("is", "is_not", "contains", "matches", "has_done")
-JOINTS = ("and", "or", "not")
+VISITOR = "visitor"
+JOINTS = ("and", "or", "not", VISITOR)
 DONE = ("event", "page")  # what a visitor can have done
 
 MOST_DEPTH = 8
 MOST_FILTERS = 50
+MOST_IN_ALL = 200  # those within "visitor" and within segments, too
 MOST_VALUES = 1_000
 LONGEST_VALUE = 2_000
 LONGEST_NAME = 100
@@ -57,12 +61,30 @@ Node = Leaf | Branch
 
 
 def leaves(node: Node) -> Iterator[Leaf]:
-    """Every plain filter of the tree."""
+    """The filters of the tree that are asked of an event or session themselves: all but those
+    within a "visitor"."""
     if isinstance(node, Leaf):
         yield node
-    else:
+    elif node.joint != VISITOR:
         for part in node.parts:
             yield from leaves(part)
+
+
+def crowds(node: Node) -> Iterator[Branch]:
+    """The parts of the tree that are asked of the visitor: each "visitor"."""
+    if isinstance(node, Branch):
+        if node.joint == VISITOR:
+            yield node
+        else:
+            for part in node.parts:
+                yield from crowds(part)
+
+
+def all_leaves(node: Node) -> Iterator[Leaf]:
+    """Every filter of the tree, those within a "visitor" too."""
+    yield from leaves(node)
+    for crowd in crowds(node):
+        yield from leaves(crowd.parts[0])
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -70,20 +92,24 @@ def leaves(node: Node) -> Iterator[Leaf]:
 
 def parse(tree: object) -> Node:
     """The filter as a checked tree; raises Invalid."""
-    node = _parse(tree, 1)
-    if sum(1 for _ in leaves(node)) > MOST_FILTERS:
+    node = _parse(tree, 1, within=False)
+    own = sum(1 for part in (leaves, crowds) for _ in part(node))
+    if max(own, *(sum(1 for _ in leaves(c.parts[0])) for c in crowds(node)), 0) > MOST_FILTERS:
         raise _invalid("too_many", f"At most {MOST_FILTERS} filters go into one question.")
+    if sum(1 for _ in all_leaves(node)) > MOST_IN_ALL:
+        message = f"At most {MOST_IN_ALL} filters go into one question, those of segments included."
+        raise _invalid("too_many", message)
     return node
 
 
-def _parse(tree: object, depth: int) -> Node:
+def _parse(tree: object, depth: int, within: bool) -> Node:
     if depth > MOST_DEPTH:
         raise _invalid("too_deep", f"Nest filters at most {MOST_DEPTH} deep.")
     if not isinstance(tree, list | tuple) or not tree or not isinstance(tree[0], str):
         raise _invalid("shape", _SHAPE)
     operator, *rest = tree
     if operator in JOINTS:
-        return _branch(operator, rest, depth)
+        return _branch(operator, rest, depth, within)
     if operator not in OPERATORS:
         known = ", ".join(OPERATORS + JOINTS)
         raise _invalid("unknown_operator", f"There is no {operator[:40]!r}. Known: {known}.")
@@ -97,12 +123,17 @@ def _invalid(code: str, message: str) -> Invalid:
     return Invalid(code, message, "filters")
 
 
-def _branch(joint: str, parts: list[Any], depth: int) -> Branch:
-    if joint == "not" and len(parts) != 1:
-        raise _invalid("shape", '"not" takes exactly one filter.')
+def _branch(joint: str, parts: list[Any], depth: int, within: bool) -> Branch:
+    """`within`: whether it stands in a "visitor", whose filters are nested on their own."""
+    if joint in ("not", VISITOR) and len(parts) != 1:
+        raise _invalid("shape", f'"{joint}" takes exactly one filter.')
     if not 1 <= len(parts) <= MOST_FILTERS:
         raise _invalid("shape", f'"{joint}" takes 1 to {MOST_FILTERS} filters.')
-    return Branch(joint, tuple(_parse(part, depth + 1) for part in parts))
+    if joint == VISITOR:
+        if within:
+            raise _invalid("shape", 'No "visitor" and no segment stands within another "visitor".')
+        return Branch(joint, (_parse(parts[0], 1, within=True),))
+    return Branch(joint, tuple(_parse(part, depth + 1, within) for part in parts))
 
 
 def _leaf(operator: str, rest: list[Any]) -> Leaf:
@@ -161,6 +192,28 @@ def with_goals(tree: object, goals: Callable[[], Iterable[Goal]], depth: int = 1
     return ["not", reached] if operator == "is_not" else reached
 
 
+# -- segments ----------------------------------------------------------------------------------
+
+SEGMENT = "segment"
+
+
+def with_segments(tree: object, filters_of: Callable[[str], object], depth: int = 1) -> object:
+    """The tree with ["visitor", its filters] in place of ["is" | "is_not", "segment", [slugs]].
+
+    `filters_of` a slug raises Invalid for one that is not there. Anything else stays as it is, for
+    `parse` to judge: so a segment that named a segment would be refused.
+    """
+    if not isinstance(tree, list | tuple) or not tree or depth > MOST_DEPTH:
+        return tree
+    operator, *rest = tree
+    if operator in JOINTS:
+        return [operator, *(with_segments(part, filters_of, depth + 1) for part in rest)]
+    if operator not in ("is", "is_not") or len(rest) != 2 or rest[0] != SEGMENT:
+        return tree
+    members = ["or", *([VISITOR, filters_of(slug)] for slug in _values(rest[1]))]
+    return ["not", members] if operator == "is_not" else members
+
+
 def _reaches(known: Mapping[str, Goal], name: str) -> list[Any]:
     goal = known.get(name)
     if goal is None:
@@ -174,6 +227,21 @@ def _reaches(known: Mapping[str, Goal], name: str) -> list[Any]:
 
 
 # -- SQL ---------------------------------------------------------------------------------------
+
+EVENTS = sql.SQL("events AS e")
+# The session of an event is the visitor's last that began before it. Written so that only the
+# sessions' primary key can serve it: of a young property the planner knows nothing, and a plain
+# join compared every event with every session.
+BOTH = sql.SQL(
+    "events AS e JOIN LATERAL ("
+    "SELECT * FROM sessions WHERE property_id = e.property_id"
+    " AND (visitor, started_at) <= (e.visitor, e.time)"
+    " ORDER BY visitor DESC, started_at DESC LIMIT 1"
+    ") AS s ON s.visitor = e.visitor AND e.time <= s.ended_at"
+)
+EVENTS_IN_RANGE = sql.SQL(
+    "e.property_id = %(property)s AND e.time >= %(start)s AND e.time < %(end)s"
+)
 
 
 def like(pattern: str) -> str:
@@ -216,10 +284,23 @@ def condition(node: Node, bound: Bound, visitor: sql.Composable) -> sql.Composab
     """
     if isinstance(node, Leaf):
         return _leaf_condition(node, bound, visitor)
+    if node.joint == VISITOR:
+        return _crowd_condition(node.parts[0], bound, visitor)
     parts = [condition(part, bound, visitor) for part in node.parts]
     if node.joint == "not":
         return sql.SQL("NOT ({})").format(parts[0])
     return sql.SQL("({})").format(sql.SQL(f" {node.joint.upper()} ").join(parts))
+
+
+def _crowd_condition(node: Node, bound: Bound, visitor: sql.Composable) -> sql.Composable:
+    """Bots and people have no number in common, so it need not ask who is one."""
+    asked = [leaf.dimension for leaf in leaves(node) if leaf.scope == "session"]
+    return sql.SQL("{visitor} IN (SELECT e.visitor FROM {rows} WHERE {within} AND {holds})").format(
+        visitor=visitor,
+        rows=BOTH + touches.joins(asked) if asked else EVENTS,
+        within=EVENTS_IN_RANGE,
+        holds=condition(node, bound, sql.Identifier("e", "visitor")),
+    )
 
 
 def _leaf_condition(leaf: Leaf, bound: Bound, visitor: sql.Composable) -> sql.Composable:

@@ -19,7 +19,7 @@ from django.db import connection
 from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
-from reports import columnar, metrics, raw, rolled, touches
+from reports import columnar, crowds, metrics, raw, rolled, touches
 from reports.patience import patience
 from reports.questions import (
     BOTS,
@@ -164,7 +164,7 @@ def _meta(
         "timezone": place.timezone,
         **_edges(question.range),
         "complete_until": _shown(complete, question.range) if complete else None,
-        "exact": not any(rolled.OTHER in key for key in counted.groups),
+        "exact": not any(crowds.OTHER in key for key in counted.groups),
         "definitions": {name: metrics.METRICS[name].definition for name in question.metrics},
         "identity": place.privacy,
     }

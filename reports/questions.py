@@ -14,9 +14,9 @@ from typing import Any, Literal, cast, get_args
 
 from properties import periods
 from properties.api import Invalid
-from properties.models import Goal, Property
+from properties.models import Property
 from properties.periods import Cycle, Kind, Range, RangeError, Span
-from reports import filters, metrics
+from reports import filters, metrics, segments
 
 Bots = Literal["exclude", "include", "only"]
 BOTS: tuple[Bots, ...] = get_args(Bots)
@@ -117,10 +117,10 @@ class Question:
 
     @property
     def filtered_by(self) -> list[str]:
-        """The dimensions that its filters name."""
+        """The dimensions that its filters name, those within a "visitor" too."""
         if self.filters is None:
             return []
-        return [leaf.dimension for leaf in filters.leaves(filters.parse(self.filters))]
+        return [leaf.dimension for leaf in filters.all_leaves(filters.parse(self.filters))]
 
     @property
     def named(self) -> list[str]:
@@ -189,9 +189,7 @@ def parse_question(place: Property, body: Mapping[str, Any], now: datetime) -> Q
         )
     asked = _metrics(body.get("metrics"))
     dimensions = _dimensions(body.get("dimensions", []))
-    tree = filters.with_goals(
-        body.get("filters"), lambda: Goal.objects.of(place.account).filter(property=place)
-    )
+    tree = segments.resolved(place, body.get("filters"))
     if tree is not None:
         filters.parse(tree)
     within = _range(place, body.get("range", DEFAULT_RANGE), "range", now)

@@ -17,7 +17,7 @@ from psycopg import sql
 from properties.models import Property
 from properties.periods import Range
 from reports import filters, metrics, touches
-from reports.filters import Bound
+from reports.filters import BOTH, EVENTS, EVENTS_IN_RANGE, Bound
 from reports.questions import Counted, Key, Question
 
 _BOTS = {
@@ -25,21 +25,7 @@ _BOTS = {
     "include": sql.SQL("TRUE"),
     "only": sql.SQL("{}.bot"),
 }
-_EVENTS = sql.SQL("events AS e")
-# The session of an event is the visitor's last that began before it. Written so that only the
-# sessions' primary key can serve it: of a young property the planner knows nothing, and a plain
-# join compared every event with every session.
-_BOTH = sql.SQL(
-    "events AS e JOIN LATERAL ("
-    "SELECT * FROM sessions WHERE property_id = e.property_id"
-    " AND (visitor, started_at) <= (e.visitor, e.time)"
-    " ORDER BY visitor DESC, started_at DESC LIMIT 1"
-    ") AS s ON s.visitor = e.visitor AND e.time <= s.ended_at"
-)
 _SESSIONS = sql.SQL("sessions AS s")
-_EVENTS_IN_RANGE = sql.SQL(
-    "e.property_id = %(property)s AND e.time >= %(start)s AND e.time < %(end)s"
-)
 _SESSIONS_IN_RANGE = sql.SQL(
     "s.property_id = %(property)s AND s.started_at >= %(start)s AND s.started_at < %(end)s"
 )
@@ -111,12 +97,12 @@ class _Statement:
     def _event_half(self, bound: Bound) -> sql.Composed:
         needs = self._needs_of("event")
         columns = [sql.SQL("e.visitor"), *_values(needs), *self._dimensions(bound, "e.time")]
-        where = [_EVENTS_IN_RANGE, _BOTS[self.question.bots].format(sql.Identifier("e"))]
+        where = [EVENTS_IN_RANGE, _BOTS[self.question.bots].format(sql.Identifier("e"))]
         return self._half(
             needs,
             sql.SQL("SELECT {} FROM {} WHERE {}").format(
                 sql.SQL(", ").join(columns),
-                self._from(_BOTH) if self._names_any("session") else _EVENTS,
+                self._from(BOTH) if self._names_any("session") else EVENTS,
                 sql.SQL(" AND ").join([*where, *self._conditions(bound, "e")]),
             ),
         )
@@ -144,8 +130,8 @@ class _Statement:
         ]
         matched = sql.SQL("SELECT {} FROM {} WHERE {} GROUP BY {}").format(
             sql.SQL(", ").join([*columns, *some]),
-            self._from(_BOTH),
-            sql.SQL(" AND ").join([*where, _EVENTS_IN_RANGE, *self._conditions(bound, "s")]),
+            self._from(BOTH),
+            sql.SQL(" AND ").join([*where, EVENTS_IN_RANGE, *self._conditions(bound, "s")]),
             sql.SQL(", ").join(map(sql.Literal, range(1, len(columns) + 1))),
         )
         return self._half(needs, matched)

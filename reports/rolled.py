@@ -1,17 +1,17 @@
 """The route over rollups and bitmaps: answers the usual questions in milliseconds.
 
 Enters: a Question and a range that `can_answer` has approved: whole hours, bots left out, split
-by time and at most one rolled dimension (or narrowed to some of its values). Leaves: the same
-base numbers as reports/raw.py. Day rows serve whole days, hour rows the rest; people are united
-from bitmaps, and only from those that the answer shows.
+by time and at most one rolled dimension (or narrowed to some of its values); of visitors also
+what asks of them as a whole, such as segments (crowds.py). Leaves: the same base numbers as
+reports/raw.py. Day rows serve whole days, hour rows the rest; people are united from bitmaps, and
+only from those that the answer shows.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from django.db import connection
 from psycopg import sql
@@ -20,12 +20,11 @@ from pyroaring import BitMap
 from properties import periods
 from properties.models import Property
 from properties.periods import Range
-from reports import filters, metrics
+from reports import crowds, filters, metrics
 from reports.blocks import binary_cursor
+from reports.crowds import Stretch, union
 from reports.models import Grain
 from reports.questions import Counted, Key, Question, best
-
-OTHER = "(other)"  # what the rollup calls values beyond its most frequent ones
 
 STEP = 200  # values whose people are read at once, at least
 
@@ -33,7 +32,6 @@ Numbers = dict[Key, dict[str, int]]
 Slot = tuple[int, str]  # period (from 1), value
 Slots = dict[Slot, dict[str, int]]
 People = dict[Slot, BitMap]
-Stretch = tuple[str, datetime, datetime]  # grain, [start, end)
 
 
 def can_answer(question: Question, within: Range) -> bool:
@@ -52,7 +50,11 @@ def count(place: Property, question: Question, within: Range) -> Counted | None:
     named = _named(question)
     assert named is not None
     reader = _Reader(place, question, within, named)
-    if named.values and reader.hides_values():
+    if named.values and crowds.hides_values(place, named.dimension, reader.stretches):
+        return None
+    try:
+        reader.choose()
+    except crowds.Hidden:
         return None
     if not question.dimensions:
         return Counted({}, reader.totals())
@@ -60,32 +62,64 @@ def count(place: Property, question: Question, within: Range) -> Counted | None:
         return reader.series()
     whole = replace(question, dimensions=())
     everything = named if named.values else _Named("")
-    total = _Reader(place, whole, within, everything).totals()
-    return Counted(reader.groups(), total)
+    every = _Reader(place, whole, within, everything)
+    every.among = reader.among
+    return Counted(reader.groups(), every.totals())
 
 
 @dataclass(frozen=True)
 class _Named:
-    """The rolled dimension of a question ("" for none), and the values that it is narrowed to."""
+    """The rolled dimension of a question ("" for none), the values that it is narrowed to, and
+    what is asked of the visitors."""
 
     dimension: str
     values: tuple[str, ...] = ()
+    among: filters.Node | None = None
 
 
 def _named(question: Question) -> _Named | None:
     """The one dimension that it splits by or filters by; None if there is more to it."""
     split = [name for name in question.dimensions if not name.startswith(metrics.TIME)]
     if question.filters is None:
-        name = split[0] if split else ""
-        is_rolled = not name or (name in metrics.DIMENSIONS and metrics.DIMENSIONS[name].rolled)
-        return _Named(name) if len(split) <= 1 and is_rolled else None
-    leaf = filters.parse(question.filters)
+        return _split_by(split)
+    tree = filters.parse(question.filters)
+    if set(question.needs) == {metrics.VISITORS}:
+        if not split and question.interval is None and crowds.can_tell(tree):
+            return _Named("", among=tree)
+        plain, among = _apart(tree)
+        if among is not None and crowds.can_tell(among):
+            named = _split_by(split) if plain is None else _narrowed(plain, split)
+            return named and replace(named, among=among)
+    return _narrowed(tree, split)
+
+
+def _split_by(split: list[str]) -> _Named | None:
+    name = split[0] if split else ""
+    is_rolled = not name or (name in metrics.DIMENSIONS and metrics.DIMENSIONS[name].rolled)
+    return _Named(name) if len(split) <= 1 and is_rolled else None
+
+
+def _narrowed(leaf: filters.Node, split: list[str]) -> _Named | None:
     if not isinstance(leaf, filters.Leaf) or leaf.operator != "is" or "" in leaf.values:
         return None
     if split not in ([], [leaf.dimension]):
         return None
     found = metrics.find_dimension(leaf.dimension)
     return _Named(leaf.dimension, leaf.values) if found is not None and found.rolled else None
+
+
+def _apart(tree: filters.Node) -> tuple[filters.Node | None, filters.Node | None]:
+    """The plain filter, and what is asked of the visitors, of two that must both hold; None for
+    what there is not. Nothing is taken apart that has more plain filters than one."""
+    if crowds.is_of_visitor(tree):
+        return None, tree
+    if not isinstance(tree, filters.Branch) or tree.joint != "and":
+        return tree, None
+    plain = [part for part in tree.parts if not crowds.is_of_visitor(part)]
+    others = tuple(part for part in tree.parts if part not in plain)
+    if len(plain) > 1 or not others:
+        return tree, None
+    return plain[0], filters.Branch("and", others)
 
 
 def _is_whole_hours(within: Range) -> bool:
@@ -125,18 +159,13 @@ class _Reader:
         self.places = question.places(within)
         self.measures = [name for name in question.needs if name != metrics.VISITORS]
         self.asks_visitors = metrics.VISITORS in question.needs
+        self.among: BitMap | None = None  # who is counted; None: everybody
 
-    def hides_values(self) -> bool:
-        """Whether a stretch has "(other)": the values asked for may be among them."""
-        statement = sql.SQL(
-            "SELECT EXISTS (SELECT FROM rollups WHERE {rows} AND value = {other})"
-            " OR EXISTS (SELECT FROM bitmaps WHERE {rows} AND value = {other})"
-        )
-        bound = filters.Bound()
-        text = statement.format(rows=self._rows(bound), other=bound.add(OTHER))
-        with connection.cursor() as cursor:
-            cursor.execute(text, bound.values)
-            return bool(cursor.fetchone()[0])
+    def choose(self) -> None:
+        """Count only whom the filter means. Raises crowds.Hidden."""
+        if self.named.among is not None:
+            stretches = cover(self.within, by_hour=False)
+            self.among = crowds.Crowd(self.place, stretches).who(self.named.among)
 
     def totals(self) -> dict[str, int]:
         """Base numbers of the range as a whole."""
@@ -213,7 +242,7 @@ class _Reader:
             for name, number in found.items():
                 total[name] += number
         if self.asks_visitors:
-            total[metrics.VISITORS] = len(_union(people.values()))
+            total[metrics.VISITORS] = len(union(people.values()))
         return dict(total)
 
     def _by_key(self, numbers: Slots, people: People, is_series: bool = False) -> Numbers:
@@ -227,7 +256,7 @@ class _Reader:
         for (period, value), bits in people.items():
             united[self._key(period, value)].append(bits)
         for key, several in united.items():
-            groups[key][metrics.VISITORS] = len(_union(several))
+            groups[key][metrics.VISITORS] = len(union(several))
         blank = is_series or metrics.DIMENSIONS[self.named.dimension].blank
         return {
             key: found
@@ -278,7 +307,9 @@ class _Reader:
             cursor.execute(text, bound.values)
             for period, value, bits in cursor.fetchall():
                 slots[period, value].append(BitMap.deserialize(bits))
-        return {slot: _union(several) for slot, several in slots.items()}
+        if self.among is None:
+            return {slot: union(several) for slot, several in slots.items()}
+        return {slot: union(several) & self.among for slot, several in slots.items()}
 
     def _period(self) -> sql.SQL:
         """The place of a row's period, from 1; where there is but one, nothing is computed."""
@@ -289,25 +320,10 @@ class _Reader:
     def _rows(
         self, bound: filters.Bound, stretches: Sequence[Stretch] | None = None
     ) -> sql.Composed:
-        within = [
-            sql.SQL("(grain = {} AND starts_at >= {} AND starts_at < {})").format(
-                *(bound.add(part) for part in stretch)
-            )
-            for stretch in stretches or self.stretches
-        ]
-        return sql.SQL("property_id = {} AND dimension = {} AND ({})").format(
-            bound.add(self.place.pk),
-            bound.add(self.named.dimension),
-            sql.SQL(" OR ").join(within),
-        )
+        return crowds.rows(bound, self.place, self.named.dimension, stretches or self.stretches)
 
     @staticmethod
     def _values(bound: filters.Bound, values: Sequence[str]) -> sql.Composable:
         if not values:
             return sql.SQL("")
         return sql.SQL(" AND value = ANY({}::text[])").format(bound.add(list(values)))
-
-
-def _union(several: Iterable[BitMap]) -> BitMap:
-    found = list(several)
-    return BitMap.union(*found) if found else BitMap()

@@ -194,6 +194,11 @@ def _value(name, event, visit):
 def _holds(node, event, visit, inside):
     if node is None:
         return True
+    if getattr(node, "joint", "") == "visitor":
+        return any(
+            other.visitor == visit.visitor and _holds(node.parts[0], other, v, inside)
+            for other, v in inside
+        )
     if hasattr(node, "parts"):
         parts = [_holds(part, event, visit, inside) for part in node.parts]
         return {"and": all(parts), "or": any(parts), "not": not parts[0]}[node.joint]
@@ -326,6 +331,30 @@ LEAVES = [
 ]
 
 
+SEGMENTS = {  # of the account of every history
+    "from-google": ["is", "source", ["Google"]],
+    "engaged": ["or", ["has_done", "event", ["signup"]], ["is", "visit", ["returning"]]],
+    "mobile-may": ["and", ["is", "device", ["mobile"]], ["is", "campaign", ["may"]]],
+    "nowhere-else": ["not", ["or", ["is", "page", ["/a"]], ["contains", "page", ["b"]]]],
+    "buyers": ["and", ["is", "goal", ["Signed up"]], ["is_not", "country", ["FR"]]],
+}
+
+
+def with_segments(place):
+    """The property, whose account has the segments above, and the goal that one of them names."""
+    from accounts.tenancy import tenant
+    from properties.models import Goal
+    from reports.models import Segment
+
+    Goal.objects.create(property=place, account=place.account, name="Signed up", event="signup")
+    with tenant(place.account_id):
+        Segment.objects.bulk_create(
+            Segment(account_id=place.account_id, slug=slug, name=slug, filters=tree)
+            for slug, tree in SEGMENTS.items()
+        )
+    return place
+
+
 def metric_names():
     from reports.metrics import METRICS
 
@@ -359,21 +388,26 @@ OFTEN = ["page", "source", "country", "entry_page"]
 TIMES = ["time:hour", "time:day", "time:week", "time:month", "time:hour_of_day", "time:day_of_week"]
 
 
-def a_filter(dice, depth=0):
-    joint = dice.choice(["leaf", "leaf", "and", "or", "not"]) if depth < 2 else "leaf"
+def a_filter(dice, depth=0, within=False):
+    joints = ["leaf", "leaf", "and", "or", "not", *([] if within else ["visitor", "segment"])]
+    joint = dice.choice(joints) if depth < 2 else "leaf"
+    if joint == "segment":
+        return [dice.choice(["is", "is_not"]), "segment", dice.sample(list(SEGMENTS), 1)]
     if joint == "leaf" and dice.random() < 0.3:
         name = dice.choice([name for name in TEXTS if name != "title"])
         return [dice.choice(["is", "is_not"]), name, [dice.choice(TEXTS[name])]]
     if joint == "leaf":
         return dice.choice(LEAVES)
-    return [joint, *(a_filter(dice, depth + 1) for _ in range(1 if joint == "not" else 2))]
+    parts = 1 if joint in ("not", "visitor") else 2
+    within = within or joint == "visitor"
+    return [joint, *(a_filter(dice, depth + 1, within) for _ in range(parts))]
 
 
 def a_question(dice, base):
     names = dice.choice(
         [rolled_metrics(), metric_names(), metrics_of("event"), metrics_of("session")]
     )
-    asked = dice.sample(names, dice.randint(1, 3))
+    asked = dice.sample(names, dice.randint(1, 3)) if dice.random() < 0.8 else ["visitors"]
     some = dice.choice([OFTEN, splits()])
     dimensions = dice.sample(some, dice.choice([0, 1, 1, 1, 2])) + dice.sample(
         TIMES, dice.choice([0, 0, 1])
@@ -415,7 +449,8 @@ def _iso(moment: datetime) -> str:
 def test_rollups_columns_raw_events_and_a_loop_agree(seed):
     dice = random.Random(seed)
     base = dice.choice([at("2026-03-28T20:00"), at("2026-04-03T22:00"), at("2026-03-07T20:00")])
-    place, history = new_property(timezone=dice.choice(ZONES)), a_history(dice, base)
+    place = with_segments(new_property(timezone=dice.choice(ZONES)))
+    history = a_history(dice, base)
     write(place, history)
     roll_up(place, history)
     pack(place, dice)
@@ -551,6 +586,39 @@ METRIC_NAMES = [
         ({"metrics": ["visitors"], "range": "30m"}, "raw"),
         ({"metrics": ["visitors"], "filters": ["is_not", "page", ["/"]]}, "raw"),
         ({"metrics": ["visitors"], "filters": ["is", "campaign", [""]]}, "raw"),
+        (
+            {
+                "metrics": ["visitors"],
+                "filters": [
+                    "and",
+                    ["visitor", ["or", ["is", "source", ["Google"]], ["is", "page", ["/"]]]],
+                    ["not", ["has_done", "event", ["signup"]]],
+                ],
+                "dimensions": ["country", "time:day"],
+            },
+            "rolled",
+        ),
+        (
+            {
+                "metrics": ["visitors"],
+                "filters": ["or", ["is", "source", ["Google"]], ["is_not", "country", ["DE"]]],
+            },
+            "rolled",
+        ),
+        (
+            {
+                "metrics": ["visitors"],
+                "filters": ["and", ["is", "source", ["Google"]], ["is", "country", ["DE"]]],
+            },
+            "raw",
+        ),
+        (
+            {
+                "metrics": ["sessions"],
+                "filters": ["visitor", ["is", "source", ["Google"]]],
+            },
+            "raw",
+        ),
     ],
 )
 def test_what_rollups_hold_is_read_from_them(body, route):
