@@ -6,16 +6,15 @@ which nobody looked is unknown, not empty. tracking/concurrency.py writes what i
 by the page and the API (reports/concurrent.py) inside the tenant that THE DOOR opened.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from properties.models import Property
 from properties.periods import Kind, Range, Span, floor, spans
-from tracking.concurrency import read
-from tracking.models import Concurrency, SampledHour
+from tracking.concurrency import Rounds, read
+from tracking.models import Concurrency
 from tracking.rounds import DIMENSIONS, Counts, Six
 
 INTERVALS: Final[tuple[Kind, ...]] = ("minute", "hour", "day")
@@ -35,7 +34,6 @@ DEFINITIONS: Final = {
     for state, says in STATES.items()
 }
 _HOUR: Final = timedelta(hours=1)
-_MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def series(
 ) -> list[Point]:
     """Every period of the range, of all visitors or of those of one page or source."""
     periods = list(spans(interval, asked.span, asked.tz))
-    rounds = _Rounds(periods[0].start, periods[-1].end) if periods else None
+    rounds = Rounds(periods[0].start, periods[-1].end) if periods else None
     found: dict[datetime, Six] = {}
     for start, counts in _rows(place, asked, interval):
         six = counts.by[dimension].get(value) if dimension else counts.total
@@ -79,7 +77,7 @@ def ranked(
     total = Counts()
     for _, counts in _rows(place, asked, interval):
         total.add(counts)
-    samples = _Rounds(periods[0].start, periods[-1].end).between(
+    samples = Rounds(periods[0].start, periods[-1].end).between(
         max(periods[0].start, place.created), periods[-1].end
     )
     most = total.most(dimension, limit)
@@ -106,7 +104,7 @@ def _merged(one: Six, other: Six) -> Six:
     return peaks + [a + b for a, b in zip(one[3:], other[3:], strict=True)]
 
 
-def _point(period: Span, rounds: "_Rounds", six: Six | None, place: Property) -> Point:
+def _point(period: Span, rounds: Rounds, six: Six | None, place: Property) -> Point:
     """Before there was the property, nobody looked for its visitors."""
     seen = period.intersection(Span(min(place.created, period.end), period.end))
     samples = rounds.between(seen.start, seen.end) if seen else 0
@@ -120,27 +118,3 @@ def _numbers(six: Six, samples: int) -> dict[str, float | None]:
     for at in range(3):
         values += (six[at], round(six[at + 3] / samples, 3))
     return dict(zip(NAMES, values, strict=True))
-
-
-class _Rounds:
-    """How many rounds of sampling there were, by minute."""
-
-    def __init__(self, start: datetime, end: datetime) -> None:
-        known = SampledHour.objects.filter(hour__gt=start - _HOUR, hour__lt=end)
-        self._hours: dict[datetime, list[int]] = dict(known.values_list("hour", "rounds"))
-        self._whole = Counter({hour: sum(minutes) for hour, minutes in self._hours.items()})
-
-    def between(self, start: datetime, end: datetime) -> int:
-        """Of the minutes that begin in [start, end)."""
-        total = 0
-        hour = start.replace(minute=0, second=0, microsecond=0)
-        while hour < end:
-            if hour >= start and hour + _HOUR <= end:
-                total += self._whole[hour]
-            else:
-                minutes: list[Any] = self._hours.get(hour, [])
-                first = -((hour - start) // _MINUTE) if start > hour else 0
-                last = -(-(end - hour) // _MINUTE)
-                total += sum(minutes[max(0, first) : last])
-            hour += _HOUR
-        return total

@@ -6,6 +6,7 @@ minute had. Everything is set, never added, so any of it may die and run again. 
 tracking/tasks.py; read by reports/concurrency.py and unusual.py.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -13,10 +14,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from properties.models import Property
-from properties.periods import span
+from properties.periods import Kind, span
 from tracking import keys, rounds, store
 from tracking.drain import chunks
-from tracking.models import Concurrency
+from tracking.models import Concurrency, SampledHour
 from tracking.rounds import DIMENSIONS, Counts
 from tracking.working import WORKER, clock_of, instant, lock_each, transaction_of_worker
 
@@ -27,6 +28,7 @@ KEPT_AGAIN = 600  # seconds in which a round that was late after all makes the m
 MINUTES_LIVE, HOURS_LIVE = timedelta(days=15), timedelta(days=400)
 
 Grain = Concurrency.Grain
+_HOUR, _MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
 class Row(NamedTuple):
@@ -82,11 +84,11 @@ def _keep_minute(places: Sequence[Property], minute: int, whole: set[bytes]) -> 
                 if moment in whole:
                     counts.add(rounds.unpack(packed))
             start = clock_of(place.timezone).stamps(minute * 1_000)[0]
-            rows.append(Row(place, Grain.MINUTE, instant(start), counts))
+            rows.append(Row(place, "m", instant(start), counts))
         _write(cursor, rows)
-        hours = _rolled(cursor, rows, Grain.HOUR)
+        hours = _rolled(cursor, rows, "hour")
         _write(cursor, hours)
-        _write(cursor, _rolled(cursor, hours, Grain.DAY))
+        _write(cursor, _rolled(cursor, hours, "day"))
 
 
 PARTS = """
@@ -97,15 +99,15 @@ JOIN concurrency AS part ON part.property_id = whole.id AND part.grain = %s
 """
 
 
-def _rolled(cursor: Any, parts: Sequence[Row], grain: Concurrency.Grain) -> list[Row]:
+def _rolled(cursor: Any, parts: Sequence[Row], kind: Kind) -> list[Row]:
     """The hours of these minutes, or the days of these hours, from all their parts."""
     if not parts:
         return []
     made: dict[int, Row] = {}
     ends = []
     for place, _, start, _ in parts:
-        within = span(grain.label, start, clock_of(place.timezone).tz)
-        made[place.pk] = Row(place, grain, within.start, Counts())
+        within = span(kind, start, clock_of(place.timezone).tz)
+        made[place.pk] = Row(place, kind[0], within.start, Counts())
         ends.append(within.end)
     starts = [row.start for row in made.values()]
     cursor.execute(PARTS, [list(made), starts, ends, parts[0].grain])
@@ -133,7 +135,7 @@ def _write(cursor: Any, rows: Iterable[Row]) -> None:
         (
             row.place.account_id,
             row.place.pk,
-            str(row.grain),
+            row.grain,
             row.start,
             orjson.dumps(row.counts.total).decode(),
             *(orjson.dumps(row.counts.most(name, KEPT)).decode() for name in DIMENSIONS),
@@ -152,3 +154,30 @@ def forget(now: datetime) -> int:
         old = Concurrency.objects.using(WORKER).filter(grain=grain, starts_at__lt=now - lives)
         gone += old.delete()[0]
     return gone
+
+
+# -- what readers need to know ---------------------------------------------------------------------
+
+
+class Rounds:
+    """How many rounds of sampling there were: what a sum is divided by."""
+
+    def __init__(self, start: datetime, end: datetime) -> None:
+        known = SampledHour.objects.filter(hour__gt=start - _HOUR, hour__lt=end)
+        self._hours: dict[datetime, list[int]] = dict(known.values_list("hour", "rounds"))
+        self._whole = Counter({hour: sum(minutes) for hour, minutes in self._hours.items()})
+
+    def between(self, start: datetime, end: datetime) -> int:
+        """Of the minutes that begin in [start, end)."""
+        total = 0
+        hour = start.replace(minute=0, second=0, microsecond=0)
+        while hour < end:
+            if hour >= start and hour + _HOUR <= end:
+                total += self._whole[hour]
+            else:
+                minutes: list[Any] = self._hours.get(hour, [])
+                first = -((hour - start) // _MINUTE) if start > hour else 0
+                last = -(-(end - hour) // _MINUTE)
+                total += sum(minutes[max(0, first) : last])
+            hour += _HOUR
+        return total
