@@ -42,6 +42,9 @@ ACTIONS: dict[str, str] = {
     "goal.created": "Created a goal",
     "goal.changed": "Changed a goal",
     "goal.deleted": "Deleted a goal",
+    "annotation.created": "Wrote a note on the charts of a property",
+    "annotation.changed": "Changed a note on the charts of a property",
+    "annotation.deleted": "Deleted a note on the charts of a property",
     # Members
     "member.changed": "Changed the rights of a member",
     "member.removed": "Removed a member",

@@ -143,6 +143,12 @@ TABLES = {
         "properties and accounts that are being deleted", "minutes",
         none="id account_id property_id key timezone version created",
     ),
+    "annotations": Place(
+        "notes on the charts, by hand or by a deploy hook", PROPERTY,
+        personal="text url",
+        pseudonymous="made_by made_by_kind",
+        none="id account_id property_id at kind created",
+    ),
     # -- members and their rights --
     "accounts_user": Place(
         "who signs in", LOGIN,

@@ -57,6 +57,8 @@ IN_SETTINGS = {route: route for route, _ in SETTINGS_PAGES} | {
     "erase_visitor": "property_privacy",
     "delete_property": "property_privacy",
 }
+# Pages of a property that belong to another tab than one of their own.
+IN_OVERVIEW = {"annotations", "annotation"}
 # Pages of an account that belong to one of its tabs.
 BELOW_TABS = {
     "member": "members",
@@ -176,6 +178,8 @@ class Frame:
             return Link("", url_of(tab, self.account.slug))
         if self.measured is not None and match.view_name == "table":
             return Link("", self._tab_of(match.func.access.module))  # type: ignore[attr-defined]
+        if match.view_name in IN_OVERVIEW and self.measured is not None:
+            return Link("", url_of("overview", self.measured.key))
         if match.view_name not in IN_SETTINGS or self.measured is None:
             return None
         return Link("Settings", url_of("property_settings", self.measured.key))

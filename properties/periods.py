@@ -120,6 +120,12 @@ def wall(instant: datetime, tz: ZoneInfo) -> datetime:
     return _aware(instant).astimezone(tz)
 
 
+def from_wall(shown: datetime, tz: ZoneInfo) -> datetime:
+    """The instant at which the clock on the wall shows it (naive); the first of two in autumn, and
+    what a spring night skips as if the clock had not been moved yet."""
+    return shown.replace(tzinfo=tz).astimezone(UTC)
+
+
 def local_date(instant: datetime, tz: ZoneInfo) -> date:
     """The date of the day that contains the instant (the day that `floor("day", ...)` starts)."""
     return wall(floor("day", instant, tz), tz).date()

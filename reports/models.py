@@ -1,5 +1,5 @@
 """Rollups: what closed and open hours and days came to. Set, never added to; rebuilt from raw.
-And what people keep of reports: Segments."""
+And what people keep of reports: Segments, and Annotations on the charts."""
 
 from typing import ClassVar
 
@@ -159,3 +159,39 @@ class Segment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Annotation(TenantRow):
+    """What happened at a moment, in a few words: a note on the charts, by hand or by a deploy hook.
+
+    Who made it is a number without a foreign key: a user who is deleted leaves the note behind.
+    """
+
+    written_by_web = True
+    deleted_by_web = True
+
+    class Kind(models.TextChoices):
+        NOTE = "note", "note"
+        DEPLOY = "deploy", "deploy"
+
+    class Maker(models.TextChoices):
+        USER = "user", "user"
+        KEY = "api_key", "API key"
+
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=6, choices=Kind, default=Kind.NOTE)
+    text = models.CharField(max_length=200)
+    url = models.CharField(max_length=1000, blank=True)
+    made_by = models.BigIntegerField()
+    made_by_kind = models.CharField(max_length=7, choices=Maker)
+    created = models.DateTimeField(auto_now_add=True)
+
+    # What somebody wrote; the audit log tells of every change.
+    SETTINGS: ClassVar[tuple[str, ...]] = ("at", "kind", "text", "url")
+
+    class Meta:
+        db_table = "annotations"
+        indexes: ClassVar = [models.Index(fields=["property_id", "at"], name="annotation_at")]
+
+    def __str__(self) -> str:
+        return self.text

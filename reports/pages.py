@@ -20,6 +20,7 @@ from django.utils.dateparse import parse_datetime
 from properties.models import Property
 from properties.periods import Kind, Range, Span, clamp, floor, next_start, parse_range, spans
 from reports.address import Address, AddressError
+from reports.annotations import Beside
 from reports.formatting import (
     RANGES,
     Change,
@@ -294,7 +295,12 @@ def series(place: Property, address: Address, answer: Answer, now: datetime) -> 
     return points
 
 
-def curve(address: Address, points: list[Point]) -> dict[str, Any]:
+def starts(answer: Answer) -> list[datetime]:
+    """Where the periods of a series begin."""
+    return [_instant(text) for text in answer.meta["starts"]]
+
+
+def curve(address: Address, points: list[Point], notes: Beside | None = None) -> dict[str, Any]:
     """What chart.js draws; every text in it is shown as text."""
     metric = METRICS[address.metric]
     return {
@@ -307,6 +313,10 @@ def curve(address: Address, points: list[Point]) -> dict[str, Any]:
         "before": [point.before for point in points] if address.compares else [],
         "beforeNames": [point.before_name for point in points],
         "beforeTexts": [point.before_text for point in points],
+        "flags": [
+            {"at": flag.period, "text": flag.text, "when": flag.when}
+            for flag in (notes.flags if notes else ())
+        ],
         "openFrom": next((at for at, point in enumerate(points) if point.is_open), None),
     }
 

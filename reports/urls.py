@@ -5,12 +5,27 @@ from functools import partial
 from django.urls import URLPattern, path
 
 from properties.access import door, shared
-from reports import api, live_views, stats, usage, views
+from reports import (
+    annotation_endpoints,
+    annotation_pages,
+    api,
+    live_views,
+    stats,
+    usage,
+    views,
+)
 from reports.metrics import DIMENSIONS
 
 urlpatterns: list[URLPattern] = [
     path("a/<str:account>/usage/", usage.usage_page, name="usage"),
     path("a/<str:account>/usage.csv", usage.usage_csv, name="usage_csv"),
+    path("p/<str:key>/annotations/", annotation_pages.notes, name="annotations"),
+    path("p/<str:key>/annotations/<int:pk>/", annotation_pages.note, name="annotation"),
+    path(
+        "p/<str:key>/annotations/<int:pk>/delete/",
+        annotation_pages.delete_note,
+        name="delete_annotation",
+    ),
 ]
 
 # Two ways to the same pages: a property's members have their rights, a share link has its own.
@@ -67,6 +82,16 @@ api_urlpatterns: list[URLPattern] = [
         "properties/<str:key>/dimensions/<str:name>/values",
         api.Values.as_view(),
         name="api_values",
+    ),
+    path(
+        "properties/<str:key>/annotations",
+        annotation_endpoints.Annotations.as_view(),
+        name="api_annotations",
+    ),
+    path(
+        "properties/<str:key>/annotations/<int:pk>",
+        annotation_endpoints.OneAnnotation.as_view(),
+        name="api_annotation",
     ),
     path("properties/<str:key>/realtime", api.Realtime.as_view(), name="api_realtime"),
 ]

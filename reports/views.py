@@ -24,7 +24,7 @@ from properties.access import actor_of
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
 from properties.strangers_text import csv_cell
-from reports import pages
+from reports import annotations, pages
 from reports.address import OPERATORS, Address, AddressError, read
 from reports.filters import LONGEST_VALUE
 from reports.metrics import DIMENSIONS
@@ -50,11 +50,15 @@ def overview(request: HttpRequest, place: Property) -> HttpResponse:
     numbers = pages.ask_numbers(place, address, now)
     answer = numbers.answer
     points = pages.series(place, address, answer, now)
+    actor, starts = actor_of(request), pages.starts(answer)
+    assert actor is not None, "THE DOOR lets nobody in without an actor"
+    notes = annotations.beside(place, actor, address.query, address.range, starts, now)
     context = {
         "tiles": list(pages.tiles(address, numbers)),
         "metric": pages.PLOTTED[address.metric],
         "points": points,
-        "curve": pages.curve(address, points),
+        "curve": pages.curve(address, points, notes),
+        "notes": notes,
         "intervals": pages.interval_links(address),
         "caption": pages.caption(address, answer, now),
         "bots_apart": pages.bots_apart(place, address),

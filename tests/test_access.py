@@ -340,6 +340,16 @@ REPORTS = [
         for name in ("table", "table_csv")
         for dimension, bob in [("country", 200), ("source", 200), ("page", 403), ("event", 403)]
     ),
+    Row("annotations", viewer=200, bob=200),
+    Row("annotations", "POST"),
+    Row("annotation"),
+    Row("annotation", "POST"),
+    Row("delete_annotation", "POST", owner=302),
+    api("api_annotations", "audience:view", viewer=200, bob=200),
+    api("api_annotations", "audience:manage", "POST", owner=400, key=400, body={}),
+    api("api_annotation", "audience:view", viewer=200, bob=200),
+    api("api_annotation", "audience:manage", "PATCH", body={}),
+    api("api_annotation", "audience:manage", "DELETE", owner=204, key=204),
     api("api_query", "audience:view", "POST", viewer=200, bob=200, body={"metrics": ["visitors"]}),
     api("api_dimensions", "audience:view", viewer=200, bob=200, key_without=200),
     *(
@@ -372,6 +382,7 @@ def places(request: pytest.FixtureRequest) -> dict[str, Any]:
         "api_account_key": key.pk,
         "share_link": link.pk,
         "goal": new_goal(shop).pk,
+        "annotation": new_annotation(shop).pk,
         "key": new_retired_key(shop).pk,
         "member": new_member(acme).pk,
         "invitation": new_invitation(acme).pk,
@@ -394,6 +405,17 @@ def new_goal(place: Any) -> Any:
 
     name, account = fresh("goal"), place.account
     return Goal.objects.create(property=place, account=account, name=name, event="signup")
+
+
+def new_annotation(place: Any) -> Any:
+    from django.utils import timezone
+
+    from reports.models import Annotation
+
+    return Annotation.objects.using("worker").create(
+        account_id=place.account_id, property_id=place.pk, at=timezone.now(),
+        text=fresh("note"), made_by=0, made_by_kind="user",
+    )  # fmt: skip
 
 
 def new_member(account: Any) -> Any:
@@ -501,6 +523,8 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/p/{key}/settings/privacy/",
         "/p/{key}/goals/",
         "/p/{key}/goals/1/",
+        "/p/{key}/annotations/",
+        "/p/{key}/annotations/1/",
         "/p/{key}/share/",
         "/p/{key}/snippet/",
         "/p/{key}/first-event/",
@@ -528,6 +552,8 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/api/v1/properties/{key}/users/17",
         "/api/v1/properties/{key}/goals",
         "/api/v1/properties/{key}/goals/1",
+        "/api/v1/properties/{key}/annotations",
+        "/api/v1/properties/{key}/annotations/1",
         "/api/v1/properties/{key}/keys",
         "/api/v1/properties/{key}/erasures",
         "/api/v1/properties/{key}/erasures/1",

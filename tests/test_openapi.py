@@ -10,6 +10,7 @@ import pytest
 
 from tests.people import new_key, new_link
 from tests.test_access import (
+    new_annotation,
     new_erasure,
     new_goal,
     new_invitation,
@@ -48,6 +49,7 @@ def key_of(place: Any) -> str:
 # Of what an operation is about, by the part of its path before {id}; some of them delete it.
 IDS: dict[str, Callable[[Any], Any]] = {
     "goals": lambda place: (place.goals.first() or new_goal(place)).pk,
+    "annotations": lambda place: new_annotation(place).pk,
     "keys": lambda place: (place.retired_keys.first() or new_retired_key(place)).pk,
     "members": lambda place: (
         (place.account.memberships.exclude(role="owner").first() or new_member(place.account)).pk

@@ -63,6 +63,7 @@ def new_side(owner: Any) -> dict[str, Any]:
         "account_key": key.pk,
         "share_link": link.pk,
         "goal": table.new_goal(shop).pk,
+        "annotation": table.new_annotation(shop).pk,
         "key": table.new_retired_key(shop).pk,
         "member": table.new_member(account).pk,
         "invitation": table.new_invitation(account).pk,
@@ -258,7 +259,8 @@ def as_the_table_says(world: World, row: Row) -> Iterator[tuple[str, Any, int]]:
         return
     module, verb = row.right.split(":")
     yield "table: key", key_client(world, ((module, verb, "account"),)), row.key
-    other = "usage" if row.name.startswith("api_a") else "people"
+    of_account = row.name.startswith("api_a") and not row.name.startswith("api_annotation")
+    other = "usage" if of_account else "people"
     other = {"people": "content"}.get(
         module, "events" if row.name.startswith("api_user") else other
     )

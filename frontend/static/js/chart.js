@@ -6,6 +6,7 @@
   const HEIGHT = 220;
   const TICK_WIDTH = 72; // px that one label of the time axis needs
   const DASHES = [4, 4];
+  const MOST_NOTES = 4; // beside one point
   let plot = null;
   let watcher = null;
 
@@ -72,8 +73,39 @@
         { stroke: colour.accent, width: 2, points },
         { stroke: colour.accent, width: 2, dash: DASHES, points },
       ],
-      hooks: { setCursor: [(self) => readAt(self, curve, readout)] },
+      hooks: {
+        draw: [(self) => drawFlags(self, curve, colour)],
+        setCursor: [(self) => readAt(self, curve, readout)],
+      },
     };
+  }
+
+  // A thin line with a flag at its top for each period with notes; their words stand below the
+  // chart, and in the readout of the period.
+  function drawFlags(self, curve, colour) {
+    const { ctx, bbox } = self;
+    const ratio = devicePixelRatio;
+    ctx.save();
+    ctx.strokeStyle = colour.text;
+    ctx.fillStyle = colour.warn;
+    ctx.lineWidth = ratio;
+    for (const at of new Set((curve.flags ?? []).map((flag) => flag.at))) {
+      const x = Math.round(self.valToPos(at, "x", true)) + 0.5;
+      const top = bbox.top - 8 * ratio;
+      ctx.setLineDash([2 * ratio, 3 * ratio]);
+      ctx.beginPath();
+      ctx.moveTo(x, top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.setLineDash([]);
+      ctx.beginPath();
+      ctx.moveTo(x, top);
+      ctx.lineTo(x + 9 * ratio, top + 3.5 * ratio);
+      ctx.lineTo(x, top + 7 * ratio);
+      ctx.closePath();
+      ctx.fill();
+    }
+    ctx.restore();
   }
 
   function coloursOf(place) {
@@ -86,6 +118,7 @@
       line: of("--line"),
       text: of("--muted"),
       surface: of("--surface"),
+      warn: of("--waiting"),
       font: `12px ${of("--font")}`,
     };
   }
@@ -170,6 +203,11 @@
     const lines = [line("readout-name", curve.names[at]), line("readout-value", curve.texts[at])];
     if (curve.before.length && curve.beforeNames[at]) {
       lines.push(line("readout-past", `${curve.beforeNames[at]}: ${curve.beforeTexts[at]}`));
+    }
+    const notes = (curve.flags ?? []).filter((flag) => flag.at === at);
+    lines.push(...notes.slice(0, MOST_NOTES).map((flag) => line("readout-note", flag.text)));
+    if (notes.length > MOST_NOTES) {
+      lines.push(line("readout-past", `and ${notes.length - MOST_NOTES} more notes`));
     }
     readout.replaceChildren(...lines);
     const axis = self.over.offsetLeft;

@@ -1,0 +1,320 @@
+"""A chart as SVG: what the page draws by script, for whoever wants a picture or has no script.
+
+Enters: a Drawing, which is plain values and texts of anybody. Leaves: the text of an SVG file.
+Pure. Called by reports/views.py. Texts become text nodes, colours and lines are attributes: no
+style and no script, so the file is harmless wherever it is put.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from properties.strangers_text import visible
+from reports.formatting import NOTHING, Number, duration, percent
+from reports.metrics import Unit
+
+WIDTH, HEIGHT = 960, 440
+LEFT, RIGHT, TOP, BOTTOM = 72, 24, 92, 76  # around the plot
+LETTER = 7.0  # px that a letter of 14 px takes, about
+TICK_WIDTH = 84
+PARTS = 4  # of the value axis
+
+# The tokens of frontend/static/css/tokens.css, which a picture cannot read (a test compares).
+THEMES = {
+    "light": {
+        "surface": "#ffffff",
+        "ink": "#16211f",
+        "muted": "#53615e",
+        "line": "#dbe2e0",
+        "line-strong": "#7f8d8a",
+        "accent": "#0b756b",
+        "accent-soft": "#e0f1ee",
+        "waiting": "#d68b00",
+    },
+    "dark": {
+        "surface": "#161d1c",
+        "ink": "#e5ecea",
+        "muted": "#9caaa7",
+        "line": "#2a3533",
+        "line-strong": "#71807d",
+        "accent": "#4fc3b4",
+        "accent-soft": "#15322e",
+        "waiting": "#e2b64f",
+    },
+}
+# XML has no way to write these, not even escaped.
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One curve. `values` and `before` are None where there is nothing to know; `open_from`: the
+    first period that is not complete; `flags`: (period, text) of notes."""
+
+    title: str  # of the metric
+    about: str  # the property
+    lines: Sequence[str]  # range, zone, up to when it is complete
+    unit: Unit
+    ticks: Sequence[str]
+    values: Sequence[Number]
+    before: Sequence[Number] = ()
+    before_name: str = ""
+    open_from: int | None = None
+    flags: Sequence[tuple[int, str]] = ()
+    theme: str = "light"
+    colours: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "colours", THEMES[self.theme])
+
+
+def as_svg(drawing: Drawing) -> str:
+    """The file, ready to be sent or saved."""
+    root = Element(
+        "svg",
+        {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "width": f"{WIDTH}",
+            "height": f"{HEIGHT}",
+            "viewBox": f"0 0 {WIDTH} {HEIGHT}",
+            "role": "img",
+            "aria-labelledby": "title desc",
+            "font-family": "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, sans-serif",
+            "font-size": "14",
+        },
+    )
+    colours = drawing.colours
+    _named(root, "title", f"{drawing.title}: {drawing.about}").set("id", "title")
+    _named(root, "desc", _in_words(drawing)).set("id", "desc")
+    SubElement(root, "rect", _size(0, 0, WIDTH, HEIGHT) | {"fill": colours["surface"]})
+    _head(root, drawing)
+    plot = _Plot(drawing)
+    _axes(root, drawing, plot)
+    _curves(root, drawing, plot)
+    _flags(root, drawing, plot)
+    _foot(root, drawing)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode")
+
+
+# -- the plot --------------------------------------------------------------------------------------
+
+
+class _Plot:
+    """Where a value stands on the picture."""
+
+    def __init__(self, drawing: Drawing) -> None:
+        known = [value for value in (*drawing.values, *drawing.before) if value is not None]
+        self.top = ceiling(max(known, default=0), drawing.unit)
+        self.last = max(1, len(drawing.values) - 1)
+
+    def x(self, at: float) -> float:
+        return round(LEFT + at / self.last * (WIDTH - LEFT - RIGHT), 1)
+
+    def y(self, value: float) -> float:
+        return round(HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM), 1)
+
+
+def ceiling(highest: float, unit: Unit) -> float:
+    """The top of the axis: a round number whose quarters are round, too (as in chart.js)."""
+    if unit == "rate":
+        return 1 if highest > 0.5 else 0.5 if highest > 0.2 else 0.2
+    if unit == "duration_ms":
+        return _round_seconds(highest / 1000) * 1000 if highest else 60_000
+    if highest <= 4:
+        return 4
+    size = 10 ** math.floor(math.log10(highest))
+    steps = (round(each * size) for each in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10))
+    return max(4, next((step for step in steps if step >= highest and step % 4 == 0), 12))
+
+
+def _round_seconds(seconds: float) -> float:
+    sizes = (4, 8, 20, 40, 60, 120, 240, 480, 1200, 2400, 3600, 7200, 14400)
+    return next((size for size in sizes if size >= seconds), math.ceil(seconds / 14400) * 14400)
+
+
+def _on_axis(value: float, unit: Unit) -> str:
+    if unit == "rate":
+        return percent(value)
+    if unit == "duration_ms":
+        return duration(value)
+    for size, letter in ((1e6, "M"), (1e4, "")):
+        if value >= size:
+            return f"{value / size:g}{letter}" if letter else f"{value / 1000:g}k"
+    return f"{value:,g}"
+
+
+def _axes(root: Element, drawing: Drawing, plot: _Plot) -> None:
+    colours = drawing.colours
+    for part in range(PARTS + 1):
+        value = plot.top * part / PARTS
+        _line(root, [(LEFT, plot.y(value)), (WIDTH - RIGHT, plot.y(value))], colours["line"])
+        text = _on_axis(value, drawing.unit)
+        _text(root, LEFT - 8, plot.y(value) + 4, text, colours["muted"], anchor="end", size=12)
+    most = max(1, (WIDTH - LEFT - RIGHT) // TICK_WIDTH)
+    step = max(1, math.ceil(len(drawing.ticks) / most))
+    for at in range(0, len(drawing.ticks), step):
+        place = plot.x(at), HEIGHT - BOTTOM + 20
+        _text(root, *place, drawing.ticks[at], colours["muted"], anchor="middle", size=12)
+
+
+def _curves(root: Element, drawing: Drawing, plot: _Plot) -> None:
+    colours, values = drawing.colours, drawing.values
+    opened = len(values) if drawing.open_from is None else drawing.open_from
+    closed = [value if at < opened else None for at, value in enumerate(values)]
+    # The dashed line starts at the last complete point, so that the two meet.
+    dashed = [value if at >= opened - 1 else None for at, value in enumerate(values)]
+    for piece in _pieces(closed):
+        if len(piece) > 1:
+            feet = [(plot.x(piece[-1][0]), plot.y(0)), (plot.x(piece[0][0]), plot.y(0))]
+            points = [(plot.x(at), plot.y(value)) for at, value in piece] + feet
+            SubElement(root, "path", {"d": f"{_path(points)}Z", "fill": colours["accent-soft"]})
+    for series, colour, width, dash in (
+        (drawing.before, colours["line-strong"], "1", ""),
+        (closed, colours["accent"], "2", ""),
+        (dashed, colours["accent"], "2", "4 4"),
+    ):
+        for piece in _pieces(series):
+            points = [(plot.x(at), plot.y(value)) for at, value in piece]
+            if len(points) > 1:
+                _line(root, points, colour, width, dash)
+            elif series is not dashed or piece[0][0] >= opened:
+                # One point is no line.
+                [(x, y)] = points
+                SubElement(
+                    root, "circle", {"cx": f"{x:g}", "cy": f"{y:g}", "r": "3", "fill": colour}
+                )
+
+
+def _pieces(values: Sequence[Number]) -> Iterator[list[tuple[int, float]]]:
+    """Stretches without a gap, as (number of the period, value)."""
+    for known, group in groupby(enumerate(values), lambda pair: pair[1] is not None):
+        if known:
+            yield [(at, value) for at, value in group if value is not None]
+
+
+def _flags(root: Element, drawing: Drawing, plot: _Plot) -> None:
+    """A thin line with a flag for each period with notes; the notes are its title."""
+    colours = drawing.colours
+    for at in sorted({at for at, _ in drawing.flags}):
+        texts = [text for where, text in drawing.flags if where == at]
+        group = SubElement(root, "g")
+        _named(group, "title", "; ".join(texts))
+        x, top = plot.x(at), TOP - 10
+        _line(group, [(x, top), (x, HEIGHT - BOTTOM)], colours["muted"], "1", "2 3")
+        points = [(x, top), (x + 9, top + 3.5), (x, top + 7)]
+        SubElement(group, "path", {"d": f"{_path(points)}Z", "fill": colours["waiting"]})
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _head(root: Element, drawing: Drawing) -> None:
+    colours = drawing.colours
+    title = _text(root, 24, 34, _fitting(drawing.title, 34), colours["ink"], size=20)
+    title.set("font-weight", "600")
+    about = _fitting(drawing.about, 50)
+    _text(root, WIDTH - RIGHT, 34, about, colours["ink"], anchor="end")
+    x, y = 24.0, 60
+    for name, colour, width, dash in _legend(drawing):
+        _line(root, [(x, y - 5), (x + 24, y - 5)], colour, width, dash)
+        _text(root, x + 32, y, name, colours["muted"], size=12)
+        x += 32 + len(name) * LETTER + 20
+
+
+def _legend(drawing: Drawing) -> Iterator[tuple[str, str, str, str]]:
+    """(name, colour, width, dash) of what is drawn."""
+    colours = drawing.colours
+    yield drawing.title, colours["accent"], "2", ""
+    if drawing.open_from is not None:
+        yield "not complete yet", colours["accent"], "2", "4 4"
+    if any(value is not None for value in drawing.before):
+        yield _fitting(drawing.before_name or "period before", 40), colours["line-strong"], "1", ""
+    if drawing.flags:
+        yield "note", colours["waiting"], "3", ""
+
+
+def _foot(root: Element, drawing: Drawing) -> None:
+    text = " · ".join(line for line in drawing.lines if line)
+    _text(root, 24, HEIGHT - 20, _fitting(text, 130), drawing.colours["muted"], size=12)
+
+
+def _in_words(drawing: Drawing) -> str:
+    known = [value for value in drawing.values if value is not None]
+    parts = [" · ".join(line for line in drawing.lines if line)]
+    if not known:
+        return f"{parts[0]}. No value in this range."
+    lowest, highest = min(known), max(known)
+    parts.append(
+        f"{len(drawing.values)} periods from {drawing.ticks[0]} to {drawing.ticks[-1]}; lowest "
+        f"{_exact(lowest, drawing.unit)}, highest {_exact(highest, drawing.unit)}"
+    )
+    missing = len(drawing.values) - len(known)
+    if missing:
+        parts.append(f"{missing} without a value ({NOTHING})")
+    return ". ".join(parts) + "."
+
+
+def _exact(value: float, unit: Unit) -> str:
+    if unit == "rate":
+        return f"{value * 100:.1f} %"
+    return duration(value) if unit == "duration_ms" else f"{value:,g}"
+
+
+def _fitting(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+# -- elements --------------------------------------------------------------------------------------
+
+
+def _clean(text: str) -> str:
+    """What turns or hides the text around it is shown by its number; what XML cannot hold goes."""
+    return visible(_NO_XML.sub("", text))
+
+
+def _named(parent: Element, tag: str, text: str) -> Element:
+    element = SubElement(parent, tag)
+    element.text = _clean(text)
+    return element
+
+
+def _text(
+    parent: Element,
+    x: float,
+    y: float,
+    text: str,
+    colour: str,
+    *,
+    anchor: str = "start",
+    size: int = 14,
+) -> Element:
+    element = _named(parent, "text", text)
+    place = {"x": f"{x:g}", "y": f"{y:g}", "fill": colour, "font-size": f"{size}"}
+    # A name of another script must not turn the rest of the line round.
+    for name, value in (place | {"text-anchor": anchor, "unicode-bidi": "isolate"}).items():
+        element.set(name, value)
+    return element
+
+
+def _line(
+    parent: Element,
+    points: list[tuple[float, float]],
+    colour: str,
+    width: str = "1",
+    dash: str = "",
+) -> None:
+    drawn = {"d": _path(points), "fill": "none", "stroke": colour, "stroke-width": width}
+    if dash:
+        drawn["stroke-dasharray"] = dash
+    SubElement(parent, "path", drawn | {"stroke-linejoin": "round"})
+
+
+def _path(points: list[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
+
+
+def _size(x: int, y: int, width: int, height: int) -> dict[str, str]:
+    return {"x": f"{x}", "y": f"{y}", "width": f"{width}", "height": f"{height}"}
