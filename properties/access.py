@@ -180,7 +180,7 @@ def _rights_of_link(link: ShareLink) -> Iterator[Right]:
 _CLOSED_TO_SUPPORT = frozenset({"api_keys"})
 _ONLY_SHOWN_TO_SUPPORT = frozenset({"members", "audit"})
 # Routes that are asked by POST and change nothing.
-_QUESTIONS = frozenset({"api_query"})
+_QUESTIONS = frozenset({"api_query", "api_histogram"})
 # What would go on after support has left, or belongs to the user alone.
 _NEVER_BY_SUPPORT = frozenset(
     {

@@ -5,6 +5,7 @@ JSON, or who is here now. A question needs the right to view every module that i
 """
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -26,7 +27,7 @@ from properties.inputs import is_storable
 from properties.models import Property
 from properties.openapi import ERROR
 from properties.periods import Range, RangeError, parse_range, zone
-from reports import discovery, filters, metrics, queries, schema
+from reports import discovery, filters, histograms, metrics, queries, schema
 from reports.questions import Answer, Question
 from tracking import live, store
 
@@ -78,6 +79,39 @@ class Query(SignedInView):
         require_modules(self.actor, place, question)
         with tenant(place.account_id):
             return Response(as_json(queries.ask(place, question, now)))
+
+
+class Histogram(SignedInView):
+    """Ask how the numbers of an event property are spread."""
+
+    access = Access("member")  # sees the property; the question says which modules it needs
+    http_method_names = ["post", "options"]  # noqa: RUF012  a class variable of Django's View
+
+    @extend_schema(
+        operation_id="histogram",
+        tags=["reports"],
+        request={"application/json": schema.HISTOGRAM_QUESTION},
+        responses=OpenApiResponse(schema.HISTOGRAM),
+        examples=[
+            OpenApiExample(
+                "Prices of what was bought",
+                request_only=True,
+                value={"property": "props:price", "filters": ["is", "event", ["purchase"]]},
+            ),
+            OpenApiExample("Three prices", response_only=True, value=schema.HISTOGRAM_EXAMPLE),
+        ],
+    )
+    def post(self, request: Request, key: str) -> Response:
+        """Bins of equal width over the numbers of an event property, with the least, the most,
+        mean and median, and how many events have no number in it."""
+        now = timezone.now()
+        place = see_property(self.actor, key)
+        asked: Any = request.data
+        question, most = histograms.parse_asked(place, asked, now)
+        require_modules(self.actor, place, question)
+        with tenant(place.account_id):
+            found = histograms.ask(place, question, now, most)
+        return Response(histogram_as_json(found))
 
 
 class Discovery(SignedInView):
@@ -239,3 +273,31 @@ def as_json(answer: Answer) -> dict[str, Any]:
     if answer.compared is not None:
         body["compare"] = answer.compared
     return body | {"meta": answer.meta}
+
+
+def histogram_as_json(found: histograms.Histogram) -> dict[str, Any]:
+    """The histogram as the API sends it; "compare" only where it was asked for."""
+    line = found.spread
+    body: dict[str, Any] = {
+        "bins": [
+            {"from": number(each.start), "to": number(each.end), "events": each.events}
+            for each in found.bins
+        ],
+        "numbers": line.numbers,
+        "missing": line.missing,
+        "min": number(line.least),
+        "max": number(line.most),
+        "mean": number(line.mean),
+        "median": number(line.median),
+        "meta": found.meta | {"definitions": {"histogram": histograms.DEFINITION}},
+    }
+    if found.before is not None:
+        body["compare"] = histogram_as_json(found.before)
+    return body
+
+
+def number(exact: Decimal | None) -> int | float | None:
+    """As JSON has it: a whole number without a point."""
+    if exact is None:
+        return None
+    return int(exact) if exact == exact.to_integral_value() else float(exact)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from properties.models import Property
 from properties.periods import CYCLES, KINDS
-from reports import filters, questions
+from reports import filters, histograms, questions
 from reports.metrics import DIMENSIONS, METRICS, PROPS, TIME
 
 _TIMES: Final = [TIME + kind for kind in (*KINDS, *CYCLES)]
@@ -130,6 +130,69 @@ ANSWER_EXAMPLE: Final[dict[str, Any]] = {
         "route": "rolled",
         "identity": "cookies",
     },
+}
+
+HISTOGRAM_QUESTION: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["property"],
+    "additionalProperties": False,
+    "properties": {
+        "property": {"type": "string", "pattern": f"^{PROPS}.+", "description": "Of events."},
+        **{
+            name: QUESTION["properties"][name]
+            for name in histograms.FIELDS
+            if name in QUESTION["properties"]
+        },
+        "bins": {
+            "type": "integer",
+            "minimum": histograms.FEWEST_BINS,
+            "maximum": histograms.MOST_BINS,
+            "default": histograms.DEFAULT_BINS,
+            "description": "At most so many; their width is a round number.",
+        },
+    },
+}
+_COUNT: Final[dict[str, Any]] = {"type": "integer", "minimum": 0}
+_SPREAD: Final[dict[str, Any]] = {
+    "bins": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["from", "to", "events"],
+            "properties": {
+                "from": {"type": "number"},
+                "to": {"type": "number", "description": "Not in the bin itself."},
+                "events": _COUNT,
+            },
+        },
+    },
+    "numbers": {**_COUNT, "description": "Events with a number."},
+    "missing": {**_COUNT, "description": "Events without one."},
+    **dict.fromkeys(("min", "max", "mean", "median"), _NUMBER),
+    "meta": ANSWER["properties"]["meta"],
+}
+HISTOGRAM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": list(_SPREAD),
+    "properties": {
+        **_SPREAD,
+        "compare": {
+            "type": "object",
+            "required": list(_SPREAD),
+            "properties": _SPREAD,
+            "description": "The range compared with, in the same bins.",
+        },
+    },
+}
+HISTOGRAM_EXAMPLE: Final[dict[str, Any]] = {
+    "bins": [{"from": 0, "to": 10, "events": 2}, {"from": 10, "to": 20, "events": 1}],
+    "numbers": 3,
+    "missing": 1,
+    "min": 4.5,
+    "max": 12,
+    "mean": 7,
+    "median": 4.5,
+    "meta": {**ANSWER_EXAMPLE["meta"], "definitions": {"histogram": histograms.DEFINITION}},
 }
 
 _TEXT: Final = {"type": "string"}

@@ -77,6 +77,7 @@ urlpatterns += [
 api_urlpatterns: list[URLPattern] = [
     path("accounts/<str:account>/usage", usage.Usage.as_view(), name="api_usage"),
     path("properties/<str:key>/query", api.Query.as_view(), name="api_query"),
+    path("properties/<str:key>/histogram", api.Histogram.as_view(), name="api_histogram"),
     path("properties/<str:key>/dimensions", api.Dimensions.as_view(), name="api_dimensions"),
     path(
         "properties/<str:key>/dimensions/<str:name>/values",

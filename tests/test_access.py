@@ -351,6 +351,7 @@ REPORTS = [
     api("api_annotation", "audience:manage", "PATCH", body={}),
     api("api_annotation", "audience:manage", "DELETE", owner=204, key=204),
     api("api_query", "audience:view", "POST", viewer=200, bob=200, body={"metrics": ["visitors"]}),
+    api("api_histogram", "events:view", "POST", viewer=200, body={"property": "props:price"}),
     api("api_dimensions", "audience:view", viewer=200, bob=200, key_without=200),
     *(
         api("api_values", right, viewer=200, bob=bob, params={"name": name})

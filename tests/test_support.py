@@ -121,7 +121,7 @@ def test_every_route_that_writes_is_refused(boss: Any, places: Any) -> None:  # 
 
     client = act(boss, places["alice"])
     # A share link is whose it is that holds it, signed in or not.
-    others = {"api_query", "shared_overview", "unlock_share"}
+    others = {"api_query", "api_histogram", "shared_overview", "unlock_share"}
     got = {
         str(row): status(client, row, path_of(row, places))
         for row in [*ROWS, *PRIVACY, *REPORTS]
