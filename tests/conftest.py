@@ -2,7 +2,7 @@
 
 from typing import Any
 
-pytest_plugins = ["tests.servers", "tests.people"]
+pytest_plugins = ["tests.servers", "tests.people", "tests.savings"]
 
 
 # Files of half a minute and more: they begin first, or one worker would end alone with the last.

@@ -1,13 +1,17 @@
 """The entrance tells nobody who has an account, leads nowhere else, and takes no weak password."""
 
 import re
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
 from tests.people import PASSWORD, fresh, new_link, signed_in_as
+from tests.test_request_ids import written
 from tests.test_sessions_of_people import browser
+
+__all__ = ["written"]
 
 VARYING = re.compile(r'name="csrfmiddlewaretoken" value="[^"]*"|nonce-[^\']*|nonce="[^"]*"')
 
@@ -181,7 +185,7 @@ def test_the_page_that_was_asked_for_comes_after_signing_in(alice: Any, shop: An
 # -- what is written down --------------------------------------------------------------------------
 
 
-def test_no_secret_stands_in_a_log_line(alice: Any, shop: Any, capfd: Any, settings: Any) -> None:
+def test_no_secret_stands_in_a_log_line(alice: Any, shop: Any, written: StringIO) -> None:
     import logging
 
     from accounts.login_links import token_for
@@ -211,7 +215,6 @@ def test_no_secret_stands_in_a_log_line(alice: Any, shop: Any, capfd: Any, setti
         inside.post("/user/reauthenticate/", {"password": canary})
     finally:
         logging.getLogger().setLevel(level)
-    written = "".join(capfd.readouterr())
-    assert "/login-link/.../" in written
+    assert "/login-link/.../" in written.getvalue()
     for secret in (canary, token, shared, inside.cookies["sessionid"].value, PASSWORD):
-        assert secret not in written
+        assert secret not in written.getvalue()

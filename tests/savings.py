@@ -1,0 +1,50 @@
+"""Pytest plugin: what the product does slowly on purpose, or once a start, costs tests little.
+
+The middleware of Django's test client is made once, and not for every client: WhiteNoise looks at
+every static file when it is made, which takes longer than most requests. It is made anew when a
+test has changed a setting. Passwords are hashed by the same Argon2, with little memory.
+Loaded by tests/conftest.py.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+MADE = ("_view_middleware", "_template_response_middleware", "_exception_middleware")
+MADE += ("_middleware_chain",)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_middleware() -> Iterator[None]:
+    from django.core.signals import setting_changed
+    from django.test.client import ClientHandler
+
+    made: dict[str, Any] = {}
+    load = ClientHandler.load_middleware
+
+    def load_once(handler: ClientHandler, is_async: bool = False) -> None:
+        if not made:
+            load(handler, is_async)
+            made.update({name: getattr(handler, name) for name in MADE})
+        vars(handler).update(made)
+
+    def forget(**_: Any) -> None:
+        made.clear()
+
+    setting_changed.connect(forget)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClientHandler, "load_middleware", load_once)
+        yield
+    setting_changed.disconnect(forget)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """Only in this process: the servers that tests start hash as the product does."""
+    from django.contrib.auth.hashers import Argon2PasswordHasher
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("time_cost", 1), ("memory_cost", 64), ("parallelism", 1)):
+            patch.setattr(Argon2PasswordHasher, name, value)
+        yield
