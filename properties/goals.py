@@ -25,6 +25,11 @@ class Happened(NamedTuple):
     goal: str = ""  # props.goal
 
 
+def of(place: Property) -> list[Goal]:
+    """The goals of a property, which know its currency, by their names."""
+    return list(Goal.objects.of(place.account).filter(property=place).select_related("property"))
+
+
 def matches(goal: Goal, event: Happened) -> bool:
     """Whether the event reaches the goal."""
     if goal.kind == Goal.Kind.PAGE:

@@ -313,7 +313,7 @@ def every_column() -> list[str]:
     """What is packed of a day, properties of events apart."""
     found = [VISITOR, START, CROSSES, TIME]
     for scope in get_args(metrics.Scope):
-        every = (d for d in metrics.DIMENSIONS.values() if d.scope == scope)
+        every = (d for d in metrics.DIMENSIONS.values() if d.scope == scope and not d.is_made)
         found += [f"{scope}:{dimension.name}" for dimension in every]
         found += [f"{scope}:{number.name}" for number in _numbers_of(scope)]
     measures = metrics.MEASURES.values()

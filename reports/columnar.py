@@ -34,8 +34,8 @@ FEW_ROWS = (
 
 
 def can_answer(question: Question) -> bool:
-    """Whether blocks hold what is asked: they leave bots out."""
-    return question.bots == "exclude"
+    """Whether blocks hold what is asked: they leave bots out, and money."""
+    return question.bots == "exclude" and not filters.names_money(question.filters)
 
 
 def count(place: Property, question: Question, within: Range) -> Counted | None:

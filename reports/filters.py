@@ -21,11 +21,14 @@ from properties.goals import CONVERSION
 from properties.inputs import is_storable
 from properties.models import Goal
 from reports import metrics, touches
+from reports.metrics import GOAL
 
 OPERATORS = ("is", "is_not", "contains", "matches", "has_done")
 VISITOR = "visitor"
 JOINTS = ("and", "or", "not", VISITOR)
 DONE = ("event", "page")  # what a visitor can have done
+
+WORTH = "worth"  # (amount, currency): what an event brought at least; only goals ask it
 
 MOST_DEPTH = 8
 MOST_FILTERS = 50
@@ -55,6 +58,10 @@ class Leaf:
 class Branch:
     joint: str
     parts: tuple[Leaf | Branch, ...]
+
+
+class Reached(Branch):
+    """What reaches some goals, or does not: one filter, however many events that may be."""
 
 
 Node = Leaf | Branch
@@ -91,18 +98,30 @@ def all_leaves(node: Node) -> Iterator[Leaf]:
 
 
 def parse(tree: object) -> Node:
-    """The filter as a checked tree; raises Invalid."""
+    """The filter as a checked tree; raises Invalid. Parts that are nodes already (what reaches a
+    goal) are taken as they are."""
+    if isinstance(tree, Leaf | Branch):
+        return tree
     node = _parse(tree, 1, within=False)
-    own = sum(1 for part in (leaves, crowds) for _ in part(node))
-    if max(own, *(sum(1 for _ in leaves(c.parts[0])) for c in crowds(node)), 0) > MOST_FILTERS:
+    within = [_size(crowd.parts[0]) for crowd in crowds(node)]
+    if max(_size(node), *within, 0) > MOST_FILTERS:
         raise _invalid("too_many", f"At most {MOST_FILTERS} filters go into one question.")
-    if sum(1 for _ in all_leaves(node)) > MOST_IN_ALL:
+    if _size(node) + sum(within) > MOST_IN_ALL:
         message = f"At most {MOST_IN_ALL} filters go into one question, those of segments included."
         raise _invalid("too_many", message)
     return node
 
 
+def _size(node: Node) -> int:
+    """How many filters were written down: a goal is one, and so is a "visitor"."""
+    if isinstance(node, Leaf | Reached) or node.joint == VISITOR:
+        return 1
+    return sum(map(_size, node.parts))
+
+
 def _parse(tree: object, depth: int, within: bool) -> Node:
+    if isinstance(tree, Leaf | Branch):
+        return tree
     if depth > MOST_DEPTH:
         raise _invalid("too_deep", f"Nest filters at most {MOST_DEPTH} deep.")
     if not isinstance(tree, list | tuple) or not tree or not isinstance(tree[0], str):
@@ -143,6 +162,8 @@ def _leaf(operator: str, rest: list[Any]) -> Leaf:
     if name.startswith(metrics.TIME):
         raise _invalid("unknown_dimension", 'Choose the time by "range", not by a filter.')
     check_dimension(name, "filters")
+    if name == GOAL and operator not in ("is", "is_not"):
+        raise _invalid("unknown_operator", 'A goal takes "is" and "is_not".')
     if operator == "has_done" and name not in DONE:
         raise _invalid("unknown_dimension", f'"has_done" takes {" or ".join(DONE)}.')
     return Leaf(operator, name, _values(values))
@@ -171,14 +192,11 @@ def check_dimension(name: str, field: str) -> None:
 
 # -- goals -------------------------------------------------------------------------------------
 
-GOAL = "goal"
-
 
 def with_goals(tree: object, goals: Callable[[], Iterable[Goal]], depth: int = 1) -> object:
     """The tree with what reaches a goal in place of ["is" | "is_not", "goal", [names]].
 
-    Anything else stays as it is, for `parse` to judge. Raises Invalid for an unknown goal, and
-    for one by worth, which no filter can tell.
+    Anything else stays as it is, for `parse` to judge. Raises Invalid for an unknown goal.
     """
     if not isinstance(tree, list | tuple) or not tree or depth > MOST_DEPTH:
         return tree
@@ -188,8 +206,45 @@ def with_goals(tree: object, goals: Callable[[], Iterable[Goal]], depth: int = 1
     if operator not in ("is", "is_not") or len(rest) != 2 or rest[0] != GOAL:
         return tree
     known = {goal.name: goal for goal in goals()}
-    reached = ["or", *(_reaches(known, name) for name in _values(rest[1]))]
-    return ["not", reached] if operator == "is_not" else reached
+    reached = reaching(_known(known, name) for name in _values(rest[1]))
+    return Reached("not", (reached,)) if operator == "is_not" else reached
+
+
+def _known(goals: Mapping[str, Goal], name: str) -> Goal:
+    try:
+        return goals[name]
+    except KeyError:
+        message = f"There is no goal {name[:40]!r} of this property."
+        raise _invalid("unknown_goal", message) from None
+
+
+def reaching(goals: Iterable[Goal]) -> Reached:
+    """Whether an event reaches one of these goals, as properties/goals.py says it."""
+    return Reached("or", tuple(map(_reaches, goals)))
+
+
+def _reaches(goal: Goal) -> Node:
+    if goal.kind == Goal.Kind.PAGE:
+        return Branch(
+            "and", (Leaf("is", "event", ("pageview",)), Leaf("matches", "page", (goal.page,)))
+        )
+    by_name = Branch(
+        "and",
+        (
+            Leaf("is", "event", (CONVERSION,)),
+            Leaf("is", f"{metrics.PROPS}goal", (goal.name,)),
+        ),
+    )
+    called = Branch("or", (Leaf("is", "event", (goal.event,)), by_name))
+    if goal.kind != Goal.Kind.VALUE:
+        return called
+    worth = Leaf(WORTH, "event", (str(goal.minimum), goal.property.currency))
+    return Branch("and", (called, worth)) if goal.event else worth
+
+
+def names_money(tree: object) -> bool:
+    """Whether a filter asks for the worth of an event."""
+    return tree is not None and any(leaf.operator == WORTH for leaf in all_leaves(parse(tree)))
 
 
 # -- segments ----------------------------------------------------------------------------------
@@ -212,18 +267,6 @@ def with_segments(tree: object, filters_of: Callable[[str], object], depth: int 
         return tree
     members = ["or", *([VISITOR, filters_of(slug)] for slug in _values(rest[1]))]
     return ["not", members] if operator == "is_not" else members
-
-
-def _reaches(known: Mapping[str, Goal], name: str) -> list[Any]:
-    goal = known.get(name)
-    if goal is None:
-        raise _invalid("unknown_goal", f"There is no goal {name[:40]!r} of this property.")
-    if goal.kind == Goal.Kind.VALUE:
-        raise _invalid("unknown_goal", f"{name[:40]!r} is a goal by worth: filter by its event.")
-    if goal.kind == Goal.Kind.PAGE:
-        return ["and", ["is", "event", ["pageview"]], ["matches", "page", [goal.page]]]
-    by_name = ["and", ["is", "event", [CONVERSION]], ["is", f"{metrics.PROPS}goal", [goal.name]]]
-    return ["or", ["is", "event", [goal.event]], by_name]
 
 
 # -- SQL ---------------------------------------------------------------------------------------
@@ -315,6 +358,11 @@ def _leaf_condition(leaf: Leaf, bound: Bound, visitor: sql.Composable) -> sql.Co
             column=sql.Identifier("done", metrics.DIMENSIONS[leaf.dimension].column),
             values=bound.add(list(leaf.values)),
         )
+    if leaf.operator == WORTH:
+        amount, currency = map(bound.add, leaf.values)
+        return sql.SQL(
+            "coalesce(e.revenue >= {}::numeric AND e.currency = {}::text, false)"
+        ).format(amount, currency)
     value = column(leaf.dimension, bound)
     if leaf.operator == "contains":
         found = [sql.SQL("strpos({}, {}) > 0").format(value, bound.add(v)) for v in leaf.values]

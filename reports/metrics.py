@@ -17,6 +17,7 @@ from typing import Literal
 Scope = Literal["event", "session"]
 Unit = Literal["count", "rate", "duration_ms", "score"]
 
+GOAL = "goal"  # dimension: a goal of the property; an event may reach several
 VISITORS = "visitors"  # not a measure: people cannot be added up, so bitmaps keep them
 TIME = "time:"  # dimension `time:day`: the kinds and cycles are those of properties/periods.py
 WHO_COMES = "audience"  # the module of how many people and visits there were
@@ -57,6 +58,16 @@ class Quantile:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """A base number of reports/conversions.py: the sessions or visitors (`counts`) that reached a
+    goal, or all of whom these are a part."""
+
+    name: str
+    counts: str
+    reached: bool = True
+
+
+@dataclass(frozen=True)
 class Dimension:
     """`column` of the events or the sessions table, or `sql` over a row of it (`e` or `s`).
 
@@ -65,6 +76,7 @@ class Dimension:
     `blank`: an empty value is a row (country unknown). Where it is not, it means that there is
     none (a session without campaign), and ranked tables leave it out.
 
+    `is_made`: it stands in no column; reports/conversions.py makes its rows.
     `touch`: the column is that of another session of the visitor (reports/touches.py).
     """
 
@@ -77,14 +89,15 @@ class Dimension:
     blank: bool = False
     sql: str = ""
     touch: str = ""
+    is_made: bool = False
 
 
 @dataclass(frozen=True)
 class Metric:
     """A number that people ask for: base number `of`, or `of` divided by `over`.
 
-    Base numbers are MEASURES, QUANTILES and VISITORS; `scale` of them make one of the metric.
-    `definition` is shown wherever the number is.
+    Base numbers are MEASURES, QUANTILES, CONVERSIONS and VISITORS; `scale` of them make one of the
+    metric. `definition` is shown wherever the number is.
     """
 
     name: str
@@ -212,6 +225,16 @@ QUANTILES = {
     for quantile in [Quantile(f"{sample}_p{percent}", sample, percent / 100)]
 }
 
+CONVERSIONS = {
+    conversion.name: conversion
+    for conversion in [
+        Conversion("converted_sessions", "sessions"),
+        Conversion("converted_visitors", VISITORS),
+        Conversion("asked_sessions", "sessions", reached=False),
+        Conversion("asked_visitors", VISITORS, reached=False),
+    ]
+}
+
 DIMENSIONS = {
     dimension.name: dimension
     for dimension in [
@@ -244,6 +267,7 @@ DIMENSIONS = {
             "audience",
             sql=f"CASE WHEN {_CAME_BEFORE} THEN 'returning' ELSE 'new' END",
         ),
+        Dimension(GOAL, "event", "", "Goal", "events", is_made=True),
     ]
 }
 
@@ -429,6 +453,41 @@ METRICS = {
             "events",
             "elements_clicked",
             over="elements_shown",
+        ),
+        Metric(
+            "conversions",
+            "Conversions",
+            "count",
+            "Sessions that start in the range and in which a goal of the property was reached in "
+            "it; each once, however often. By page or event: reached there, by that event.",
+            "events",
+            "converted_sessions",
+        ),
+        Metric(
+            "conversion_rate",
+            "Conversion rate",
+            "rate",
+            "Conversions, divided by all sessions of the same row; by goal, by all sessions.",
+            "events",
+            "converted_sessions",
+            over="asked_sessions",
+        ),
+        Metric(
+            "converted_visitors",
+            "Converted visitors",
+            "count",
+            "Visitors with an event in the range that reached a goal of the property, each once.",
+            "events",
+            "converted_visitors",
+        ),
+        Metric(
+            "visitor_conversion_rate",
+            "Conversion rate of visitors",
+            "rate",
+            "Converted visitors, divided by all visitors of the same row; by goal, by everybody.",
+            "events",
+            "converted_visitors",
+            over="asked_visitors",
         ),
         *map(_speed, QUANTILES.values()),
     ]

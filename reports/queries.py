@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import redis.exceptions
@@ -19,7 +20,7 @@ from django.db import connection
 from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
-from reports import columnar, crowds, metrics, raw, rolled, touches
+from reports import columnar, conversions, crowds, metrics, raw, rolled, segments, touches
 from reports.patience import patience
 from reports.questions import (
     BOTS,
@@ -63,6 +64,8 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     understood, and TooSlow.
     """
     question = _inside(place.window, question)
+    if question.filters is not None:
+        question = replace(question, filters=segments.resolved(place, question.filters))
     counted, route = count(place, question, question.range)
     rows = _rows(question, counted, question.range)
     raw_from = _raw_from(place, question, question.range, route, now)
@@ -92,15 +95,33 @@ def count(place: Property, question: Question, within: Range) -> tuple[Counted, 
     if periods.clamp(within, place.window) != within:
         raise PermissionDenied("Days were asked for that may not be seen here.")
     with patience():
-        if rolled.can_answer(question, within):
-            counted = rolled.count(place, question, within)
-            if counted is not None:
-                return counted, "rolled"
-        if columnar.can_answer(question):
-            counted = columnar.count(place, question, within)
-            if counted is not None:
-                return counted, "columns" if counted.from_columns else "raw"
-        return raw.count(place, question, within), "raw"
+        if conversions.names_goals(question):
+            return conversions.count(place, question, within, partial(_count_exactly, place))
+        return _count(place, question, within)
+
+
+def _count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+    if rolled.can_answer(question, within):
+        counted = rolled.count(place, question, within)
+        if counted is not None:
+            return counted, "rolled"
+    return _count_events(place, question, within)
+
+
+def _count_exactly(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+    """Without "(other)": what is put together must mean the same values."""
+    counted, route = _count(place, question, within)
+    if any(crowds.OTHER in key for key in counted.groups):
+        return _count_events(place, question, within)
+    return counted, route
+
+
+def _count_events(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+    if columnar.can_answer(question):
+        counted = columnar.count(place, question, within)
+        if counted is not None:
+            return counted, "columns" if counted.from_columns else "raw"
+    return raw.count(place, question, within), "raw"
 
 
 def _raw_from(

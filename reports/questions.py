@@ -40,7 +40,8 @@ ALIGNMENTS = ("date", "weekday")
 class Question:
     """What is asked. Names are those of reports/metrics.py; `time:<kind>` is a dimension, too.
 
-    `filters` is None or a nested list: ["is", "country", ["DE"]], ["and", a, b], ["not", a].
+    `filters` is None or a nested list: ["is", "country", ["DE"]], ["and", a, b], ["not", a]; parts
+    may be nodes of reports/filters.py.
     `order_by` holds (metric or dimension, "asc" | "desc"); empty: by time, else by the first
     metric, most first. `limit` does not cut a plain time series.
     """
@@ -48,7 +49,7 @@ class Question:
     metrics: tuple[str, ...]
     range: Range
     dimensions: tuple[str, ...] = ()
-    filters: list[Any] | None = None
+    filters: Any = None
     compare: Range | None = None
     order_by: tuple[tuple[str, str], ...] = ()
     limit: int = DEFAULT_LIMIT
@@ -196,7 +197,7 @@ def parse_question(place: Property, body: Mapping[str, Any], now: datetime) -> Q
     question = Question(
         metrics=asked,
         dimensions=dimensions,
-        filters=cast(list[Any] | None, tree),
+        filters=cast(Any, tree),
         range=within,
         compare=_compare(place, body.get("compare"), _align(body), within, now),
         order_by=_order_by(body.get("order_by", []), (*asked, *dimensions)),

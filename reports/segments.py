@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from accounts.tenancy import tenant
 from properties.api import Invalid
+from properties.goals import of as goals_of
 from properties.models import Goal, Property
 from reports import filters
 from reports.models import Segment
@@ -24,7 +25,7 @@ def resolved(place: Property, tree: object) -> object:
     """
 
     def goals() -> Iterable[Goal]:
-        return Goal.objects.of(place.account).filter(property=place)
+        return goals_of(place)
 
     def filters_of(slug: str) -> object:
         with tenant(place.account_id):

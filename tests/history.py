@@ -44,6 +44,7 @@ class Happening:
     scroll: int | None = None
     load_ms: int | None = None
     props: dict[str, Any] | None = None
+    revenue: str | None = None  # in the property's currency, EUR
     texts: dict[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
@@ -177,21 +178,26 @@ def write(place: Any, history: list[Happening]) -> None:
 
 
 def _event_row(place: Any, event: Happening) -> dict[str, Any]:
-    return {
-        "account_id": place.account_id,
-        "property_id": place.pk,
-        "time": event.time,
-        "received_at": event.time,
-        "event_id": uuid.uuid4(),
-        "visitor": event.visitor,
-        "name": event.name,
-        "bot": event.bot,
-        "sanitized": False,
-        "engaged_ms": event.engaged_ms,
-        "scroll": event.scroll,
-        "load_ms": event.load_ms,
-        "props": json.dumps(event.props) if event.props is not None else None,
-    } | {name: event.text(name) for name in EVENT_TEXTS}
+    return (
+        {
+            "account_id": place.account_id,
+            "property_id": place.pk,
+            "time": event.time,
+            "received_at": event.time,
+            "event_id": uuid.uuid4(),
+            "visitor": event.visitor,
+            "name": event.name,
+            "bot": event.bot,
+            "sanitized": False,
+            "engaged_ms": event.engaged_ms,
+            "scroll": event.scroll,
+            "load_ms": event.load_ms,
+            "revenue": event.revenue,
+            "props": json.dumps(event.props) if event.props is not None else None,
+        }
+        | {name: event.text(name) for name in EVENT_TEXTS}
+        | {"currency": event.text("currency") or ("EUR" if event.revenue else "")}
+    )
 
 
 def _session_row(place: Any, visit: Visit) -> dict[str, Any]:

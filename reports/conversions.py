@@ -1,0 +1,133 @@
+"""Conversions: sessions and visitors that reached a goal of the property.
+
+Enters: a Question that names a conversion or is split by `goal`. Leaves: base numbers, put together
+from plain questions: what is asked, and the same narrowed to events that reach a goal. So every
+route may answer each part, and a conversion is what filters say: a session that starts in the
+range and in which such an event happened in it; where a dimension or a filter binds to an event,
+that very event. Called by reports/queries.py.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+from properties import goals
+from properties.models import Goal, Property
+from properties.periods import Range
+from reports import filters, metrics
+from reports.metrics import GOAL
+from reports.questions import Base, Counted, Key, Question
+
+Plain = Callable[[Question, Range], tuple[Counted, str]]  # counts a question without goals
+Names = Mapping[str, str]  # a base number of the answer, and what it is in a plain question
+
+ROUTES = ("rolled", "columns", "raw")  # of several parts, the dearest is named
+ALL = 1_000_000_000  # parts are put together before the best rows are known
+
+
+def names_goals(question: Question) -> bool:
+    """Whether it takes goals to answer."""
+    return GOAL in question.dimensions or any(n in metrics.CONVERSIONS for n in question.needs)
+
+
+def count(place: Property, question: Question, within: Range, plain: Plain) -> tuple[Counted, str]:
+    """Base numbers of a question that names goals, and the route of the dearest part."""
+    parts = _Parts(question, within, plain, goals.of(place))
+    counted = parts.by_goal() if GOAL in question.dimensions else parts.of_any_goal(question)
+    return counted, max(parts.routes, key=ROUTES.index, default=ROUTES[0])
+
+
+class _Parts:
+    """The plain questions behind one that names goals.
+
+    Numbers are the question's own (sessions by country), those of who `reached` a goal, and those
+    of everybody `asked`, of whom a rate is one.
+    """
+
+    def __init__(self, question: Question, within: Range, plain: Plain, every: list[Goal]) -> None:
+        self.question, self.within, self.goals = question, within, every
+        self.routes: set[str] = set()
+        self._count = plain
+        found = {name: metrics.CONVERSIONS.get(name) for name in question.needs}
+        self.own = {name: name for name, conversion in found.items() if conversion is None}
+        self.reached = {n: c.counts for n, c in found.items() if c is not None and c.reached}
+        self.asked = {n: c.counts for n, c in found.items() if c is not None and not c.reached}
+
+    def of_any_goal(self, question: Question) -> Counted:
+        """Each number as it is, and conversions of any goal."""
+        free = self._part(question, self.own | self.asked)
+        if not self.goals:
+            return _joined([free, self._unknown(question)])
+        return _joined([free, self._part(self._narrowed(question, self.goals), self.reached)])
+
+    def by_goal(self) -> Counted:
+        """A row for each goal, of those who reached it; its rate is one of all who were asked."""
+        at = self.question.dimensions.index(GOAL)
+        rest = tuple(name for name in self.question.dimensions if name != GOAL)
+        question = replace(self.question, dimensions=rest)
+        asked = self._part(question, self.asked)
+        groups: dict[Key, Base] = {}
+        for goal in self.goals:
+            reached = self._part(self._narrowed(question, [goal]), self.own | self.reached)
+            both = _joined([asked, reached])
+            rows = both.groups if rest else {(): both.total}
+            for key, numbers in rows.items():
+                if any(numbers.values()):
+                    groups[(*key[:at], goal.name, *key[at:])] = numbers
+        return Counted(groups, self.of_any_goal(replace(question, dimensions=())).total)
+
+    @cached_property
+    def _own_metrics(self) -> list[str]:
+        """The metrics of the question that know nothing of goals."""
+        known = self.own.keys()
+        return [name for name in self.question.metrics if known >= {*metrics.METRICS[name].needs}]
+
+    def _part(self, question: Question, names: Names) -> Counted:
+        """These base numbers, under the names that they have in the answer."""
+        if not names:
+            return Counted({}, {})
+        own = self._own_metrics if names.keys() & self.own.keys() else []
+        others = [of for name, of in names.items() if name not in self.own]
+        plain = replace(
+            question, metrics=tuple(dict.fromkeys([*own, *others])), order_by=(), limit=ALL
+        )
+        counted, route = self._count(plain, self.within)
+        self.routes.add(route)
+        return Counted(
+            {key: _renamed(numbers, names) for key, numbers in counted.groups.items()},
+            _renamed(counted.total, names),
+        )
+
+    @staticmethod
+    def _narrowed(question: Question, some: Iterable[Goal]) -> Question:
+        reached = filters.reaching(some)
+        if question.filters is None:
+            return replace(question, filters=reached)
+        both = filters.Branch("and", (filters.parse(question.filters), reached))
+        return replace(question, filters=both)
+
+    def _unknown(self, question: Question) -> Counted:
+        """Without a goal nobody has said what counts: that is not 0."""
+        nothing: Base = dict.fromkeys(self.reached)
+        places = question.labels(self.within) if question.is_series else {}
+        return Counted({(place,): nothing for place in places}, nothing)
+
+
+def _renamed(numbers: Base, names: Names) -> Base:
+    """What a route does not say is 0, or no quantile."""
+    nothing = {of: None if of in metrics.QUANTILES else 0 for of in names.values()}
+    return {name: numbers.get(of, nothing[of]) for name, of in names.items()}
+
+
+def _joined(parts: Iterable[Counted]) -> Counted:
+    """The numbers of all parts, by their groups; what a part does not have is nothing there."""
+    groups: dict[Key, dict[str, int | None]] = defaultdict(dict)
+    total: dict[str, int | None] = {}
+    for part in parts:
+        for key, numbers in part.groups.items():
+            groups[key].update(numbers)
+        total.update(part.total)
+    return Counted(groups, total)
