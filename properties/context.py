@@ -4,7 +4,7 @@ Enters: a request, with `request.place` set by THE DOOR. Leaves: `frame`, which 
 only for what the template reads (two queries behind a door, none for nobody).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,19 +19,30 @@ from accounts.models import Account
 from properties.access import Actor, actor_of
 from properties.models import Property
 
-# Route name (of a table: with its dimension), label, the right that opens it. A page that does not
+# Route name (of a report: with its name), label, the right that opens it. A page that does not
 # exist yet is not shown.
 Row = tuple[str, str, str, str]
-PROPERTY_TABS: tuple[Row, ...] = (
+PROPERTY_TABS: list[Row] = [
     ("live", "Live", "view", "realtime"),
     ("overview", "Overview", "view", "audience"),
-    ("table:source", "Sources", "view", "sources"),
-    ("table:page", "Pages", "view", "content"),
-    ("table:event", "Events", "view", "events"),
-    ("inspector", "Inspector", "view", "events"),
+]
+# In the menu behind the tabs: more reports, then what is set up.
+MORE_PAGES: list[Row] = [("inspector", "Inspector", "view", "events")]
+SETUP_PAGES: tuple[Row, ...] = (
     ("snippet", "Snippet", "view", "property"),
     ("property_settings", "Settings", "view", "property"),
 )
+
+
+def offer_report(name: str, title: str, module: str, *, in_more: bool = False) -> None:
+    """Show a report in the navigation: called once for each by the app that has them."""
+    row = (f"report:{name}", title, "view", module)
+    if in_more:
+        MORE_PAGES.insert(len(MORE_PAGES) - 1, row)  # the inspector stays the last
+    else:
+        PROPERTY_TABS.append(row)
+
+
 ACCOUNT_TABS: tuple[Row, ...] = (
     ("members", "Members", "view", "members"),
     ("api_keys", "API keys", "view", "api_keys"),
@@ -165,8 +176,25 @@ class Frame:
         else:
             home = Link("Properties", reverse("account", args=[self._place.slug]))
             tabs = [home, *self._open(ACCOUNT_TABS, self._place.slug)]
+        return self._marked(tabs)
+
+    @cached_property
+    def more(self) -> list[list[Link]]:
+        """The groups of the menu behind the tabs of a property: more reports, what is set up."""
+        if self.measured is None or self._actor is None:
+            return []
+        groups = (MORE_PAGES, SETUP_PAGES)
+        found = [self._marked(self._open(rows, self.measured.key)) for rows in groups]
+        return [group for group in found if group]
+
+    @cached_property
+    def more_here(self) -> str:
+        """The page of that menu that this one is or belongs to; "" for none."""
+        return next((link.label for group in self.more for link in group if link.current), "")
+
+    def _marked(self, links: Iterable[Link]) -> list[Link]:
         here = self.section.url if self.section else self._request.path
-        return [Link(tab.label, tab.url, tab.url == here) for tab in tabs]
+        return [Link(link.label, link.url, link.url == here) for link in links]
 
     @cached_property
     def section(self) -> Link | None:
@@ -176,6 +204,8 @@ class Frame:
             return None
         if (tab := BELOW_TABS.get(match.view_name)) is not None:
             return Link("", url_of(tab, self.account.slug))
+        if self.measured is not None and match.view_name == "report_table":
+            return Link("", url_of(f"report:{match.kwargs['report']}", self.measured.key))
         if self.measured is not None and match.view_name == "table":
             return Link("", self._tab_of(match.func.access.module))  # type: ignore[attr-defined]
         if match.view_name in IN_OVERVIEW and self.measured is not None:
@@ -217,12 +247,13 @@ class Frame:
         )
 
     def _tab_of(self, module: str) -> str:
-        """The address of the first tab of a property that is of that module."""
+        """The address of the report of a property that is of that module: the last among the tabs,
+        for the overview is of one, too."""
         assert self.measured is not None
-        routes = (route for route, _, _, of in PROPERTY_TABS if of == module)
+        routes = (route for route, _, _, of in reversed(PROPERTY_TABS) if of == module)
         return next((url for route in routes if (url := url_of(route, self.measured.key))), "")
 
-    def _open(self, rows: tuple[Row, ...], name: str) -> Iterator[Link]:
+    def _open(self, rows: Sequence[Row], name: str) -> Iterator[Link]:
         for route, label, verb, module in rows:
             url = url_of(route, name)
             if url and self._actor and self._place and self._actor.may(verb, module, self._place):
@@ -250,7 +281,7 @@ class Frame:
 
 def home_of(place: Property, actor: Actor) -> str:
     """The first page of a property that the actor may open; its account's page if there is none."""
-    for route, _, verb, module in PROPERTY_TABS:
+    for route, _, verb, module in (*PROPERTY_TABS, *MORE_PAGES, *SETUP_PAGES):
         url = url_of(route, place.key)
         if url and route != "live" and actor.may(verb, module, place):
             return url
@@ -259,11 +290,11 @@ def home_of(place: Property, actor: Actor) -> str:
 
 def url_of(route: str, name: str) -> str:
     """The address of a page of a property or an account; "" while no app brings the route.
-    `table:source` is the table of that dimension."""
-    route, _, dimension = route.partition(":")
+    `report:pages` is the report of that name."""
+    route, _, report = route.partition(":")
     try:
-        if dimension:
-            return reverse(route, kwargs={"key": name, "dimension": dimension})
+        if report:
+            return reverse(route, kwargs={"key": name, "report": report})
         return reverse(route, args=[name])
     except NoReverseMatch:
         return ""

@@ -2,12 +2,12 @@
 
 Enters: a page's GET parameters, the property and now. Leaves: what the page asks about (range,
 comparison, interval, plotted metric, filters, tabs) and, by `Address.but(...)`, the link to any
-other view of it. Pure. reports/views.py reads it, reports/pages.py makes links of it.
+other view of it. Pure. reports/views.py reads it; what makes the parts of a page makes links of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -41,6 +41,8 @@ OPERATORS = {"is": "is", "is_not": "is not", "contains": "contains"}
 MOST_FILTERS = 20
 # A line of more points is a smear on any screen.
 READABLE_POINTS = 400
+SORT = "-sort"  # `pages-sort=-visitors` orders the card `pages`
+Tabs = Mapping[str, Mapping[str, Sequence[str]]]
 _EDGES = frozenset({"from", "to"})  # what a range is given by that bears no name
 _OFFERED: tuple[Kind, ...] = ("hour", "day", "week", "month")
 
@@ -118,16 +120,20 @@ class Filter:
 class Address:
     """One view of the report page. `interval` "" is the range's own; so is every default.
 
-    `window`: the days that may be seen (None: all), on which the page opens, too.
+    `opens_with`: the metric that is plotted unless another is chosen. `tabs` and `sorts`: of a card
+    the table that is chosen, and the order of its rows. `window`: the days that may be seen (None:
+    all), on which the page opens, too.
     """
 
     range: Range
     compares: bool = True
     chosen_interval: Kind | None = None
     metric: str = DEFAULT_METRIC
+    opens_with: str = DEFAULT_METRIC
     filters: tuple[Filter, ...] = ()
     bots: Bots = "exclude"
     tabs: Mapping[str, str] = field(default_factory=dict)
+    sorts: Mapping[str, str] = field(default_factory=dict)
     window: Range | None = None
 
     @property
@@ -173,12 +179,13 @@ class Address:
             pairs.append(("compare", "none"))
         if self.chosen_interval:
             pairs.append(("interval", self.chosen_interval))
-        if self.metric != DEFAULT_METRIC:
+        if self.metric != self.opens_with:
             pairs.append(("metric", self.metric))
         pairs += [("filter", each.text) for each in self.filters]
         if self.bots != "exclude":
             pairs.append(("bots", self.bots))
-        return pairs + sorted(self.tabs.items())
+        sorts = {card + SORT: order for card, order in self.sorts.items()}
+        return pairs + sorted([*self.tabs.items(), *sorts.items()])
 
     @property
     def query(self) -> str:
@@ -201,8 +208,13 @@ class Address:
     def without_filter(self, unwanted: Filter) -> str:
         return self.but(filters=tuple(each for each in self.filters if each != unwanted))
 
-    def with_tab(self, card: str, dimension: str) -> str:
-        return self.but(tabs={**self.tabs, card: dimension})
+    def with_tab(self, card: str, table: str) -> str:
+        """Another table of a card, in its own order."""
+        sorts = {name: order for name, order in self.sorts.items() if name != card}
+        return self.but(tabs={**self.tabs, card: table}, sorts=sorts)
+
+    def with_sort(self, card: str, order: str) -> str:
+        return self.but(sorts={**self.sorts, card: order})
 
 
 def _points(shown: Range, kind: Kind) -> int:
@@ -217,21 +229,23 @@ def read(
     place: Property,
     now: datetime,
     *,
-    metrics: Mapping[str, Any],
-    tabs: Mapping[str, tuple[str, ...]],
+    metrics: Sequence[str],
+    tabs: Tabs,
     may_view: Callable[[str], bool],
 ) -> Address:
     """The view that GET parameters ask for; AddressError or RangeError says what is wrong.
 
-    `metrics`: those that can be plotted. `tabs`: card -> its dimensions. `may_view`: of a module,
-    because a filter tells what it filters by. The three parameters
-    filter_dimension, filter_operator and filter_value (a form's) count as one more `filter`,
-    as `from` and `to` count as a range, alone or beside range=custom.
+    `metrics`: those that can be plotted, first the one that the page opens with. `tabs`: card ->
+    its tables -> what each can be sorted by. `may_view`: of a module, because a filter tells what
+    it filters by. The three parameters filter_dimension, filter_operator and filter_value (a
+    form's) count as one more `filter`, as `from` and `to` count as a range, alone or beside
+    range=custom.
     """
     shown = _range(params, place, now)
     interval = _interval(params.get("interval", ""), shown)
-    metric = params.get("metric", DEFAULT_METRIC)
-    if metric not in metrics:
+    opens_with = metrics[0] if metrics else ""
+    metric = params.get("metric", opens_with)
+    if metric != opens_with and metric not in metrics:
         raise AddressError(
             f"There is no curve of {metric[:40]!r}: choose one of {', '.join(metrics)}.", "metric"
         )
@@ -246,15 +260,30 @@ def read(
         compares=compare == "previous",
         chosen_interval=interval,
         metric=metric,
+        opens_with=opens_with,
         filters=_filters(params, may_view),
         bots=_bots(params.get("bots", "exclude")),
-        tabs={
-            card: chosen
-            for card, dimensions in tabs.items()
-            for chosen in [params.get(card, "")]
-            if chosen in dimensions[1:]  # the first is what a card shows anyhow
-        },
+        tabs=_tabs(params, tabs),
+        sorts=_sorts(params, tabs),
     )
+
+
+def _tabs(params: QueryDict, tabs: Tabs) -> dict[str, str]:
+    """The chosen table of each card; the first is what a card shows anyhow."""
+    chosen = {card: params.get(card, "") for card in tabs}
+    return {card: name for card, name in chosen.items() if name in list(tabs[card])[1:]}
+
+
+def _sorts(params: QueryDict, tabs: Tabs) -> dict[str, str]:
+    """The order of each card's chosen table, where it is not the table's own."""
+    chosen = _tabs(params, tabs)
+    found = {}
+    for card, tables in tabs.items():
+        columns = tables[chosen.get(card, next(iter(tables)))]
+        order = params.get(card + SORT, "")
+        if order.removeprefix("-") in columns and order != f"-{columns[0]}":
+            found[card] = order
+    return found
 
 
 def _interval(asked: str, shown: Range) -> Kind | None:

@@ -2,7 +2,7 @@
 
 Enters: numbers as reports/queries.py gives them (counts as int, rates 0-1, durations in ms, None
 where there is nothing) and the unit of their metric. Leaves: short text for pages and cells for
-CSV. Pure; called by reports/pages.py, the template filters and the CSV download.
+CSV. Pure; called by what makes report pages, the template filters and the CSV download.
 """
 
 from dataclasses import dataclass

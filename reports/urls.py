@@ -14,6 +14,7 @@ from reports import (
     usage,
     views,
 )
+from reports.catalogue import OVERVIEW, REPORTS
 from reports.metrics import DIMENSIONS
 
 urlpatterns: list[URLPattern] = [
@@ -34,7 +35,7 @@ for root, shared_, behind, file_behind in (
     ("share/<str:token>/", "shared_", shared, partial(shared, downloads=True)),
 ):
     urlpatterns += [
-        path(root, behind("audience")(views.overview), name=f"{shared_}overview"),
+        path(root, behind(OVERVIEW.module)(views.overview), name=f"{shared_}overview"),
         path(f"{root}now/", behind("realtime")(views.now), name=f"{shared_}now"),
         path(
             f"{root}live/", behind("realtime")(live_views.live_of_property), name=f"{shared_}live"
@@ -45,7 +46,32 @@ for root, shared_, behind, file_behind in (
             name=f"{shared_}live_now",
         ),
     ]
-    # One route for each dimension, so that every table stands behind the door of its own module.
+    # One route for each report and dimension, so that each stands behind the door of its module.
+    for report in REPORTS.values():
+        urlpatterns.append(
+            path(
+                f"{root}{report.name}/",
+                behind(report.module)(views.report),
+                {"report": report.name},
+                name=f"{shared_}report",
+            )
+        )
+        for table in report.tables:
+            names = {"report": report.name, "table": table}
+            urlpatterns += [
+                path(
+                    f"{root}{report.name}/{table}/",
+                    behind(report.module)(views.report_table),
+                    names,
+                    name=f"{shared_}report_table",
+                ),
+                path(
+                    f"{root}{report.name}/{table}.csv",
+                    file_behind(report.module)(views.report_table_csv),
+                    names,
+                    name=f"{shared_}report_table_csv",
+                ),
+            ]
     for name, dimension in DIMENSIONS.items():
         urlpatterns += [
             path(

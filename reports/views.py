@@ -1,13 +1,15 @@
 """The report pages of a property: door, address, ask, render.
 
 Enters: a request behind THE DOOR (urls.py names the right of each page), of a member or by a share
-link. Leaves: the overview, the whole table of one dimension (as a
-page and as CSV) and the number of visitors online now. What a page shows is decided in
-reports/pages.py; htmx gets the part between the frame's header and footer.
+link. Leaves: any report, a whole table (as a page and as CSV) and the number of visitors online
+now. What a page shows is decided in reports/catalogue.py; htmx gets the part between the frame's
+header and footer.
 """
 
 import csv
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from io import StringIO
@@ -20,12 +22,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.audit import record
-from properties.access import actor_of
+from properties.access import Denied, actor_of
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
 from properties.strangers_text import csv_cell
-from reports import annotations, pages
+from reports import annotations, catalogue, curves, picks, tables
 from reports.address import OPERATORS, Address, AddressError, read
+from reports.catalogue import OVERVIEW, Page, Report, Table
 from reports.filters import LONGEST_VALUE
 from reports.metrics import DIMENSIONS
 from reports.queries import DEFAULT_RANGE, MOST_ROWS
@@ -37,87 +40,151 @@ _FORM_FIELDS = frozenset({"from", "to", "filter_dimension"})
 
 @require_safe
 def overview(request: HttpRequest, place: Property) -> HttpResponse:
-    """Tiles, one time series and the cards that the reader may see."""
-    now = timezone.now()
-    may_view = _may_view(request, place)
+    return report(request, place, OVERVIEW.name)
+
+
+@require_safe
+def report(request: HttpRequest, place: Property, report: str) -> HttpResponse:
+    """Tiles, one time series, and the blocks and cards that the reader may see."""
+    found = catalogue.find(report)
     try:
-        address = _read(request, place, now)
+        page = _read(request, place, found)
     except (AddressError, RangeError) as error:
-        return _refused(request, place, now, error)
+        return _refused(request, place, found, error)
     if _FORM_FIELDS & request.GET.keys():
-        return HttpResponseRedirect(request.path + address.query)
-    url = url_of(request, place)
-    numbers = pages.ask_numbers(place, address, now)
-    answer = numbers.answer
-    points = pages.series(place, address, answer, now)
-    actor, starts = actor_of(request), pages.starts(answer)
-    assert actor is not None, "THE DOOR lets nobody in without an actor"
-    notes = annotations.beside(place, actor, address.query, address.range, starts, now)
-    context = {
-        "tiles": list(pages.tiles(address, numbers)),
-        "metric": pages.PLOTTED[address.metric],
-        "points": points,
-        "curve": pages.curve(address, points, notes),
-        "notes": notes,
-        "intervals": pages.interval_links(address),
-        "caption": pages.caption(address, answer, now),
-        "bots_apart": pages.bots_apart(place, address),
-        "is_empty": place.first_event_at is None and not any(answer.totals.values()),
-        "is_new": pages.is_new(place, now) and not any(answer.totals.values()),
-        "cards": [pages.fill(place, address, card, now, url) for card in pages.cards_for(may_view)],
-    }
-    return _page(request, place, address, now, "reports/overview.html", context)
+        return HttpResponseRedirect(request.path + page.address.query)
+    context: dict[str, Any] = {"caption": "", "intervals": []}
+    is_counted = True
+    if page.tiles:
+        numbers = curves.ask_numbers(page)
+        is_counted = any(numbers.answer.totals.values())
+        points = curves.series(page, numbers.answer)
+        notes = _notes(request, page, curves.starts(numbers.answer))
+        context = {
+            "tiles": list(curves.tiles(page, numbers)),
+            "plotted": found.words_of(page.address.metric)[0],
+            "points": points,
+            "curve": curves.curve(page, points, notes),
+            "notes": notes,
+            "intervals": curves.interval_links(page.address),
+            "caption": curves.caption(page.address, numbers.answer, page.now),
+            "bots_apart": curves.bots_apart(page),
+        }
+    return _page(
+        request,
+        page,
+        "reports/report.html",
+        {
+            **context,
+            "is_empty": place.first_event_at is None and not is_counted,
+            "is_new": curves.is_new(place, page.now) and not is_counted,
+            "blocks": list(_blocks(page)),
+            "cards": [card for each in found.cards if (card := tables.fill(page, each))],
+        },
+    )
+
+
+def _blocks(page: Page) -> Iterator[dict[str, Any]]:
+    """Each block that the reader may see, as its template and what that reads."""
+    for block in page.report.blocks:
+        if page.may_view(block.module) and (made := block.make(page)) is not None:
+            yield {"name": block.name, "template": block.template, "made": made}
+
+
+def _notes(request: HttpRequest, page: Page, starts: list[datetime]) -> annotations.Beside | None:
+    """The notes of the range, for whoever may view the audience; one more is written on the
+    overview, to which the form comes back."""
+    actor = actor_of(request)
+    if actor is None or not page.may_view("audience"):
+        return None
+    shown = page.address
+    notes = annotations.beside(page.place, actor, shown.query, shown.range, starts, page.now)
+    return notes if page.report is OVERVIEW else replace(notes, may_manage=False)
 
 
 @require_safe
 def table(request: HttpRequest, place: Property, dimension: str) -> HttpResponse:
     """Every value of a dimension with every metric: sorted, in pages."""
-    now = timezone.now()
+    shown = catalogue.whole(dimension, _may_view(request, place))
+    return _table(request, place, OVERVIEW, shown)
+
+
+@require_safe
+def report_table(request: HttpRequest, place: Property, report: str, table: str) -> HttpResponse:
+    """Every row of one table of a report: sorted, in pages."""
+    found = catalogue.find(report)
+    return _table(request, place, found, _open(request, place, found.tables[table]))
+
+
+def _open(request: HttpRequest, place: Property, table: Table) -> Table:
+    """The table, if everything in it may be viewed; the route's door knows the report's module
+    only. Raises Denied."""
+    may_view = _may_view(request, place)
+    for module in table.modules:
+        if not may_view(module):
+            raise Denied("view", module, place)
+    return table
+
+
+def _table(request: HttpRequest, place: Property, report: Report, table: Table) -> HttpResponse:
     try:
-        address = _read(request, place, now)
-        order = pages.read_order(request.GET, dimension, _may_view(request, place))
+        page = _read(request, place, report)
+        order, number = tables.read_order(request.GET, table)
     except (AddressError, RangeError) as error:
-        return _refused(request, place, now, error, dimension)
+        return _refused(request, place, report, error, is_table=True)
     if _FORM_FIELDS & request.GET.keys():
-        return HttpResponseRedirect(request.path + address.query)
-    url = url_of(request, place)
+        return HttpResponseRedirect(request.path + page.address.query)
+    route, names = ("overview", {}) if report is OVERVIEW else ("report", {"report": report.name})
     context = {
-        "table": pages.table(place, address, dimension, order, now),
-        "csv_url": url("table_csv", dimension) if _gives_files(request) else "",
-        "overview_url": url("overview") if _may_view(request, place)("audience") else "",
-        "siblings": pages.siblings(address, dimension, url),
-        "dimension": dimension,
-        "overview_query": address.query,
+        "whole": tables.whole_table(page, table, order, number),
+        "above_url": page.url_of(route, **names) + page.address.query
+        if page.may_view(report.module)
+        else "",
+        "siblings": tables.siblings(page, table),
     }
-    return _page(request, place, address, now, "reports/table.html", context)
+    return _page(request, page, "reports/table.html", context)
 
 
 @require_safe
 def table_csv(request: HttpRequest, place: Property, dimension: str) -> HttpResponse:
     """The same rows as a file, unshortened: rates 0-1, durations in ms, values as stored."""
-    now = timezone.now()
+    shown = catalogue.whole(dimension, _may_view(request, place))
+    return _csv(request, place, OVERVIEW, shown)
+
+
+@require_safe
+def report_table_csv(
+    request: HttpRequest, place: Property, report: str, table: str
+) -> HttpResponse:
+    """The rows of one table of a report as a file."""
+    found = catalogue.find(report)
+    return _csv(request, place, found, _open(request, place, found.tables[table]))
+
+
+def _csv(request: HttpRequest, place: Property, report: Report, table: Table) -> HttpResponse:
     try:
-        address = _read(request, place, now)
-        order = pages.read_order(request.GET, dimension, _may_view(request, place))
+        page = _read(request, place, report)
+        order, _ = tables.read_order(request.GET, table)
     except (AddressError, RangeError) as error:
         return HttpResponse(
             str(error), status=HTTPStatus.BAD_REQUEST, content_type="text/plain; charset=utf-8"
         )
-    answer = pages.ask_table(place, address, dimension, order, MOST_ROWS, now)
+    answer = tables.ask_table(page, table, order, MOST_ROWS)
     text = StringIO()
     writer = csv.writer(text)
-    columns = (dimension, *order.columns)
+    columns = (table.dimension, *catalogue.asked(table.columns))
     writer.writerow(columns)
     writer.writerows([csv_cell(row[name]) for name in columns] for row in answer.rows)
+    address = page.address
     record(
         place.account_id,
         "report.exported",
         request=request,
         property=place,
-        target=dimension,
+        target=table.name,
         new={"rows": len(answer.rows), "address": address.query},
     )
-    named = f"{_called(request, place)}-{dimension}-{address.range.text.replace('..', '-to-')}.csv"
+    named = f"{_called(request, place)}-{table.name}-{address.range.text.replace('..', '-to-')}.csv"
     return HttpResponse(
         text.getvalue(),
         content_type="text/csv; charset=utf-8",
@@ -131,16 +198,14 @@ def now(request: HttpRequest, place: Property) -> HttpResponse:
     return render(request, "reports/now.html", {"online": online(place, timezone.now())})
 
 
-def url_of(request: HttpRequest, place: Property) -> pages.UrlOf:
+def url_of(request: HttpRequest, place: Property) -> catalogue.UrlOf:
     """The addresses of the report pages, as seen from this one: below the property, or below the
     share link that shows it."""
     token = getattr(request, "share_token", "")
 
-    def url(page: str, dimension: str = "") -> str:
-        names = {"token": token} if token else {"key": place.key}
-        if dimension:
-            names["dimension"] = dimension
-        return reverse(f"shared_{page}" if token else page, kwargs=names)
+    def url(route: str, **names: str) -> str:
+        where = {"token": token} if token else {"key": place.key}
+        return reverse(f"shared_{route}" if token else route, kwargs=where | names)
 
     return url
 
@@ -153,42 +218,49 @@ def online(place: Property, now: datetime) -> Any:
         return None  # history does not depend on it: the page shows "-" and asks again
 
 
-def _may_view(request: HttpRequest, place: Property) -> pages.MayView:
+def _may_view(request: HttpRequest, place: Property) -> catalogue.MayView:
     actor = actor_of(request)
     assert actor is not None, "THE DOOR lets nobody in without an actor"
     return lambda module: actor.may("view", module, place)
 
 
-def _read(request: HttpRequest, place: Property, now: datetime) -> Address:
-    may_view = _may_view(request, place)
-    return read(request.GET, place, now, metrics=pages.PLOTTED, tabs=pages.TABS, may_view=may_view)
+def _read(request: HttpRequest, place: Property, report: Report) -> Page:
+    """The report as the address asks for it."""
+    now, may_view = timezone.now(), _may_view(request, place)
+    tabs = {
+        card.name: {table.name: catalogue.asked(table.columns) for table in card.tables}
+        for card in report.cards
+    }
+    metrics = report.shown_tiles(may_view)
+    address = read(request.GET, place, now, metrics=metrics, tabs=tabs, may_view=may_view)
+    return Page(place, report, address, now, may_view, url_of(request, place))
 
 
 def _page(
     request: HttpRequest,
-    place: Property,
-    address: Address,
-    now: datetime,
+    page: Page,
     template: str,
     context: dict[str, Any],
     status: HTTPStatus = HTTPStatus.OK,
 ) -> HttpResponse:
     """A report page with its bar around what it shows."""
-    may_view = _may_view(request, place)
+    place, may_view = page.place, page.may_view
     sees_online = may_view("realtime")
     response = render(
         request,
         template,
         {
             "place": place,
-            "bar": pages.bar(address, now),
+            "report": page.report,
+            "gives_files": _gives_files(request),
+            "bar": picks.bar(page.address, page.now),
             "filter_dimensions": [each for each in DIMENSIONS.values() if may_view(each.module)],
             "operators": OPERATORS,
             "longest_value": LONGEST_VALUE,
             "sees_online": sees_online,
-            "now_url": url_of(request, place)("now") if sees_online else "",
-            "live_url": url_of(request, place)("live") if sees_online else "",
-            "online": online(place, now) if sees_online else None,
+            "now_url": page.url_of("now") if sees_online else "",
+            "live_url": page.url_of("live") if sees_online else "",
+            "online": online(place, page.now) if sees_online else None,
             "snippet_url": _snippet_url(place) if may_view("property") else "",
             **context,
         },
@@ -202,16 +274,18 @@ def _page(
 def _refused(
     request: HttpRequest,
     place: Property,
-    now: datetime,
+    report: Report,
     error: AddressError | RangeError,
-    dimension: str = "",
+    is_table: bool = False,
 ) -> HttpResponse:
     """400: what is wrong, above a bar that keeps what was typed."""
+    now = timezone.now()
     opens_on = place.window or parse_range(DEFAULT_RANGE, zone(place.timezone), now)
     default = Address(opens_on, window=place.window)
+    page = Page(place, report, default, now, _may_view(request, place), url_of(request, place))
     context = {"error": str(error), "typed": request.GET}
-    template = "reports/table.html" if dimension else "reports/overview.html"
-    return _page(request, place, default, now, template, context, status=HTTPStatus.BAD_REQUEST)
+    template = "reports/table.html" if is_table else "reports/report.html"
+    return _page(request, page, template, context, status=HTTPStatus.BAD_REQUEST)
 
 
 def _snippet_url(place: Property) -> str:

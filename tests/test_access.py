@@ -97,6 +97,29 @@ def test_the_table_of_a_dimension_stands_behind_the_door_of_its_module() -> None
     }
 
 
+def test_a_report_and_its_tables_stand_behind_the_door_of_its_module() -> None:
+    from reports.catalogue import REPORTS
+
+    names = ("report", "report_table", "report_table_csv")
+    wanted = {
+        (prefix + name, report.name, table, report.module)
+        for report in REPORTS.values()
+        for prefix in ("", "shared_")
+        for name in names
+        for table in ([""] if name == "report" else report.tables)
+    }
+    assert wanted == {
+        (
+            p.name,
+            p.default_args["report"],
+            p.default_args.get("table", ""),
+            access_of(p.callback).module,
+        )
+        for _, p in ours()
+        if p.name and p.name.removeprefix("shared_") in names
+    }
+
+
 def test_a_route_behind_the_door_names_a_place() -> None:
     for route, pattern in ours():
         kind = access_of(pattern.callback).kind
@@ -319,6 +342,12 @@ ROWS += [
         ("shared_now", "GET", 403, {}),
         ("shared_live", "GET", 403, {}),
         ("shared_live_now", "GET", 403, {}),
+        ("shared_report", "GET", 200, {"report": "sources"}),
+        ("shared_report", "GET", 403, {"report": "pages"}),
+        ("shared_report_table", "GET", 200, {"report": "sources", "table": "channels"}),
+        ("shared_report_table", "GET", 403, {"report": "pages", "table": "pages"}),
+        ("shared_report_table_csv", "GET", 200, {"report": "sources", "table": "channels"}),
+        ("shared_report_table_csv", "GET", 403, {"report": "events", "table": "events"}),
         ("shared_table", "GET", 200, {"dimension": "country"}),
         ("shared_table", "GET", 403, {"dimension": "page"}),
         ("shared_table_csv", "GET", 200, {"dimension": "source"}),
@@ -350,6 +379,15 @@ REPORTS = [
     api("api_annotation", "audience:view", viewer=200, bob=200),
     api("api_annotation", "audience:manage", "PATCH", body={}),
     api("api_annotation", "audience:manage", "DELETE", owner=204, key=204),
+    *(
+        Row("report", viewer=200, bob=bob, params={"report": report})
+        for report, bob in [("pages", 403), ("sources", 200), ("audience", 200), ("events", 403)]
+    ),
+    *(
+        Row(name, viewer=200, bob=bob, params={"report": report, "table": table})
+        for name in ("report_table", "report_table_csv")
+        for report, table, bob in [("pages", "pages", 403), ("sources", "channels", 200)]
+    ),
     api("api_query", "audience:view", "POST", viewer=200, bob=200, body={"metrics": ["visitors"]}),
     api("api_histogram", "events:view", "POST", viewer=200, body={"property": "props:price"}),
     api("api_dimensions", "audience:view", viewer=200, bob=200, key_without=200),

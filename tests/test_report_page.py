@@ -137,14 +137,15 @@ def links(page: str) -> Iterator[str]:
 
 
 def test_tiles_show_what_ask_and_the_api_say(alice: Any, busy: Any) -> None:
+    from reports.catalogue import OVERVIEW
     from reports.formatting import exact
     from reports.metrics import METRICS
-    from reports.pages import TILES
 
+    tiles = OVERVIEW.tiles
     page = get(alice, f"/p/{busy.key}/?range={MARCH}").content.decode()
-    totals = asked(busy, MARCH, metrics=TILES).totals
+    totals = asked(busy, MARCH, metrics=tiles).totals
     _, secret = new_key(busy.account, "audience:view", place=busy)
-    body = {"metrics": list(TILES), "range": {"from": "2026-03-01", "to": "2026-03-31"}}
+    body = {"metrics": list(tiles), "range": {"from": "2026-03-01", "to": "2026-03-31"}}
     api = with_key(secret).post(
         f"/api/v1/properties/{busy.key}/query", json.dumps(body), content_type="application/json"
     )
@@ -153,7 +154,7 @@ def test_tiles_show_what_ask_and_the_api_say(alice: Any, busy: Any) -> None:
     assert totals["visitors"] == 21
     assert totals["pageviews"] == sum(event.name == "pageview" for event in history())
     titles = tiles_of(page)
-    for name in TILES:
+    for name in tiles:
         assert titles[name].startswith(
             f"{METRICS[name].label}: {exact(totals[name], METRICS[name].unit)}"
         )
@@ -257,8 +258,8 @@ def test_bots_that_are_kept_apart_are_named(alice: Any, shop: Any) -> None:
 
 
 def test_the_csv_holds_the_unshortened_rows(alice: Any, busy: Any) -> None:
+    from reports.catalogue import whole
     from reports.metrics import METRICS
-    from reports.pages import metrics_of
 
     response = get(alice, f"/p/{busy.key}/table/source.csv?range={MARCH}")
     assert response["Content-Type"] == "text/csv; charset=utf-8"
@@ -267,7 +268,7 @@ def test_the_csv_holds_the_unshortened_rows(alice: Any, busy: Any) -> None:
         in response["Content-Disposition"]
     )
     rows = list(csv.DictReader(StringIO(response.content.decode())))
-    names = metrics_of("source", lambda module: True)
+    names = whole("source", lambda module: True).columns
     assert {"visitors", "sessions", "bounce_rate"} <= set(names) <= set(METRICS)
     answer = asked(busy, MARCH, metrics=names, dimensions=("source",)).rows
     assert [row["source"] for row in rows] == [row["source"] for row in answer]

@@ -1,0 +1,246 @@
+"""Tiles and the time series of a report page, and up to when their numbers are complete.
+
+Enters: a Page (a report as somebody looks at it). Leaves: plain values that the templates only lay
+out. One question for all tiles and the curve, and one more while the range is not over. Called by
+reports/views.py inside the tenant that THE DOOR opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db.models import Sum
+from django.utils.dateparse import parse_datetime
+
+from properties.models import Property
+from properties.periods import Kind, Range, Span, floor, next_start, spans
+from reports.address import Address
+from reports.annotations import Beside
+from reports.catalogue import Page
+from reports.formatting import Change, Number, change, clock, exact, period_name, short, tick_name
+from reports.metrics import METRICS
+from reports.picks import Link
+from reports.queries import Answer, Question, ask
+from tracking.models import Ledger
+
+FIRST_COUNT = timedelta(minutes=5)  # counting usually takes seconds
+
+
+@dataclass(frozen=True)
+class Tile:
+    name: str  # of the metric
+    label: str
+    definition: str
+    text: str
+    title: str
+    change: Change | None
+    query: str
+    is_plotted: bool
+    unknown: str = ""  # why there is nothing to compare with, where that was asked for
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """`answer`: totals and a row for every period; `before`: totals to compare with, in words
+    `since_when`; None where nothing is compared, and then `since_when` may say why not."""
+
+    answer: Answer
+    before: dict[str, Number] | None
+    since_when: str = ""
+
+
+def ask_numbers(page: Page) -> Numbers:
+    """One question for all tiles and the curve, and one more while the range is not over."""
+    place, now = page.place, page.now
+    answer = ask(place, _series_question(page), now)
+    compared, shown = page.address.compared, page.address.range.span
+    if compared is None:
+        return Numbers(answer, None)
+    if answer.compared is None:
+        return Numbers(answer, None, "raw events of the period before have expired")
+    if not is_measured(place, compared.span.start, compared.tz):
+        return Numbers(answer, None, "nothing was counted yet in part of the period before")
+    if now >= shown.end or now < shown.start:
+        return Numbers(answer, answer.compared["totals"], "in the period before")
+    # Half a day against a whole one would always look like a loss: compare the same hours.
+    until = compared.span.start + (next_start("hour", now, compared.tz) - shown.start)
+    cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
+    question = replace(page.question(page.tiles, page.report.filters), range=cut)
+    words = f"in the period before, until {clock(cut.span.end, cut, now)}"
+    return Numbers(answer, ask(place, question, now).totals, words)
+
+
+def _series_question(page: Page) -> Question:
+    question = page.question(page.tiles, page.report.filters)
+    time = (f"time:{page.address.interval}",)
+    return replace(question, dimensions=time, compare=page.address.compared)
+
+
+def is_measured(place: Property, start: datetime, tz: ZoneInfo) -> bool:
+    """Whether counting had begun by that day: before it the numbers are unknown, not 0."""
+    first = place.first_event_at
+    return first is not None and floor("day", first, tz) <= start
+
+
+def is_new(place: Property, now: datetime) -> bool:
+    """Whether the first event came so lately that it need not be counted yet."""
+    first = place.first_event_at
+    return first is not None and first <= now < first + FIRST_COUNT
+
+
+def tiles(page: Page, numbers: Numbers) -> Iterator[Tile]:
+    for name in page.tiles:
+        metric, value = METRICS[name], numbers.answer.totals[name]
+        label, definition = page.report.words_of(name)
+        title, difference = f"{label}: {exact(value, metric.unit)}", None
+        if numbers.before is not None:
+            before = numbers.before[name]
+            title += f", {exact(before, metric.unit)} {numbers.since_when}"
+            difference = change(value, before, metric.unit, metric.higher_is_better)
+        elif numbers.since_when:
+            title += f"; {numbers.since_when}"
+        yield Tile(
+            name=name,
+            label=label,
+            definition=definition,
+            text=short(value, metric.unit),
+            title=title,
+            change=difference,
+            query=page.address.but(metric=name),
+            is_plotted=name == page.address.metric,
+            unknown=numbers.since_when if numbers.before is None else "",
+        )
+
+
+@dataclass(frozen=True)
+class Point:
+    """One period of the series, in words (for the table) and in numbers (for the curve)."""
+
+    name: str
+    tick: str
+    value: Number
+    text: str
+    before_name: str
+    before: Number
+    before_text: str
+    is_open: bool
+
+
+def series(page: Page, answer: Answer) -> list[Point]:
+    """The plotted metric, period by period. What has not begun yet, and what was before counting
+    began, has no value, not 0."""
+    place, address, now = page.place, page.address, page.now
+    key, unit = f"time:{address.interval}", METRICS[address.metric].unit
+    earlier = answer.compared["rows"] if answer.compared else []
+    compared = address.compared
+    past = list(spans(address.interval, compared.span, compared.tz)) if compared else []
+    points: list[Point] = []
+    is_open = False
+    for index, row in enumerate(answer.rows):
+        start = _instant(answer.meta["starts"][index])
+        is_open = is_open or row[key] == answer.meta["open_from"]
+        known = start <= now and is_measured(place, start, address.range.tz)
+        value = row[address.metric] if known else None
+        before_name, before = "", None
+        if index < min(len(earlier), len(past)):
+            began = past[index].start
+            before_name = period_name(address.interval, began, address.range)
+            if is_measured(place, began, address.range.tz):
+                before = earlier[index].get(address.metric)
+        points.append(
+            Point(
+                name=period_name(address.interval, start, address.range),
+                tick=tick_name(address.interval, start, address.range),
+                value=value,
+                text=short(value, unit),
+                before_name=before_name,
+                before=before,
+                before_text=short(before, unit),
+                is_open=is_open,
+            )
+        )
+    return points
+
+
+def starts(answer: Answer) -> list[datetime]:
+    """Where the periods of a series begin."""
+    return [_instant(text) for text in answer.meta["starts"]]
+
+
+def curve(page: Page, points: list[Point], notes: Beside | None = None) -> dict[str, Any]:
+    """What chart.js draws; every text in it is shown as text."""
+    address = page.address
+    label, _ = page.report.words_of(address.metric)
+    return {
+        "label": label,
+        "unit": METRICS[address.metric].unit,
+        "ticks": [point.tick for point in points],
+        "names": [point.name for point in points],
+        "values": [point.value for point in points],
+        "texts": [point.text for point in points],
+        "before": [point.before for point in points] if address.compares else [],
+        "beforeNames": [point.before_name for point in points],
+        "beforeTexts": [point.before_text for point in points],
+        "flags": [
+            {"at": flag.period, "text": flag.text, "when": flag.when}
+            for flag in (notes.flags if notes else ())
+        ],
+        "openFrom": next((at for at, point in enumerate(points) if point.is_open), None),
+    }
+
+
+def interval_links(address: Address) -> list[Link]:
+    if len(address.intervals) == 1:
+        return []  # nothing to choose
+    return [
+        Link(kind.capitalize(), address.but(chosen_interval=_chosen(address, kind)), is_current)
+        for kind in address.intervals
+        for is_current in [kind == address.interval]
+    ]
+
+
+def _chosen(address: Address, kind: Kind) -> Kind | None:
+    return None if kind == address.range.default_interval() else kind
+
+
+def caption(address: Address, answer: Answer, now: datetime) -> str:
+    """Up to when the numbers are complete, in the property's time; and what else to know."""
+    parts = []
+    complete = answer.meta["complete_until"]
+    if complete is None:
+        parts.append("newest events may be missing")
+    elif _instant(complete) < address.range.span.end:
+        parts.append(f"complete until {clock(_instant(complete), address.range, now)}")
+    parts.append(str(answer.meta["timezone"]))
+    if since := answer.meta.get("raw_from"):
+        day = clock(_instant(since), address.range, now)
+        parts.append(f"counted from raw events, which are kept since {day}: older days are missing")
+    elif not answer.meta.get("exact", True):
+        parts.append("rare values are grouped as (other)")
+    return " · ".join(parts)
+
+
+def bots_apart(page: Page) -> int:
+    """Events of bots received in the hours of the range; 0 where the page counts or filters them.
+
+    From the ledger, which has one row an hour: counting them in the raw events would cost more
+    than the page.
+    """
+    address = page.address
+    if address.bots != "exclude" or page.filters(page.report.filters):
+        return 0
+    span = address.range.span
+    hours = Ledger.objects.filter(
+        property_id=page.place.pk, hour__gte=span.start, hour__lt=span.end, bots__gt=0
+    )
+    return hours.aggregate(count=Sum("bots"))["count"] or 0
+
+
+def _instant(text: str | datetime) -> datetime:
+    instant = parse_datetime(text) if isinstance(text, str) else text
+    assert instant is not None, f"{text!r} is no instant"
+    return instant

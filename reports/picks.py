@@ -1,0 +1,81 @@
+"""The bar of a report page: range picker, comparison, filters and bots as links to other views.
+
+Enters: an Address. Leaves: plain values that the templates only lay out. Pure. Called by
+reports/views.py; its Link is what every other part of a page links with, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from properties.periods import clamp, parse_range
+from reports.address import Address
+from reports.formatting import RANGES, range_name
+from reports.queries import Bots
+
+# Bots are events like others, kept and countable; who asks for none gets people.
+WITH_BOTS: dict[Bots, str] = {"exclude": "No bots", "include": "With bots", "only": "Bots only"}
+
+
+@dataclass(frozen=True)
+class Link:
+    text: str
+    query: str
+    is_current: bool = False
+    title: str = ""
+
+
+def bar(address: Address, now: datetime) -> dict[str, Any]:
+    """Range picker, comparison switch and chips: links to the neighbouring views."""
+    shown = address.range
+    tz = address.range.tz
+    return {
+        "range_name": range_name(shown),
+        "ranges": [
+            Link(text, _with_range(address, word), shown.text == word)
+            for word, text in _ranges(address, now).items()
+        ],
+        "window": address.window,
+        "from": shown.first or shown.span.start.astimezone(tz).date(),
+        "to": shown.last or shown.span.end.astimezone(tz).date(),
+        "compare": [
+            Link("vs previous", address.but(compares=True), address.compares),
+            Link("no comparison", address.but(compares=False), not address.compares),
+        ]
+        if address.window is None or address.before is not None
+        else [],
+        "bots": [
+            Link(text, address.but(bots=choice), address.bots == choice)
+            for choice, text in WITH_BOTS.items()
+        ],
+        "chips": [
+            {"filter": each, "without": address.without_filter(each)} for each in address.filters
+        ],
+        # What the forms of the bar carry along beside their own fields.
+        "kept": address.parameters,
+        "kept_without_range": [
+            pair for pair in address.parameters if pair[0] not in ("range", "interval")
+        ],
+    }
+
+
+def _ranges(address: Address, now: datetime) -> dict[str, str]:
+    """Word -> name: the usual ranges; where not every day may be seen, all that may, and those
+    of the usual ones that lie within."""
+    window = address.window
+    if window is None:
+        return RANGES
+    usual = {word: text for word, text in RANGES.items() if word != "all"}
+    within = [
+        word for word in usual for asked in [parse_range(word, window.tz, now)]
+        if clamp(asked, window) == asked and asked.span != window.span
+    ]  # fmt: skip
+    return {window.text: range_name(window)} | {word: usual[word] for word in within}
+
+
+def _with_range(address: Address, word: str) -> str:
+    """The view over another range, in that range's own interval."""
+    wanted = [pair for pair in address.parameters if pair[0] not in ("range", "interval")]
+    return Address.query_of([("range", word), *wanted])

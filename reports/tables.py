@@ -1,0 +1,261 @@
+"""Ranked tables: the first rows on a card, and the whole table in pages and as a file.
+
+Enters: a Page and one of its tables. Leaves: plain values that the templates only lay out, or the
+answer that becomes a CSV file. One question a table. Called by reports/views.py inside the tenant
+that THE DOOR opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.http import QueryDict
+
+from reports.address import Address, AddressError
+from reports.catalogue import SHARE, Card, Page, Table, asked, plural
+from reports.curves import caption
+from reports.formatting import Number, exact, name_of, percent, short
+from reports.metrics import DIMENSIONS, METRICS, VISITORS
+from reports.picks import Link
+from reports.queries import MOST_ROWS, Answer, ask
+
+ROWS_OF_A_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A value of a dimension with its numbers; following `query` filters by it."""
+
+    name: str
+    query: str
+    width: str  # of the bar behind the text, in percent of the widest
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    label: str
+    definition: str
+    query: str = ""  # sorts a table by it
+    order: str = ""  # ascending, descending or neither
+
+
+@dataclass(frozen=True)
+class Order:
+    """The metric by which the rows stand."""
+
+    metric: str
+    descending: bool = True
+
+    @property
+    def text(self) -> str:
+        return f"-{self.metric}" if self.descending else self.metric
+
+    def towards(self, metric: str) -> Order:
+        """What following a column's head asks for: most first, and turned round the next time."""
+        return Order(metric, not (metric == self.metric and self.descending))
+
+    def way(self, metric: str) -> str:
+        if metric != self.metric:
+            return ""
+        return "descending" if self.descending else "ascending"
+
+
+@dataclass(frozen=True)
+class FilledCard:
+    """`first`, `total`: the rows may go on; `all_url` leads to every one of them."""
+
+    card: Card
+    table: Table
+    tabs: list[Link]
+    columns: list[Column]
+    rows: list[Row]
+    totals: list[Cell]
+    caption: str
+    plural: str
+    all_url: str
+    csv_url: str
+
+
+def fill(page: Page, card: Card) -> FilledCard | None:
+    """A card with the rows of its chosen tab: one question. None if nothing of it may be viewed."""
+    tables = {table.name: table for table in page.shown(card)}
+    if not tables:
+        return None
+    address = page.address
+    chosen = tables.get(address.tabs.get(card.name, ""), next(iter(tables.values())))
+    order = _order_of(address.sorts.get(card.name, ""), chosen)
+    answer = ask_table(page, chosen, order, card.rows)
+    return FilledCard(
+        card=card,
+        table=chosen,
+        tabs=[
+            Link(table.heading, address.with_tab(card.name, name), table is chosen)
+            for name, table in tables.items()
+        ],
+        columns=[
+            _column(chosen, name, order, address.with_sort(card.name, order.towards(name).text))
+            for name in chosen.columns
+        ],
+        rows=_rows(page, chosen, answer.rows, answer.totals),
+        totals=[_cell(chosen, name, answer.totals, answer.totals) for name in chosen.columns],
+        caption=caption(address, answer, page.now),
+        plural=_lower(chosen.heading),
+        all_url=_url(page, chosen) + _sorted(address, order, 1),
+        csv_url=_url(page, chosen, "_csv") + _sorted(address, order, 1),
+    )
+
+
+def _url(page: Page, table: Table, kind: str = "") -> str:
+    """Where all of a table is: that of a dimension has an address of its own."""
+    if page.report.tables.get(table.name) is table and page.report.name != "overview":
+        return page.url_of(f"report_table{kind}", report=page.report.name, table=table.name)
+    return page.url_of(f"table{kind}", dimension=table.dimension)
+
+
+def _lower(heading: str) -> str:
+    return heading if heading.isupper() else heading[:1].lower() + heading[1:]
+
+
+def _order_of(text: str, table: Table) -> Order:
+    """What stands in the address, or the first column if it is none of this table."""
+    metric = text.removeprefix("-")
+    if metric not in asked(table.columns):
+        return Order(asked(table.columns)[0])
+    return Order(metric, text.startswith("-"))
+
+
+def _column(table: Table, name: str, order: Order, query: str) -> Column:
+    label, definition = table.words_of(name)
+    if name == SHARE:  # as many as there are visitors
+        return Column(name, label, definition)
+    return Column(name, label, definition, query, order.way(name))
+
+
+def siblings(page: Page, shown: Table) -> list[Link]:
+    """The tables beside this one, over the same range with the same filters: those of the report,
+    or those of the dimensions of the same module."""
+    query = page.address.query
+    if page.report.tables.get(shown.name) is shown:
+        return [
+            Link(table.heading, _url(page, table) + query, table is shown)
+            for card in page.report.cards
+            for table in page.shown(card)
+        ]
+    module = DIMENSIONS[shown.dimension].module
+    return [
+        Link(plural(each.label), page.url_of("table", dimension=name) + query, name == shown.name)
+        for name, each in DIMENSIONS.items()
+        if each.module == module
+    ]
+
+
+def _rows(
+    page: Page, table: Table, rows: list[dict[str, Any]], totals: dict[str, Number]
+) -> list[Row]:
+    dimension, first = table.dimension, asked(table.columns)[0]
+    widest = max((row[first] or 0 for row in rows), default=0)
+    return [
+        Row(
+            name=name_of(dimension, row[dimension]),
+            query=page.address.with_filter(dimension, row[dimension] or ""),
+            width=f"{(row[first] or 0) / widest * 100:.1f}%" if widest else "0%",
+            cells=[_cell(table, name, row, totals) for name in table.columns],
+        )
+        for row in rows
+    ]
+
+
+def _cell(table: Table, column: str, row: dict[str, Any], totals: dict[str, Number]) -> Cell:
+    if column == SHARE:
+        everybody, some = totals.get(VISITORS), row[VISITORS]
+        if not everybody or some is None:
+            return Cell(short(None), exact(None))
+        return Cell(percent(some / everybody), f"{some:,} of {everybody:,} visitors")
+    unit, value = METRICS[column].unit, row[column]
+    label, _ = table.words_of(column)
+    return Cell(short(value, unit), f"{label}: {exact(value, unit)}")
+
+
+# -- a whole table -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WholeTable:
+    table: Table
+    columns: list[Column]
+    rows: list[Row]
+    totals: list[Cell]
+    caption: str
+    first: int  # number of the first row shown
+    previous_query: str
+    next_query: str
+    csv_url: str
+
+
+def ask_table(page: Page, table: Table, order: Order, limit: int) -> Answer:
+    """The first `limit` rows of a table in its order: one question."""
+    question = replace(
+        page.question(asked(table.columns), table.filters),
+        dimensions=(table.dimension,),
+        order_by=((order.metric, "desc" if order.descending else "asc"),),
+        limit=min(limit, MOST_ROWS),
+    )
+    return ask(page.place, question, page.now)
+
+
+def whole_table(page: Page, table: Table, order: Order, number: int) -> WholeTable:
+    """One page of the rows of a table."""
+    address, first = page.address, (number - 1) * ROWS_OF_A_PAGE
+    # One row more than shown tells whether there is a next page.
+    answer = ask_table(page, table, order, first + ROWS_OF_A_PAGE + 1)
+    shown = answer.rows[first : first + ROWS_OF_A_PAGE]
+    more = len(answer.rows) > first + ROWS_OF_A_PAGE
+    return WholeTable(
+        table=table,
+        columns=[
+            _column(table, name, order, _sorted(address, order.towards(name), 1))
+            for name in table.columns
+        ],
+        rows=_rows(page, table, shown, answer.totals),
+        totals=[_cell(table, name, answer.totals, answer.totals) for name in table.columns],
+        caption=caption(address, answer, page.now),
+        first=first + 1,
+        previous_query=_sorted(address, order, number - 1) if number > 1 else "",
+        next_query=_sorted(address, order, number + 1) if more else "",
+        csv_url=_url(page, table, "_csv") + _sorted(address, order, 1),
+    )
+
+
+def _sorted(address: Address, order: Order, number: int) -> str:
+    pairs = [*address.parameters, ("sort", order.text)]
+    return Address.query_of([*pairs, ("page", str(number))] if number > 1 else pairs)
+
+
+def read_order(params: QueryDict, table: Table) -> tuple[Order, int]:
+    """`sort=-visitors` (minus: most first) and `page=2`; AddressError says what is wrong."""
+    columns = asked(table.columns)
+    sort = params.get("sort") or f"-{columns[0]}"
+    metric = sort.removeprefix("-")
+    if metric not in columns:
+        raise AddressError(
+            f"This table has no column {metric[:40]!r}: sort by one of {', '.join(columns)}.",
+            "sort",
+        )
+    page = params.get("page") or "1"
+    last = MOST_ROWS // ROWS_OF_A_PAGE
+    if not (page.isascii() and page.isdecimal() and 1 <= int(page[:6]) <= last):
+        raise AddressError(
+            f"There is no page {page[:20]!r}: a table has the pages 1 to {last}; "
+            "narrow it down with a filter, or ask the API.",
+            "page",
+        )
+    return Order(metric, sort.startswith("-")), int(page)
