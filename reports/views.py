@@ -99,7 +99,7 @@ def _notes(request: HttpRequest, page: Page, starts: list[datetime]) -> annotati
         return None
     shown = page.address
     notes = annotations.beside(page.place, actor, shown.query, shown.range, starts, page.now)
-    return notes if page.report is OVERVIEW else replace(notes, may_manage=False)
+    return notes if notes is None or page.report is OVERVIEW else replace(notes, may_manage=False)
 
 
 @require_safe
