@@ -48,6 +48,7 @@ def clear(place: Property, subject: Subject, traces: Traces, now: datetime) -> N
         uuid = UUID(subject.target).bytes
         _clear_map(prefix, uuid, now)
         leave(prefix, uuid)
+    events_client().unlink(keys.feed(prefix))  # the last minutes, of everybody
     _clear_event_ids(prefix, traces.event_ids)
     for hour in traces.hours:
         names = list(_bits_of(prefix, hour, now))

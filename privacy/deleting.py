@@ -216,6 +216,8 @@ def _clear_valkey(removal: Removal, now: datetime) -> None:
     prefix = keys.prefix(removal.account_id, removal.property_id)
     client = events_client()
     bits = client.hget(keys.meta(prefix), "d") or b"10"
+    highest = int(client.hget(keys.meta(prefix), "n") or 0)
+    client.unlink(*[keys.loyal(prefix, chunk) for chunk in range((highest >> 16) + 1)])
     for chunk in _chunks(_bits(prefix, removal, now)):
         client.unlink(*chunk)
     for chunk in _chunks(_names(prefix, removal, now, int(bits.split()[0]))):
@@ -224,6 +226,7 @@ def _clear_valkey(removal: Removal, now: datetime) -> None:
     cached = get_redis_connection("default")
     cached.delete(keys.samples(prefix, SEEN), keys.samples(prefix, REFUSED))
     cached.zrem(keys.WATCHED, str(removal.property_id))
+    cached.delete(keys.seconds(prefix))
     cache.delete_many([f"online:{removal.property_id}", f"online:{removal.property_id}:turn"])
 
 
@@ -279,6 +282,7 @@ def _names(prefix: str, removal: Removal, now: datetime, bits: int) -> Iterator[
     minute = int(now.timestamp()) // 60 * 60
     for back in range(-2, rounds.LIVE // 60 + 2):
         yield keys.samples_of_minute(prefix, minute - 60 * back)
+    yield from (keys.watch(prefix), keys.feed(prefix))
     hour = int(now.timestamp()) // 3_600 * 3_600
     yield from (keys.ledger(prefix, hour - 3_600 * back) for back in range(-1, 9 * 24))
     clock = clock_of(removal.timezone)

@@ -306,11 +306,15 @@ EVENTS_KEYS = {
     ":w": (PSEUDONYMOUS, "what their tabs show", "minutes"),
     ":g": (NONE, "how many show what", "minutes"),
     ":k:<utc minute>": (NONE, "how many were online in each moment of a minute", "3 hours"),
+    ":y:<number/65536>": (PSEUDONYMOUS, "who comes often, by number", "26 hours"),
+    ":z": (NONE, "somebody watches", "30 seconds"),
+    ":f": (PERSONAL, "the last events, while somebody watches", "10 minutes"),
 }
 CACHE_KEYS = {
     "aktivat:watched": (NONE, "properties somebody looks at", "minutes"),
     "aktivat:samples:{a:p}:<kind>": (PERSONAL, "what the event inspector shows", "5 minutes"),
     "aktivat:tally:{a:p}:<minute>": (NONE, "counts beside it", "3 minutes"),
+    "aktivat:seconds:<whose>": (NONE, "how many were there, by second", "15 minutes"),
     "aktivat:ticks": (NONE, "what the worker did last", "for ever"),
 }
 

@@ -1,7 +1,7 @@
 """The API of reports: the same questions that the pages ask, in JSON.
 
 Enters: a request of somebody who sees the property. Leaves: an Answer of reports/queries.py as
-JSON, or who is here now. A question needs the right to view every module that it names.
+JSON. A question needs the right to view every module that it names.
 """
 
 from datetime import datetime
@@ -15,28 +15,17 @@ from drf_spectacular.utils import (
     OpenApiResponse,
     extend_schema,
 )
-from rest_framework import status
-from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.tenancy import tenant
-from properties.access import Access, Actor, Denied, DoorView, SignedInView, see_property
+from properties.access import Access, Actor, Denied, SignedInView, see_property
 from properties.api import Invalid
 from properties.inputs import is_storable
 from properties.models import Property
-from properties.openapi import ERROR
 from properties.periods import Range, RangeError, parse_range, zone
 from reports import discovery, filters, histograms, metrics, queries, schema
 from reports.questions import Answer, Question
-from tracking import live, store
-
-
-class Unavailable(APIException):
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "unavailable"
-    default_detail = "The live numbers cannot be read at the moment. Try again in a few seconds."
-    wait = 5  # seconds, for Retry-After
 
 
 class Query(SignedInView):
@@ -221,26 +210,6 @@ class Values(Discovery):
             return int(text[:9])
         message = f"Write a whole number from 1 to {discovery.MOST_VALUES}."
         raise Invalid("invalid_limit", message, "limit")
-
-
-class Realtime(DoorView):
-    """Who is here now."""
-
-    module = "realtime"
-
-    @extend_schema(
-        operation_id="realtime",
-        tags=["reports"],
-        responses={200: OpenApiResponse(schema.REALTIME), 503: ERROR},
-        examples=[OpenApiExample("Two visitors", value=schema.REALTIME_EXAMPLE)],
-    )
-    def get(self, request: Request, key: str) -> Response:
-        """Visitors with a tab open, with it visible, and interacting right now; and where."""
-        assert isinstance(self.place, Property)
-        try:
-            return Response(live.shown(self.place, int(timezone.now().timestamp() * 1000)))
-        except store.Unavailable as error:
-            raise Unavailable from error
 
 
 def require_modules(actor: Actor, place: Property, question: Question) -> None:

@@ -242,32 +242,75 @@ VALUES_EXAMPLE: Final[dict[str, Any]] = {
 }
 
 _STATES: Final = {state: {"type": "integer"} for state in ("open", "active", "engaged")}
+_COUNT: Final = {"type": "integer", "nullable": True}
+_SHARE: Final = {"type": "number", "nullable": True, "minimum": 0, "maximum": 1}
 
 
-def _live_rows(name: str) -> dict[str, Any]:
-    row = {"type": "object", "properties": {name: {"type": "string"}, **_STATES}}
+def _live_rows(name: str, **more: Any) -> dict[str, Any]:
+    row = {"type": "object", "properties": {name: {"type": "string"}, **_STATES, **more}}
     return {"type": "array", "items": row}
 
 
+# Which part of it comes is said by the question: all, or the numbers and one list.
 REALTIME: Final[dict[str, Any]] = {
     "type": "object",
-    "required": ["open", "active", "engaged"],
+    "required": ["at", "open", "active", "engaged"],
     "properties": {
+        "at": {"type": "string", "format": "date-time"},
         **_STATES,
-        "pages": _live_rows("page"),
+        "pages": _live_rows(
+            "page",
+            engaged_ms=_COUNT,
+            scroll=_COUNT,
+            trend={"type": "string", "enum": ["gaining", "losing", "steady"]},
+            new=_SHARE,
+        ),
         "sources": _live_rows("source"),
+        "campaigns": _live_rows("campaign"),
         "countries": _live_rows("country"),
         "devices": _live_rows("device"),
+        "visits": {
+            "type": "object",
+            "properties": {visit: {"type": "integer"} for visit in ("new", "returning", "loyal")},
+        },
+        "last_30m": {
+            "type": "object",
+            "properties": {
+                **dict.fromkeys(("events", "conversions", "carts", "revenue"), _COUNT),
+                "currency": {"type": "string", "nullable": True},
+            },
+        },
+        "recent": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4},
+        },
+        "properties": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"property": _TEXT, "name": _TEXT, **_STATES},
+            },
+        },
     },
 }
+_ONE_OF_TWO: Final = {"open": 2, "active": 1, "engaged": 1}
 REALTIME_EXAMPLE: Final[dict[str, Any]] = {
-    "open": 2,
-    "active": 1,
-    "engaged": 1,
-    "pages": [{"page": "/", "open": 2, "active": 1, "engaged": 1}],
-    "sources": [{"source": "Google", "open": 2, "active": 1, "engaged": 1}],
-    "countries": [{"country": "DE", "open": 2, "active": 1, "engaged": 1}],
-    "devices": [{"device": "Desktop", "open": 2, "active": 1, "engaged": 1}],
+    "at": "2026-03-14T09:26:53.589+00:00",
+    **_ONE_OF_TWO,
+    "pages": [
+        {"page": "/", **_ONE_OF_TWO, "engaged_ms": 34_000, "scroll": 62}
+        | {"trend": "gaining", "new": 0.5}
+    ],
+    "sources": [{"source": "Google", **_ONE_OF_TWO}],
+    "campaigns": [],
+    "countries": [{"country": "DE", **_ONE_OF_TWO}],
+    "devices": [{"device": "Desktop", **_ONE_OF_TWO}],
+    "visits": {"new": 1, "returning": 1, "loyal": 0},
+    "last_30m": {"events": 41, "conversions": 1, "carts": 2, "revenue": 4990, "currency": "EUR"},
+    "recent": [[1_773_480_412, 1, 1, 0], [1_773_480_413, 2, 1, 1]],
+}
+ACCOUNT_REALTIME_EXAMPLE: Final[dict[str, Any]] = REALTIME_EXAMPLE | {
+    "properties": [{"property": "AK-7QX2M4ND", "name": "Shop", **_ONE_OF_TWO}]
 }
 
 STATS: Final[dict[str, Any]] = {

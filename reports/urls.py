@@ -10,6 +10,7 @@ from reports import (
     annotation_pages,
     api,
     live_views,
+    realtime_api,
     stats,
     usage,
     views,
@@ -120,5 +121,10 @@ api_urlpatterns: list[URLPattern] = [
         annotation_endpoints.OneAnnotation.as_view(),
         name="api_annotation",
     ),
-    path("properties/<str:key>/realtime", api.Realtime.as_view(), name="api_realtime"),
+    path("properties/<str:key>/realtime", realtime_api.Realtime.as_view(), name="api_realtime"),
+    path(
+        "accounts/<str:account>/realtime",
+        realtime_api.AccountRealtime.as_view(),
+        name="api_account_realtime",
+    ),
 ]

@@ -400,6 +400,7 @@ REPORTS = [
         ]
     ),
     api("api_realtime", "realtime:view", viewer=200),
+    api("api_account_realtime", "realtime:view", viewer=200, bob=403),
     *(
         api(f"stats_{part}", "events:view", viewer=200, params=dict(_STATS[: number + 2]))
         for number, part in enumerate(("year", "month", "day", "hour"))
@@ -599,6 +600,7 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/api/v1/accounts/{account}",
         "/api/v1/accounts/{account}/properties",
         "/api/v1/properties/{key}/realtime",
+        "/api/v1/accounts/{account}/realtime",
         "/api/stats/track/{account}/pageview/2026",
     ],
 )

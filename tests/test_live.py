@@ -146,7 +146,7 @@ def test_rows_are_the_most_visited() -> None:
     counts = {look("visible", f"/{number}"): 2 for number in range(100)} | {look("hidden", "/7"): 1}
     rows = summary(counts)["pages"]
     assert len(rows) == MOST_ROWS
-    assert rows[0] == {"page": "/7", "open": 3, "active": 2, "engaged": 0}
+    assert rows[0] == {"page": "/7", "open": 3, "active": 2, "engaged": 0, "new": None}
 
 
 @pytest.fixture

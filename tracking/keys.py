@@ -13,7 +13,9 @@ stand in a key: a dictionary per day numbers them.
                                            counters here are complete, d bits of
                                            a bucket and the hour of the last growth,
                                            q what the account's plan lets in: hour,
-                                           number since then, end (ms) of the month
+                                           number since then, end (ms) of the month,
+                                           y when (ms) which number was the highest,
+                                           half an hour ago and since: who is new
     :i:<bucket>                    hash    visitor uuid (14 raw bytes) -> day of last  13 months
                                            event, number; bucket: last 2 bytes in hex
     :i:<utc day>:<bits>:<bucket>   hash    the same for cookieless visitors (15 raw   48 hours
@@ -37,6 +39,9 @@ stand in a key: a dictionary per day numbers them.
                                            by the most active of her tabs
     :k:<utc minute>                hash    moment (ms) of a round of sampling ->      3 hours
                                            how many were here, packed (rounds.py)
+    :y:<number/65536>              string  loyal visitors: a bit for each number      26 hours
+    :z                             string  somebody watches the events as they come   30 seconds
+    :f                             stream  the last of them, while somebody does      10 minutes
 
 and of the instance, where {0:0} is the prefix:
 
@@ -75,6 +80,10 @@ nothing has to last:
     aktivat:watched                zset    property -> ms until which somebody looks  minutes
     aktivat:samples:{a:p}:<kind>   zset    events (seen, refused) as JSON -> ms       5 minutes
     aktivat:tally:{a:p}:<minute>   hash    p<second> pings, o left out, l limited       3 minutes
+
+what the live pages show of the last minutes (recent.py):
+
+    aktivat:seconds:<whose>        zset    "second:open:active:engaged" by second     15 minutes
 
 and what the administration shows of the worker (ticks.py):
 
@@ -155,6 +164,18 @@ def rounds(minute: int) -> str:
     return samples_of_minute(INSTANCE, minute)
 
 
+def loyal(prefix: str, chunk: int) -> str:
+    return f"{prefix}:y:{chunk}"
+
+
+def watch(prefix: str) -> str:
+    return f"{prefix}:z"
+
+
+def feed(prefix: str) -> str:
+    return f"{prefix}:f"
+
+
 def visitors(prefix: str, bucket: str) -> str:
     return f"{prefix}:i:{bucket}"
 
@@ -190,3 +211,8 @@ def samples(prefix: str, kind: str) -> str:
 
 def tally(prefix: str, minute: int) -> str:
     return f"aktivat:tally:{prefix}:{minute}"
+
+
+def seconds(whose: str) -> str:
+    """`whose`: a property's prefix, or a digest of several."""
+    return f"aktivat:seconds:{whose}"

@@ -24,6 +24,8 @@ local KEEP_MINUTE, KEEP_HOUR, KEEP_LEDGER = 3 * HOUR, 3 * DAY, 8 * DAY
 local ID_HOURS, RENEW_HOURS, KEEP_IDS = 24, 12, 37 * HOUR
 local LEAST_BITS, MOST_BITS, FULL = 10, 22, 96
 local KNOWN_DAYS, KEEP_KNOWN, KEEP_COOKIELESS = 396, 400 * DAY, 2 * DAY
+local NEW_FOR = 1800000  -- ms after the first event at least, twice as much at most
+local FEED_LENGTH, FEED_A_CALL, KEEP_FEED = 1000, 20, 600
 
 local prefix = KEYS[1]
 local now = tonumber(ARGV[1])
@@ -219,8 +221,32 @@ local function read_entry(entry)
   end
   return struct.unpack(#entry == 5 and '>HI3' or '>HI4', entry)
 end
+
+-- How often she comes: new in the last half hour or hour, loyal (reports/loyalty.py), or returning.
+-- Numbers are given out in order, so one above the highest of then is younger than then.
+local highest_then = nil
+local function find_highest_then()
+  local known = redis.call('HGET', meta, 'y') or ''
+  local first, then_, second, since = string.match(known, '^(%d+) (%d+) (%d+) (%d+)$')
+  local age = now - tonumber(second or 0)
+  if age >= NEW_FOR or age < 0 then
+    local is_old = age >= 2 * NEW_FOR or age < 0
+    first, then_ = is_old and now or second, is_old and highest or since
+    second, since = now, highest
+    redis.call('HSET', meta, 'y', first .. ' ' .. then_ .. ' ' .. second .. ' ' .. since)
+  end
+  highest_then = tonumber(then_)
+end
+local function visit_of(number)
+  if not highest_then then find_highest_then() end
+  if number > highest_then then return 'n' end
+  local loyal = prefix .. ':y:' .. math.floor(number / 65536)
+  return redis.call('GETBIT', loyal, number % 65536) == 1 and 'l' or 'r'
+end
+
 local function new_visitor(key, field, keep)
   if highest >= limit then return nil end
+  if not highest_then then find_highest_then() end
   highest = redis.call('HINCRBY', meta, 'n', 1)
   redis.call('HSET', key, field, visitor_entry(highest))
   redis.call('EXPIRE', key, keep)
@@ -393,7 +419,7 @@ end
 
 -- What happens to each tab in this call, by visitor.
 local seen, seen_order = {}, {}
-local function see_online(head, is_ping)
+local function see_online(head, number)
   if #head == HEAD_SIZE then return end
   local expiry, visitor, tab = struct.unpack('>i8c16c16', head, HEAD_SIZE + 1)
   local tabs = seen[visitor]
@@ -406,12 +432,19 @@ local function see_online(head, is_ping)
     tabs[tab] = {}
     table.insert(tabs.order, tab)
   end
-  table.insert(tabs[tab], {expiry, string.sub(head, HEAD_SIZE + LIVE_SIZE + 1), is_ping})
+  local look = string.sub(head, HEAD_SIZE + LIVE_SIZE + 1)
+  if number then look = look .. '\0\1' .. visit_of(number) end
+  table.insert(tabs[tab], {expiry, look, not number})
 end
 
--- What the tab shows after one more item.
+-- What the tab shows after one more item. How often its visitor comes is what the first one says.
 local function shown(before, look, is_ping)
-  if not before or before == look then return look end
+  if not before then return look end
+  local visit = visit_in(before)
+  if visit ~= '' then
+    look = string.sub(look, 1, #look - #visit_in(look)) .. visit
+  end
+  if before == look then return look end
   local old_state, old_page, old_source, old_campaign = struct.unpack(LOOK, before)
   local state, page, source, campaign, rest = struct.unpack(LOOK, look)
   -- Where somebody came from is what the first page says; an event makes no reader less engaged.
@@ -495,7 +528,16 @@ end
 
 -- -- the items, one by one ------------------------------------------------------------------
 
-local stream = prefix .. ':s'
+local stream, feed = prefix .. ':s', prefix .. ':f'
+local is_watched, fed = nil, 0
+-- What somebody who watches sees of the event; of very many at once, some.
+local function show_in_feed(number, row)
+  if is_watched == nil then is_watched = redis.call('EXISTS', prefix .. ':z') == 1 end
+  if is_watched and fed < FEED_A_CALL then
+    fed = fed + 1
+    redis.call('XADD', feed, 'MAXLEN', FEED_LENGTH, '*', 'v', visit_of(number), 'd', row)
+  end
+end
 local ledger = {}
 local in_moment, in_page = {}, {}  -- numbers of the visitors, by index of moment and page
 local function append(lists, index, number)
@@ -508,7 +550,7 @@ local function judge(at)
   local kind, cookieless, moment, page, fingerprint, id, visitor = struct.unpack(HEAD, head)
   if kind == 'p' then
     add(ledger, 'ping', 1)
-    see_online(head, true)
+    see_online(head)
     return 'p'
   end
   local again, bucket, header, looks = is_known_id(id, fingerprint)
@@ -540,12 +582,14 @@ local function judge(at)
   elseif kind == 'e' then
     append(in_moment, moment, number)
     if page ~= NONE then append(in_page, page, number) end
-    see_online(head, false)
+    see_online(head, number)
+    show_in_feed(number, ARGV[at + 1])
   end
   return 'a'
 end
 local verdicts = {}
 for i = 0, items - 1 do verdicts[i + 1] = judge(first_item + 2 * i) end
+if fed > 0 then redis.call('EXPIRE', feed, KEEP_FEED) end
 
 -- -- and what they added up to --------------------------------------------------------------
 

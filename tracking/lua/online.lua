@@ -60,6 +60,13 @@ local function best_of(tabs)
   return best
 end
 
+-- How often the visitor comes, the last text of a look: "\0\1" and a letter (tracking/looks.py), or
+-- nothing. No device, which is the text before, has a name of one letter.
+local function visit_in(look)
+  local zero, one = string.byte(look, -3, -2)
+  return zero == 0 and one == 1 and string.sub(look, -3) or ''
+end
+
 local moved = {}  -- look -> visitors more, or fewer
 local function move(before, after)
   if before == after then return end
