@@ -2,20 +2,20 @@
 
 In: a property, a range and an interval. Out: for each period, or for each page or source, the most
 open, active and engaged visitors in one moment and how many there were on average. A period in
-which nobody looked is unknown, not empty. tracking/concurrency.py writes what is read here; asked
-by the page and the API (reports/concurrent.py) inside the tenant that THE DOOR opened.
+which nobody looked, or before there was the property, is unknown, not empty. Written by
+tracking/concurrency.py; asked by reports/concurrency_views.py inside the tenant of THE DOOR.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from properties.models import Property
-from properties.periods import Kind, Range, Span, floor, spans
-from tracking.concurrency import Rounds, read
+from properties.periods import Kind, Range, Span, floor, parse_range, spans, zone
+from tracking.concurrency import HOURS_LIVE, MINUTES_LIVE, Rounds, read
 from tracking.models import Concurrency
-from tracking.rounds import DIMENSIONS, Counts, Six
+from tracking.rounds import DIMENSIONS, Counts, Six, merge
 
 INTERVALS: Final[tuple[Kind, ...]] = ("minute", "hour", "day")
 NAMES: Final = tuple(
@@ -34,6 +34,7 @@ DEFINITIONS: Final = {
     for state, says in STATES.items()
 }
 _HOUR: Final = timedelta(hours=1)
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -53,62 +54,83 @@ def default_interval(asked: Range) -> Kind:
 
 
 def series(
-    place: Property, asked: Range, interval: Kind, dimension: str = "", value: str = ""
+    place: Property,
+    asked: Range,
+    interval: Kind,
+    now: datetime,
+    dimension: str = "",
+    value: str = "",
 ) -> list[Point]:
     """Every period of the range, of all visitors or of those of one page or source."""
     periods = list(spans(interval, asked.span, asked.tz))
-    rounds = Rounds(periods[0].start, periods[-1].end) if periods else None
+    rounds, old = _rounds(periods), _old(interval, now)
     found: dict[datetime, Six] = {}
-    for start, counts in _rows(place, asked, interval):
+    for start, counts in _rows(place, periods, interval, old):
         six = counts.by[dimension].get(value) if dimension else counts.total
         if six:
-            mine = found.setdefault(floor(interval, start, asked.tz), [0] * 6)
-            mine[:] = _merged(mine, six)
-    return [_point(period, rounds, found.get(period.start), place) for period in periods if rounds]
+            merge(found.setdefault(floor(interval, start, asked.tz), [0] * 6), six)
+    points = []
+    for period in periods:
+        known = period.start >= old
+        samples = rounds.between(max(period.start, place.created), period.end) if known else 0
+        numbers = _numbers(found.get(period.start, [0] * 6), samples)
+        points.append(Point(period, samples, numbers))
+    return points
 
 
 def ranked(
-    place: Property, asked: Range, interval: Kind, dimension: str, limit: int
+    place: Property, asked: Range, interval: Kind, now: datetime, dimension: str, limit: int
 ) -> list[tuple[str, Mapping[str, float | None]]]:
     """Pages or sources, those with the most visitors on average first."""
     periods = list(spans(interval, asked.span, asked.tz))
-    if not periods:
-        return []
+    rounds, old = _rounds(periods), _old(interval, now)
     total = Counts()
-    for _, counts in _rows(place, asked, interval):
+    for _, counts in _rows(place, periods, interval, old):
         total.add(counts)
-    samples = Rounds(periods[0].start, periods[-1].end).between(
-        max(periods[0].start, place.created), periods[-1].end
-    )
+    known = [period for period in periods if period.start >= old]
+    samples = rounds.between(max(known[0].start, place.created), known[-1].end) if known else 0
     most = total.most(dimension, limit)
     return [(value, _numbers(six, samples)) for value, six in most.items()]
 
 
-def _rows(place: Property, asked: Range, interval: Kind) -> Iterator[tuple[datetime, Counts]]:
-    periods = list(spans(interval, asked.span, asked.tz))
+def week_before(place: Property, within: Span, now: datetime) -> list[tuple[int, float]]:
+    """What was open on average in the same minutes of the wall a week before: minutes of `within`
+    (epoch seconds of their start) and numbers; those that nobody knows are left out."""
+    tz = zone(place.timezone)
+    edges = {"from": within.start.isoformat(), "to": within.end.isoformat()}
+    before = parse_range(edges, tz, now).previous(by_weekday=True)
+    by = within.start - before.span.start
+    return [
+        (int((point.within.start + by).timestamp()), average)
+        for point in series(place, before, "minute", now)
+        if (average := point.numbers["open_average"]) is not None
+    ]
+
+
+def _old(interval: Kind, now: datetime) -> datetime:
+    """Periods that began before that are kept no more: nobody knows, and 0 would be wrong."""
+    lives = {"minute": MINUTES_LIVE, "hour": HOURS_LIVE}.get(interval)
+    return now - lives if lives else NEVER
+
+
+def _rounds(periods: Sequence[Span]) -> Rounds:
+    return Rounds(periods[0].start, periods[-1].end) if periods else Rounds(NEVER, NEVER)
+
+
+def _rows(
+    place: Property, periods: Sequence[Span], interval: Kind, old: datetime
+) -> Iterator[tuple[datetime, Counts]]:
     if not periods:
         return
     rows = Concurrency.objects.filter(
         property_id=place.pk,
-        grain=Concurrency.Grain(interval[0]),
-        starts_at__gte=periods[0].start,
+        grain=interval[0],
+        starts_at__gte=max(periods[0].start, old),
         starts_at__lt=periods[-1].end,
     ).order_by("starts_at")
     columns = rows.values_list("starts_at", "numbers", *(f"{name}s" for name in DIMENSIONS))
     for start, *texts in columns:
         yield start, read(*texts)
-
-
-def _merged(one: Six, other: Six) -> Six:
-    peaks = [max(pair) for pair in zip(one[:3], other[:3], strict=True)]
-    return peaks + [a + b for a, b in zip(one[3:], other[3:], strict=True)]
-
-
-def _point(period: Span, rounds: Rounds, six: Six | None, place: Property) -> Point:
-    """Before there was the property, nobody looked for its visitors."""
-    seen = period.intersection(Span(min(place.created, period.end), period.end))
-    samples = rounds.between(seen.start, seen.end) if seen else 0
-    return Point(period, samples, _numbers(six or [0] * 6, samples))
 
 
 def _numbers(six: Six, samples: int) -> dict[str, float | None]:

@@ -57,6 +57,7 @@ def live_of_property(request: HttpRequest, place: Property) -> HttpResponse:
         "snippet_url": route_of("snippet", place.key)
         if actor.may("view", "property", place)
         else "",
+        "history_url": url("concurrency"),
         "overview_url": url("overview") if actor.may("view", "audience", place) else "",
         "driver": {
             "snapshot": snapshot,

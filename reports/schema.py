@@ -313,6 +313,69 @@ ACCOUNT_REALTIME_EXAMPLE: Final[dict[str, Any]] = REALTIME_EXAMPLE | {
     "properties": [{"property": "AK-7QX2M4ND", "name": "Shop", **_ONE_OF_TWO}]
 }
 
+MOST_CONCURRENT: Final = 50
+_CONCURRENT: Final[dict[str, Any]] = {
+    f"{state}_{what}": {"type": kind, "nullable": True}
+    for state in _STATES
+    for what, kind in (("peak", "integer"), ("average", "number"))
+}
+CONCURRENCY: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["rows", "meta"],
+    "properties": {
+        "rows": {
+            "type": "array",
+            "description": "One object a period (null: nobody looked); of a dimension without a "
+            "value one for each page or source.",
+            "items": {
+                "type": "object",
+                "required": list(_CONCURRENT),
+                "properties": {
+                    "time": {"type": "string", "format": "date-time"},
+                    "samples": {"type": "integer"},
+                    "page": {"type": "string"},
+                    "source": {"type": "string"},
+                    **_CONCURRENT,
+                },
+            },
+        },
+        "meta": {
+            "type": "object",
+            "required": ["timezone", "from", "to", "interval", "sampled_every", "definitions"],
+            "properties": {
+                "timezone": {"type": "string"},
+                "from": {"type": "string", "format": "date-time"},
+                "to": {"type": "string", "format": "date-time"},
+                "interval": {"type": "string", "enum": ["minute", "hour", "day"]},
+                "sampled_every": {"type": "integer", "description": "Seconds."},
+                "definitions": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+        },
+    },
+}
+CONCURRENCY_EXAMPLE: Final[dict[str, Any]] = {
+    "rows": [
+        {
+            "time": "2026-05-17T13:00:00+00:00",
+            "samples": 720,
+            "open_peak": 412,
+            "open_average": 371.25,
+            "active_peak": 240,
+            "active_average": 201.5,
+            "engaged_peak": 96,
+            "engaged_average": 60.125,
+        }
+    ],
+    "meta": {
+        "timezone": "UTC",
+        "from": "2026-05-17T13:00:00+00:00",
+        "to": "2026-05-17T14:00:00+00:00",
+        "interval": "hour",
+        "sampled_every": 5,
+        "definitions": {"open_peak": "The most visitors in one moment of whom a tab is open."},
+    },
+}
+
 STATS: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {

@@ -9,6 +9,7 @@ from reports import (
     annotation_endpoints,
     annotation_pages,
     api,
+    concurrency_views,
     live_views,
     realtime_api,
     stats,
@@ -45,6 +46,16 @@ for root, shared_, behind, file_behind in (
             f"{root}live/now/",
             behind("realtime")(live_views.now_of_property),
             name=f"{shared_}live_now",
+        ),
+        path(
+            f"{root}concurrency/",
+            behind("realtime")(concurrency_views.page),
+            name=f"{shared_}concurrency",
+        ),
+        path(
+            f"{root}concurrency.csv",
+            file_behind("realtime")(concurrency_views.as_csv),
+            name=f"{shared_}concurrency_csv",
         ),
     ]
     # One route for each report and dimension, so that each stands behind the door of its module.
@@ -126,5 +137,10 @@ api_urlpatterns: list[URLPattern] = [
         "accounts/<str:account>/realtime",
         realtime_api.AccountRealtime.as_view(),
         name="api_account_realtime",
+    ),
+    path(
+        "properties/<str:key>/concurrency",
+        concurrency_views.Concurrency.as_view(),
+        name="api_concurrency",
     ),
 ]

@@ -348,6 +348,8 @@ ROWS += [
         ("shared_report_table", "GET", 403, {"report": "pages", "table": "pages"}),
         ("shared_report_table_csv", "GET", 200, {"report": "sources", "table": "channels"}),
         ("shared_report_table_csv", "GET", 403, {"report": "events", "table": "events"}),
+        ("shared_concurrency", "GET", 403, {}),
+        ("shared_concurrency_csv", "GET", 403, {}),
         ("shared_table", "GET", 200, {"dimension": "country"}),
         ("shared_table", "GET", 403, {"dimension": "page"}),
         ("shared_table_csv", "GET", 200, {"dimension": "source"}),
@@ -363,6 +365,9 @@ REPORTS = [
     Row("now", viewer=200),
     Row("live", viewer=200),
     Row("live_now", viewer=200),
+    Row("concurrency", viewer=200),
+    Row("concurrency_csv", viewer=200),
+    api("api_concurrency", "realtime:view", viewer=200),
     Row("inspector", viewer=200),
     *(
         Row(name, viewer=200, bob=bob, params={"dimension": dimension})
@@ -570,6 +575,7 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/p/{key}/first-event/",
         "/p/{key}/inspector/",
         "/p/{key}/live/",
+        "/p/{key}/concurrency/",
         "/a/{account}/",
         "/a/{account}/members/",
         "/a/{account}/usage/",

@@ -46,7 +46,7 @@ def series(place: Any, text: str, interval: str, *of: str) -> list[Any]:
 
     with tenant(place.account_id):
         asked = parse_range(text, zone(place.timezone), NOON)
-        return concurrency.series(place, asked, interval, *of)
+        return concurrency.series(place, asked, interval, NOON + timedelta(hours=9), *of)
 
 
 def six(point: Any) -> tuple[Any, ...]:
@@ -115,8 +115,8 @@ def test_pages_and_sources_are_ranked_and_bounded(monkeypatch: pytest.MonkeyPatc
     keep(start + timedelta(minutes=2))
     asked = parse_range("2026-03-11T14:00..2026-03-11T15:00", zone("UTC"), NOON)
     with tenant(place.account_id):
-        pages = concurrency.ranked(place, asked, "hour", "page", 10)
-        sources = concurrency.ranked(place, asked, "minute", "source", 10)
+        pages = concurrency.ranked(place, asked, "hour", NOON, "page", 10)
+        sources = concurrency.ranked(place, asked, "minute", NOON, "source", 10)
     assert [(page, numbers["open_average"]) for page, numbers in pages] == [("/c", 3), ("/b", 2)]
     assert [(source, numbers["open_peak"]) for source, numbers in sources] == [("a.test", 1)]
 
@@ -176,6 +176,84 @@ def test_a_property_that_is_gone_gets_no_row() -> None:
     place.delete()
     keep(start + timedelta(minutes=2))
     assert "concurrency" not in rows("property_id", place.pk)
+
+
+def test_page_file_and_api_show_the_same_numbers(alice: Any, acme: Any) -> None:
+    """Of a page with a hostile name, too."""
+    from tests.people import new_key, signed_in_as
+
+    place = new_property(acme)
+    now = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=3)
+    place.created = now - timedelta(days=1)
+    place.save(update_fields=["created"])
+    page, name = "/<script>alert(1)</script>", "%2F%3Cscript%3Ealert%281%29%3C%2Fscript%3E"
+    beat(place, now, 1, page, "engaged", 60_000)
+    beat(place, now, 2, "/b", "visible", 60_000)
+    sample(now + timedelta(seconds=7))
+    keep(now + timedelta(minutes=2))
+    _, secret = new_key(acme, "realtime:view")
+    client, bearer = signed_in_as(alice), {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+    path = f"/api/v1/properties/{place.key}/concurrency"
+
+    def asked(query: str) -> Any:
+        return client.get(f"{path}?{query}", **bearer).json()
+
+    numbers = {"open_peak": 2, "open_average": 2, "active_peak": 2, "active_average": 2}
+    numbers |= {"engaged_peak": 1, "engaged_average": 1}
+    known = [row for row in asked("range=24h")["rows"] if row["samples"]]
+    assert [{name: row[name] for name in numbers} for row in known] == [numbers]
+    assert len(asked("range=10m")["rows"]) == 10
+    [row] = [row for row in asked("range=10m")["rows"] if row["open_peak"]]
+    assert row["time"] == now.isoformat()
+    pages = {row["page"]: row["open_peak"] for row in asked("range=24h&dimension=page")["rows"]}
+    assert pages == {"/b": 1, page: 1}
+    of_b = asked("range=24h&dimension=page&value=%2Fb")["rows"]
+    assert max(row["open_peak"] or 0 for row in of_b) == 1
+    assert asked("range=24h&dimension=source")["rows"] == []
+    shown = client.get(f"/p/{place.key}/concurrency/?range=24h").content.decode()
+    assert page not in shown
+    assert '<span class="tile-number">2</span>' in shown
+    assert "2.0 on average" in shown
+    one = client.get(f"/p/{place.key}/concurrency/?range=24h&dimension=page&value={name}")
+    assert one.status_code == 200
+    assert page not in one.content.decode()
+    lines = client.get(f"/p/{place.key}/concurrency.csv?range=10m").content.decode().split()
+    assert f"{now.isoformat()},1,2,2.0,2,2.0,1,1.0" in lines
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("range=never", "range"),
+        ("interval=week", "interval"),
+        ("range=28d&interval=minute", "interval"),
+        ("dimension=country", "dimension"),
+        ("value=/", "dimension"),
+        ("dimension=page&value=%00", "value"),
+        ("limit=0", "limit"),
+    ],
+)
+def test_what_cannot_be_asked_says_what_to_write(shop: Any, query: str, field: str) -> None:
+    from tests.people import new_key, with_key
+
+    client = with_key(new_key(shop.account, "realtime:view")[1])
+    answer = client.get(f"/api/v1/properties/{shop.key}/concurrency?{query}")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, field)
+
+
+def test_the_same_minutes_of_the_week_before_lie_behind_those_of_today() -> None:
+    from accounts.tenancy import tenant
+    from properties.periods import Span
+    from reports.concurrency import week_before
+
+    place, then = old_property(timezone="Europe/Berlin"), datetime(2026, 3, 26, 9, 0, tzinfo=UTC)
+    beat(place, then, 1, "/", "visible", 5_000)
+    sample(then)
+    keep(then + timedelta(minutes=2))
+    now = datetime(2026, 4, 2, 8, 0, tzinfo=UTC)  # clocks were put forward: 10:00 both times
+    within = Span(now - timedelta(minutes=5), now + timedelta(minutes=5))
+    with tenant(place.account_id):
+        assert week_before(place, within, now) == [(int(now.timestamp()), 1.0)]
 
 
 @pytest.mark.parametrize("grain", ["m", "h", "d"])
