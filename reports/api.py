@@ -123,12 +123,15 @@ _RANGE = OpenApiParameter("range", str, description='A word, or "2015-05-17..201
 class Dimensions(Discovery):
     """What a question can split by and filter by."""
 
-    parameters = frozenset({"format", "range"})
+    parameters = frozenset({"format", "range", "event"})
 
     @extend_schema(
         operation_id="dimensions",
         tags=["reports"],
-        parameters=[_RANGE],
+        parameters=[
+            _RANGE,
+            OpenApiParameter("event", str, description="Only properties of events of this name."),
+        ],
         responses=OpenApiResponse(schema.DIMENSIONS_ANSWER),
         examples=[OpenApiExample("Two dimensions", value=schema.DIMENSIONS_EXAMPLE)],
     )
@@ -136,6 +139,9 @@ class Dimensions(Discovery):
         """The dimensions, the properties that events had in the range, and the metrics."""
         place = see_property(self.actor, key)
         within = self.asked_range(place, timezone.now())
+        event = request.query_params.get("event")
+        if event is not None and (len(event) > filters.LONGEST_VALUE or not is_storable(event)):
+            raise Invalid("invalid_value", "Name an event: a shorter text without NUL.", "event")
 
         def viewed(module: str) -> bool:
             return self.actor.may("view", module, place)
@@ -143,7 +149,7 @@ class Dimensions(Discovery):
         props: list[discovery.Prop] = []
         if viewed("events"):
             with tenant(place.account_id):
-                props = discovery.props(place, within)
+                props = discovery.props(place, within, event)
         return Response(
             {
                 "dimensions": [

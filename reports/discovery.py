@@ -27,6 +27,7 @@ FROM (
     SELECT props FROM events
     WHERE property_id = %(property)s AND time >= %(start)s AND time < %(end)s
         AND NOT bot AND jsonb_typeof(props) = 'object'
+        AND (%(event)s::text IS NULL OR name = %(event)s)
     ORDER BY time DESC LIMIT %(most)s
 ) AS e CROSS JOIN LATERAL jsonb_each(e.props) AS k
 WHERE k.key <> ''
@@ -44,9 +45,10 @@ class Prop:
     events: int
 
 
-def props(place: Property, within: Range) -> list[Prop]:
-    """The properties of the newest events in the range. Raises TooSlow."""
+def props(place: Property, within: Range, event: str | None = None) -> list[Prop]:
+    """The properties of the newest events in the range, or of those with a name. Raises TooSlow."""
     wanted: dict[str, Any] = {"property": place.pk, "most": MOST_EVENTS, "names": MOST_PROPS}
+    wanted["event"] = event
     wanted |= {"start": within.span.start, "end": within.span.end}
     with patience(), connection.cursor() as cursor:
         cursor.execute(PROPS, wanted)

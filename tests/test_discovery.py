@@ -54,7 +54,11 @@ def test_properties_of_events_come_with_their_types(acme, place):
         {"name": "props:price", "type": "mixed", "events": 2},
         {"name": "props:tags", "type": "array", "events": 1},
     ]
-    assert get(client(acme, "events:view"), place, "", range="2026-04-13")["properties"] == []
+    key = client(acme, "events:view")
+    assert get(key, place, "", range="2026-04-13")["properties"] == []
+    assert get(key, place, "", event="pageview")["properties"] == found
+    assert get(key, place, "", event="other")["properties"] == []
+    assert get(key, place, "", 400, event="\0")["error"]["field"] == "event"
 
 
 def test_values_are_found_in_upper_and_lower_case(acme, place):

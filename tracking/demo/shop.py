@@ -32,6 +32,8 @@ PRODUCTS: Final = (
     Product("/products/paper-filters", "Paper Filters, 100", 59, 5),
     Product("/products/gift-card", "Gift Card", 500, 2),
 )
+TEASED: Final = PRODUCTS[:6]  # three of them stand on the first page, in any order
+TEASERS_SEEN: Final = (0.25, 0.8, 0.7)  # of visitors, how many come down to each place
 HOME: Final = ("/", "Demo shop: coffee and what it takes")
 COLLECTIONS: Final = (
     ("/collections/coffee", "All coffee", 6),

@@ -262,6 +262,8 @@ class _Walk:
         if self.rng.random() < arrival.bounces:
             self.leave(self.rng.uniform(2, 9))
             return
+        if path == shop.HOME[0]:
+            self.teasers()
         self.leave()
         wants = self.rng.random() < _BUYS * arrival.serious
         for _ in range(1 + int(self.rng.expovariate(1 / 2.4)) + 2 * wants):
@@ -297,6 +299,8 @@ class _Walk:
             table = {"list": shop.COLLECTIONS, "article": shop.ARTICLES, "service": shop.SERVICE}
             path, title = _pick(self.rng, table[what])[:2] if what in table else shop.HOME
             self.view(path, title)
+            if what == "home":
+                self.teasers()
             self.leave()
             if what == "article" and self.rng.random() < 0.06:
                 self.event("newsletter_signup", {"form": "footer"})
@@ -306,6 +310,21 @@ class _Walk:
         self.view("/search", "Search", "q=" + words.replace(" ", "+"))
         self.event("search", {"query": words, "results": results})
         self.leave()
+
+    def teasers(self) -> None:
+        """Marked elements of the first page: who scrolls sees them, and follows one at most."""
+        teased = self.rng.sample(shop.TEASED, len(shop.TEASERS_SEEN))
+        for place, (product, seen) in enumerate(zip(teased, shop.TEASERS_SEEN, strict=True), 1):
+            if self.rng.random() > seen:
+                return
+            called = {"type": "teaser", "label": product.title, "position": f"{place}"}
+            self.event("element_shown", called)
+            if self.rng.random() < 0.3:
+                self.event("element", {"event": "mouseover", **called})
+                if self.rng.random() < product.weight / 16:
+                    self.event("element", {"event": "click", **called})
+                    self.view(product.path, product.title)
+                    return
 
     def look_at(self, product: shop.Product, buy: bool) -> None:
         self.view(product.path, product.title)
