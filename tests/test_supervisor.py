@@ -111,13 +111,16 @@ def runs(tmp_path):
             run.end(signal.SIGTERM)
 
 
-def test_a_life_of_make_run(runs):
-    run = runs().ready()
+def test_a_life_of_make_run_and_kill_9_of_its_supervisor(runs):
+    """And another beside it, which nothing of this disturbs and which survives worse. A start
+    costs many seconds of both cores: three of them tell all."""
+    run, other = runs("one"), runs("other", WEB_WORKERS="1")
+    run.ready()
     assert run.answers()
     for part in ("postgres -D", "events.sock", "broker.sock", "gunicorn", " worker ", " beat "):
         wait_until(lambda part=part: any(part in program for program in run.programs()))
 
-    second = runs("home")
+    second = runs("one")
     assert second.process.wait(60) == 1
     assert f"Another `make run` uses {run.home} already" in second.text()
     assert run.answers(), "the first one was disturbed"
@@ -139,30 +142,19 @@ def test_a_life_of_make_run(runs):
         events.kill()
         wait_until(lambda: "the events Valkey runs again" in run.said.read_text())
         assert client.get("kept") == b"1"
-
-    family = run.end(signal.SIGINT)
-    assert run.process.returncode == 0, run.said.read_text()
-    assert all(is_gone(process) for process in family)
-    assert not run.answers()
     assert run.text().count("ended with") == 1, "only the killed Valkey ended by itself"
 
-
-def test_kill_9_of_the_supervisor_leaves_nothing_and_disturbs_no_other(runs):
-    one, other = runs("one"), runs("other")
-    one.ready(), other.ready()
-    family = one.end(signal.SIGKILL)
+    other.ready()
+    family = run.end(signal.SIGKILL)
     wait_until(lambda: all(is_gone(process) for process in family))
     assert other.answers()
     assert not {process.pid for process in other.family()} & {process.pid for process in family}
 
-    family = other.family()
-    other.process.send_signal(signal.SIGTERM)
-    assert other.process.wait(60) == 0
-    assert all(is_gone(process) for process in family)
+    recovers_from_kill_9_of_everything(runs, other)
 
 
-def test_the_next_start_recovers_from_kill_9_of_everything(runs):
-    run = runs().ready()
+def recovers_from_kill_9_of_everything(runs, run):
+    """With what it had stored; and ends as it should, by Ctrl-C, afterwards."""
     with psycopg.connect(run.urls()["DATABASE_OWNER_URL"]) as owner:
         owner.execute("CREATE TABLE kept AS SELECT 1 AS one")
     with redis.Redis.from_url(run.urls()["REDIS_URL"]) as events:
@@ -173,21 +165,29 @@ def test_the_next_start_recovers_from_kill_9_of_everything(runs):
     for process in family:
         process.kill()
     run.process.wait()
-    again = runs().ready()
+    again = runs(run.home.name).ready()
     with psycopg.connect(again.urls()["DATABASE_OWNER_URL"]) as owner:
         assert owner.execute("SELECT one FROM kept").fetchone() == (1,)
     with redis.Redis.from_url(again.urls()["REDIS_URL"]) as events:
         assert events.get("kept") == b"1"
-    again.end(signal.SIGTERM)
-    assert again.process.returncode == 0
+
+    family = again.end(signal.SIGINT)
+    assert again.process.returncode == 0, again.text()
+    assert all(is_gone(process) for process in family)
+    assert not again.answers()
+    assert "ended with" not in again.text()
 
 
-def test_a_signal_while_starting_stops_what_has_started(runs):
+@pytest.mark.parametrize("to_all", [False, True], ids=["SIGTERM", "Ctrl-C"])
+def test_a_signal_while_starting_stops_what_has_started(runs, to_all):
     run = runs()
     wait_until(lambda: (run.home / "environment.json").exists())
     family = run.family()
     assert family
-    run.process.send_signal(signal.SIGTERM)
+    if to_all:
+        os.killpg(run.process.pid, signal.SIGINT)
+    else:
+        run.process.send_signal(signal.SIGTERM)
     assert run.process.wait(60) == 0
     assert all(is_gone(process) for process in family)
 
