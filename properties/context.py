@@ -27,7 +27,10 @@ PROPERTY_TABS: list[Row] = [
     ("overview", "Overview", "view", "audience"),
 ]
 # In the menu behind the tabs: more reports, then what is set up.
-MORE_PAGES: list[Row] = [("inspector", "Inspector", "view", "events")]
+MORE_PAGES: list[Row] = [
+    ("concurrency", "Concurrency", "view", "realtime"),
+    ("inspector", "Inspector", "view", "events"),
+]
 SETUP_PAGES: tuple[Row, ...] = (
     ("snippet", "Snippet", "view", "property"),
     ("property_settings", "Settings", "view", "property"),

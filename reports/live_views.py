@@ -5,7 +5,7 @@ number of this moment in it, and the same numbers as JSON for browsers whose str
 stands on the page is decided in reports/live_page.py; live.js keeps it going.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -17,13 +17,15 @@ from django.views.decorators.http import require_safe
 from properties.access import actor_of
 from properties.context import url_of as route_of
 from properties.models import Property
-from properties.periods import wall, zone
-from reports import live_page
+from properties.periods import Span, floor, wall, zone
+from reports import concurrency, live_page
 from reports.address import AddressError
 from reports.views import url_of
 from tracking import live, store
 
 ASKED_EVERY = 5  # seconds, where no stream comes through
+# The graph's line of the week before: what it shows, and as long as a page usually stays open.
+DRAWN, STAYS = timedelta(minutes=15), timedelta(hours=3)
 
 
 @require_safe
@@ -63,6 +65,7 @@ def live_of_property(request: HttpRequest, place: Property) -> HttpResponse:
             "snapshot": snapshot,
             "now": url("live_now") + address.filter_query,
             "every": ASKED_EVERY,
+            "before": [] if address.filters else _week_before(place, now),
             "zone": place.timezone,
             "currency": place.currency,
             "seesOrders": sees_orders,
@@ -82,6 +85,15 @@ def now_of_property(request: HttpRequest, place: Property) -> HttpResponse:
         return _refused(str(error))
     snapshot = _snapshot(place, address, timezone.now())
     return _numbers(snapshot)
+
+
+def _week_before(place: Property, now: datetime) -> list[tuple[int, float]]:
+    """For the minutes that the graph shows, and for as long as the page may stay open."""
+    within = Span(now - DRAWN, now + STAYS)
+    minutes = Span(
+        *(floor("minute", edge, zone(place.timezone)) for edge in (within.start, within.end))
+    )
+    return concurrency.week_before(place, minutes, now)
 
 
 def _snapshot(place: Property, address: live_page.Address, now: datetime) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from properties.models import Property
 from reports import filters, lately
 from reports.address import AddressError, Filter
 from reports.filters import Branch, Leaf, Node
-from tracking import keys, live, looks, recent
+from tracking import keys, live, looks, recent, unusual
 from tracking.looks import Look
 
 # What is known of whoever is here: dimension -> what a look says of it.
@@ -186,6 +186,8 @@ def assemble(
     then = recent.pages_before(places, second) if fitting is None else None
     describe_pages(found["pages"], read_by, then)
     answer = {"at": _text(now), **found, "last_30m": known, "recent": [[second, *numbers]]}
+    if fitting is None and len(places) == 1 and not is_account:
+        answer["unusual"] = unusual.now(places[0], found[live.OPEN], now)
     if is_account:
         answer["properties"] = [_of_place(place, counted[place.pk], fitting) for place in places]
     return answer

@@ -242,7 +242,8 @@ VALUES_EXAMPLE: Final[dict[str, Any]] = {
 }
 
 _STATES: Final = {state: {"type": "integer"} for state in ("open", "active", "engaged")}
-_COUNT: Final = {"type": "integer", "nullable": True}
+_KNOWN: Final = {"type": "integer", "nullable": True}
+_LEVEL: Final = {"type": "number", "nullable": True}
 _SHARE: Final = {"type": "number", "nullable": True, "minimum": 0, "maximum": 1}
 
 
@@ -260,8 +261,8 @@ REALTIME: Final[dict[str, Any]] = {
         **_STATES,
         "pages": _live_rows(
             "page",
-            engaged_ms=_COUNT,
-            scroll=_COUNT,
+            engaged_ms=_KNOWN,
+            scroll=_KNOWN,
             trend={"type": "string", "enum": ["gaining", "losing", "steady"]},
             new=_SHARE,
         ),
@@ -276,8 +277,22 @@ REALTIME: Final[dict[str, Any]] = {
         "last_30m": {
             "type": "object",
             "properties": {
-                **dict.fromkeys(("events", "conversions", "carts", "revenue"), _COUNT),
+                **dict.fromkeys(("events", "conversions", "carts", "revenue"), _KNOWN),
                 "currency": {"type": "string", "nullable": True},
+            },
+        },
+        "unusual": {
+            "type": "object",
+            "description": "Of one property and everybody: the same hour of the weeks before.",
+            "required": ["verdict", "text"],
+            "properties": {
+                "verdict": {"type": "string", "enum": ["normal", "spike", "drop", "unknown"]},
+                "text": _TEXT,
+                "median": _LEVEL,
+                "low": _LEVEL,
+                "high": _LEVEL,
+                "basis": {"type": "string", "enum": ["weeks", "hours", None], "nullable": True},
+                "hours": {"type": "integer", "nullable": True},
             },
         },
         "recent": {

@@ -140,4 +140,6 @@ def test_history_is_read_of_the_hours_in_which_somebody_looked() -> None:
     found = unusual.now(place, 500, now)
     assert found["verdict"] == "spike"
     assert (found["median"], found["basis"], found["hours"]) == (100, "weeks", 4)
-    assert unusual.now(place, 100, now)["verdict"] == "normal"
+    assert found["text"] == "Unusually many for this hour: 65 to 135 are usual."
+    usual = unusual.now(place, 100, now)
+    assert (usual["verdict"], usual["text"]) == ("normal", "")

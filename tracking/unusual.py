@@ -38,6 +38,7 @@ HOURS, ENOUGH_HOURS = 6, 3
 TIMES: Final = 3.5
 AS_SIGMA: Final = 1.4826  # of a normal distribution, per median absolute deviation
 SHARE: Final = {"weeks": 0.1, "hours": 0.25}
+WORDS: Final = {"spike": "Unusually many", "drop": "Unusually few"}
 LEAST: Final = 10  # visitors more or fewer; below, nobody would look
 ROUNDS: Final = 60  # five minutes of sampling: with fewer, an hour is unknown
 _HOUR: Final = timedelta(hours=1)
@@ -152,10 +153,18 @@ class _Place:
 
 
 def now(place: Property, count: int, moment: datetime) -> dict[str, Any]:
-    """{"verdict", "median", "low", "high", "basis", "hours"} for `count` open visitors; all but the
-    verdict None while it is unknown. Asks Postgres once an hour and process."""
+    """{"verdict", "text", "median", "low", "high", "basis", "hours"} for `count` open visitors; the
+    numbers are None while it is unknown. Asks Postgres once an hour and process."""
     expected = _usual(_Place(place), floor("hour", moment, zone(place.timezone)))
+    verdict = judge(count, expected)
     shown: dict[str, Any] = dict.fromkeys(Usual._fields)
     if expected:
         shown = expected._asdict()
-    return {"verdict": judge(count, expected), **shown}
+    return {"verdict": verdict, "text": in_words(verdict, expected), **shown}
+
+
+def in_words(verdict: Verdict, expected: Usual | None) -> str:
+    """A sentence for the reader where there is something to say; else ""."""
+    if expected is None or verdict not in WORDS:
+        return ""
+    return f"{WORDS[verdict]} for this hour: {expected.low:,.0f} to {expected.high:,.0f} are usual."
