@@ -1,41 +1,16 @@
 """Who is here now: the numbers against a plain count, and how many readers share one."""
 
 import uuid
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.instruments.live.truth import NUMBERS, STATES, Plainly
 from tests.people import new_property
 
-STATES = ("hidden", "visible", "engaged")
-NUMBERS = ("open", "active", "engaged")
-
-
 # -- against a plain count -------------------------------------------------------------------------
-
-
-@dataclass
-class Plainly:
-    """The rule, written down as it reads: an entry for each tab, until it expires."""
-
-    tabs: dict[tuple[int, int], tuple[int, str, str]] = field(default_factory=dict)
-
-    def ping(self, now: int, who: int, tab: int, state: str, next_ms: int, page: str) -> None:
-        if state == "gone":
-            self.tabs.pop((who, tab), None)
-        else:
-            self.tabs[who, tab] = (now + 2 * min(next_ms, 60_000) + 2_000, state, page)
-
-    def numbers(self, now: int, page: str = "") -> dict[str, int]:
-        best: dict[int, tuple[int, str]] = {}
-        for (who, _), (expiry, state, shown) in self.tabs.items():
-            if expiry > now:
-                best[who] = max(best.get(who, (-1, "")), (STATES.index(state), shown))
-        ranks = [rank for rank, shown in best.values() if not page or shown == page]
-        return {name: sum(r >= least for r in ranks) for least, name in enumerate(NUMBERS)}
 
 
 PAGES = ("/a", "/b")
