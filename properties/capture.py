@@ -66,6 +66,14 @@ SWITCHES: Final = (
         is_default=False,
     ),
     Switch(
+        "site_search",
+        "Site search",
+        "What visitors look for on your own site: the first of q, s, search, query and keyword in "
+        "a page's address. What looks like an e-mail address is not kept.",
+        CORE,
+        is_default=False,
+    ),
+    Switch(
         "hash_routes",
         "Routes after #",
         "A change of the part after # is a page view: for single-page sites that route with it.",

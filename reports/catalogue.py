@@ -3,181 +3,19 @@
 One entry of REPORTS is a page: its routes (`p/<key>/<name>/` and below a share link), its doors,
 its place in the navigation, its tiles and curve, its tables with search, order and CSV, and its
 page in the documentation all follow from it. reports/urls.py, reports/views.py and
-reports/apps.py iterate the list; none of them names a report. What the columns mean stands in
-reports/metrics.py.
+reports/apps.py iterate the list; none of them names a report. What an entry is made of stands in
+reports/parts.py, what the columns mean in reports/metrics.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
-from properties.models import Property
-from reports import filters
-from reports.address import Address
-from reports.metrics import METRICS, VISITORS, find_dimension, modules_of, rolled_measures
-from reports.questions import Question
-
-MayView = Callable[[str], bool]  # of a module, in the property that is shown
-UrlOf = Callable[..., str]  # of a report page: `url("report", report="pages")`
-
-SHARE = "share"  # a column that is no metric: how many of all visitors
-_SHARE_WORDS = ("Share", "Visitors of the row, of all visitors in the range.")
-MOST_NARROW = 3  # columns that a table may have to stand beside another one
-Words = Mapping[str, tuple[str, str]]  # column -> label and definition that say more here
-
-
-@dataclass(frozen=True)
-class Table:
-    """A ranked table: one row for each value of a dimension.
-
-    `name` stands in the address and is unique in its report. `columns` are metrics or SHARE; the
-    first orders the rows unless another is chosen. `filters` are always asked, beside those of the
-    reader. `label` (of a row), `title` (of them all) and `words` replace what the registry calls
-    the dimension and the columns.
-    """
-
-    name: str
-    dimension: str
-    columns: tuple[str, ...]
-    title: str = ""
-    label: str = ""
-    filters: list[Any] | None = None
-    words: Words = field(default_factory=dict)
-
-    @property
-    def row_name(self) -> str:
-        found = find_dimension(self.dimension)
-        assert found is not None, f"{self.dimension!r} is no dimension"
-        return self.label or found.label
-
-    @property
-    def heading(self) -> str:
-        return self.title or plural(self.row_name)
-
-    @property
-    def modules(self) -> list[str]:
-        """The modules that whoever sees it must be allowed to view."""
-        return modules_of(asked(self.columns), [self.dimension, *dimensions_of(self.filters)])
-
-    def words_of(self, column: str) -> tuple[str, str]:
-        """What a column is called, and what it means."""
-        if column in self.words:
-            return self.words[column]
-        if column == SHARE:
-            return _SHARE_WORDS
-        return METRICS[column].label, METRICS[column].definition
-
-
-@dataclass(frozen=True)
-class Card:
-    """Tables of which one is shown, with a tab for each; `name` is its parameter in the address."""
-
-    name: str
-    title: str
-    tables: tuple[Table, ...]
-    rows: int = 9
-
-    @property
-    def is_wide(self) -> bool:
-        return any(len(table.columns) > MOST_NARROW for table in self.tables)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Something else on a page: `make` gives what `template` reads as `block`; None leaves it out.
-    `module` must be viewed for it."""
-
-    name: str
-    module: str
-    template: str
-    make: Callable[[Page], Any]
-
-
-@dataclass(frozen=True)
-class Report:
-    """A page: tiles with a curve of one of them, blocks, and cards of tables.
-
-    `name` stands in the address, `title` in the navigation: among the tabs, or in the menu behind
-    them if it is `in_more`. `module` opens the page; what needs another one is left out for whoever
-    may not view that. `filters` narrow tiles and curve; `words` as in Table.
-    """
-
-    name: str
-    title: str
-    question: str
-    module: str
-    tiles: tuple[str, ...] = ()
-    cards: tuple[Card, ...] = ()
-    blocks: tuple[Block, ...] = ()
-    filters: list[Any] | None = None
-    words: Words = field(default_factory=dict)
-    in_more: bool = False
-
-    @property
-    def tables(self) -> dict[str, Table]:
-        return {table.name: table for card in self.cards for table in card.tables}
-
-    def shown_tiles(self, may_view: MayView) -> tuple[str, ...]:
-        """The tiles that may be viewed, in order."""
-        within = dimensions_of(self.filters)
-        return tuple(name for name in self.tiles if all(map(may_view, modules_of([name], within))))
-
-    def words_of(self, metric: str) -> tuple[str, str]:
-        return self.words.get(metric) or (METRICS[metric].label, METRICS[metric].definition)
-
-
-@dataclass(frozen=True)
-class Page:
-    """A report as somebody looks at it: what every part of the page is made from."""
-
-    place: Property
-    report: Report
-    address: Address
-    now: datetime
-    may_view: MayView
-    url_of: UrlOf
-
-    @property
-    def tiles(self) -> tuple[str, ...]:
-        return self.report.shown_tiles(self.may_view)
-
-    def question(self, metrics: tuple[str, ...], own: list[Any] | None = None) -> Question:
-        """The question about these metrics over what the address shows, still undivided."""
-        return Question(
-            metrics=metrics,
-            range=self.address.range,
-            filters=self.filters(own),
-            bots=self.address.bots,
-        )
-
-    def filters(self, own: list[Any] | None) -> list[Any] | None:
-        """Those of the reader and those that a table or the report always asks."""
-        chosen = self.address.asked_filters
-        return ["and", own, chosen] if own and chosen else own or chosen
-
-    def shown(self, card: Card) -> list[Table]:
-        """The tables of a card that may be viewed."""
-        return [table for table in card.tables if all(map(self.may_view, table.modules))]
-
-
-def asked(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The metrics behind columns; a share is one of visitors."""
-    return tuple(dict.fromkeys(VISITORS if name == SHARE else name for name in columns))
-
-
-def dimensions_of(tree: list[Any] | None) -> list[str]:
-    """The dimensions that a filter names."""
-    if tree is None:
-        return []
-    return [leaf.dimension for leaf in filters.leaves(filters.parse(tree))]
-
-
-def plural(label: str) -> str:
-    return f"{label[:-1]}ies" if label.endswith("y") else f"{label}s"
-
+from reports.metrics import DEPTHS
+from reports.parts import SHARE, Block, Card, Report, Table, Words
+from reports.refused import refused
+from reports.speed import LIMITS, vitals
 
 # -- the overview ------------------------------------------------------------------------------
 
@@ -217,21 +55,53 @@ OVERVIEW = Report(
 
 _VISITS = ("visitors", "sessions", "bounce_rate", "engaged_time", "views_per_session")
 
+
+def _alone(table: Table, rows: int = 9) -> Card:
+    """A card of one table."""
+    return Card(table.name, table.heading, (table,), rows)
+
+
+_ENDS = ("sessions", "visitors", "bounce_rate")
+
 PAGES = Report(
     "pages",
     "Pages",
-    "Which pages are seen, where do visits begin and end?",
+    "Which pages are seen, how far are they read, where do visits begin and end?",
     "content",
-    tiles=("pageviews", "visitors"),
+    tiles=("pageviews", "visitors", "time_on_page", "scroll_depth"),
     cards=(
-        Card("pages", "Pages", (Table("pages", "page", ("pageviews", "visitors")),)),
         Card(
-            "ends",
-            "Entry and exit pages",
+            "pages",
+            "Pages",
             (
-                Table("entry-pages", "entry_page", ("sessions", "visitors", "bounce_rate")),
-                Table("exit-pages", "exit_page", ("sessions", "visitors")),
+                Table(
+                    "pages",
+                    "page",
+                    (
+                        "pageviews",
+                        "visitors",
+                        "time_on_page",
+                        "scroll_depth",
+                        "entries",
+                        "entry_bounce_rate",
+                        "exits",
+                        "exit_rate",
+                    ),
+                ),
+                Table(
+                    "scroll",
+                    "page",
+                    ("pageviews", "scroll_depth", *(f"scroll_{depth}" for depth in DEPTHS)),
+                    title="How far down",
+                ),
             ),
+            rows=20,
+        ),
+        Card("entries", "Entry pages", (Table("entry-pages", "entry_page", _ENDS),)),
+        Card("exits", "Exit pages", (Table("exit-pages", "exit_page", _ENDS),)),
+        Card("titles", "Titles", (Table("titles", "title", ("pageviews", "visitors")),)),
+        Card(
+            "hostnames", "Hostnames", (Table("hostnames", "hostname", ("pageviews", "visitors")),)
         ),
     ),
 )
@@ -289,20 +159,190 @@ EVENTS = Report(
     cards=(Card("events", "Events", (Table("events", "event", ("events", "visitors", SHARE)),)),),
 )
 
+
+def _speeds(percent: int) -> tuple[str, ...]:
+    return (
+        "vitals",
+        *(f"{vital}_p{percent}" for vital in LIMITS),
+        f"load_ms_p{percent}",
+    )
+
+
+def _by_speed(name: str, title: str, dimension: str, rows: int) -> Card:
+    """A dimension with what three of four loads reach, the median, and nine of ten."""
+    tables = (
+        Table(name, dimension, _speeds(75), "Three of four loads"),
+        Table(f"{name}-median", dimension, _speeds(50), "Median"),
+        Table(f"{name}-slow", dimension, _speeds(90), "Nine of ten"),
+    )
+    return Card(name, title, tables, rows)
+
+
+SPEED = Report(
+    "speed",
+    "Speed",
+    "How fast do pages load, answer and settle, and where are they slow?",
+    "content",
+    tiles=("load_ms_p75", *(f"{vital}_p75" for vital in LIMITS)),
+    cards=(
+        _by_speed("pages", "Pages", "page", 15),
+        _by_speed("countries", "Countries", "country", 9),
+        _by_speed("devices", "Devices", "device", 9),
+        _by_speed("browsers", "Browsers", "browser", 9),
+    ),
+    blocks=(Block("vitals", "content", "reports/vitals.html", vitals),),
+    switches=("vitals",),
+    in_more=True,
+)
+
+
+@dataclass(frozen=True)
+class _Of:
+    """Tables of one kind of events, which have a name and a meaning of their own there."""
+
+    filters: list[Any]
+    label: str
+    definition: str
+
+    @property
+    def words(self) -> Words:
+        return {"events": (self.label, self.definition)}
+
+    def table(self, name: str, dimension: str, title: str = "", label: str = "") -> Table:
+        columns = ("events", "visitors", SHARE)
+        return Table(name, dimension, columns, title, label, self.filters, self.words)
+
+
+_CLICKED = "Clicks on such links, also with the middle button or the keyboard."
+_FOLLOWED = _Of(["is", "event", ["outbound", "download"]], "Clicks", _CLICKED)
+_OUTBOUND = _Of(["is", "event", ["outbound"]], "Clicks", _CLICKED)
+_DOWNLOADED = _Of(["is", "event", ["download"]], "Clicks", _CLICKED)
+
+LINKS = Report(
+    "links",
+    "Outbound & downloads",
+    "Which links to other sites and to files are followed, and from which pages?",
+    "events",
+    tiles=("events", "visitors"),
+    filters=_FOLLOWED.filters,
+    words=_FOLLOWED.words,
+    cards=(
+        Card(
+            "outbound",
+            "Outbound links",
+            (
+                _OUTBOUND.table("outbound", "props:url", "Outbound links", "Link"),
+                _OUTBOUND.table("outbound-pages", "page", "Clicked on"),
+            ),
+        ),
+        Card(
+            "downloads",
+            "Downloads",
+            (
+                _DOWNLOADED.table("downloads", "props:url", "Downloads", "File"),
+                _DOWNLOADED.table("download-pages", "page", "Clicked on"),
+            ),
+        ),
+    ),
+    switches=("outbound", "downloads"),
+    in_more=True,
+)
+
+_MISSED = _Of(
+    ["is", "event", ["not_found"]], "Hits", "How often a page was asked for that does not exist."
+)
+
+NOT_FOUND = Report(
+    "not-found",
+    "Not found",
+    "Which pages were asked for that do not exist, and who sent visitors there?",
+    "events",
+    tiles=("events", "visitors"),
+    filters=_MISSED.filters,
+    words=_MISSED.words,
+    cards=(
+        _alone(_MISSED.table("pages", "page")),
+        Card(
+            "referrers",
+            "Referrers",
+            (_MISSED.table("referrers", "referrer"), _MISSED.table("sources", "source")),
+        ),
+    ),
+    switches=("not_found",),
+    in_more=True,
+)
+
+_SEARCHED = _Of(
+    ["and", ["is", "event", ["pageview", "site_search"]], ["is_not", "props:search", [""]]],
+    "Searches",
+    "Page views whose address says what was searched, and events site_search with a term.",
+)
+
+SEARCH = Report(
+    "search",
+    "Site search",
+    "What do visitors look for on the site itself, and on which pages?",
+    "events",
+    tiles=("events", "visitors"),
+    filters=_SEARCHED.filters,
+    words=_SEARCHED.words,
+    cards=(
+        _alone(_SEARCHED.table("terms", "props:search", "Terms", "Term")),
+        _alone(_SEARCHED.table("pages", "page", "Searched on")),
+    ),
+    switches=("site_search",),
+    in_more=True,
+)
+
+_OF_BOTS = {
+    "events": (
+        "Events of bots",
+        "Events of crawlers and of pages fetched ahead: kept, and in no other number.",
+    ),
+}
+
+BOTS = Report(
+    "bots",
+    "Bots & refusals",
+    "What was kept apart as a crawler's, what was not accepted at all, and why?",
+    "events",
+    tiles=("events", "pageviews"),
+    words=_OF_BOTS,
+    bots="only",
+    cards=(
+        _alone(
+            Table(
+                "crawlers",
+                "browser",
+                ("events", "pageviews"),
+                "Bots",
+                "Name",
+                words=_OF_BOTS,
+                bots="only",
+            )
+        ),
+        _alone(Table("fetched", "page", ("pageviews",), "Pages they fetch", bots="only")),
+    ),
+    blocks=(Block("refused", "events", "reports/refused.html", refused),),
+    in_more=True,
+)
+
 # In the order of the navigation: tabs first, then the menu behind them.
-REPORTS = {report.name: report for report in (PAGES, SOURCES, AUDIENCE, EVENTS)}
+REPORTS = {
+    report.name: report
+    for report in (
+        PAGES,
+        SOURCES,
+        AUDIENCE,
+        EVENTS,
+        SPEED,
+        LINKS,
+        SEARCH,
+        NOT_FOUND,
+        BOTS,
+    )
+}
 
 
 def find(name: str) -> Report:
     return OVERVIEW if name == OVERVIEW.name else REPORTS[name]
-
-
-def whole(dimension: str, may_view: MayView) -> Table:
-    """The table of a dimension with every metric that rollups keep by it and that may be viewed."""
-    kept = {VISITORS, *(measure.name for measure in rolled_measures(dimension))}
-    columns = tuple(
-        name
-        for name, metric in METRICS.items()
-        if kept.issuperset(metric.needs) and all(map(may_view, modules_of([name], [dimension])))
-    )
-    return Table(dimension, dimension, columns)

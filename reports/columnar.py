@@ -174,7 +174,8 @@ class _Plan:
             dimension = metrics.find_dimension(name)
             assert dimension is not None
             found.add(f"{dimension.scope}:{name}")
-        found |= {f"session:{name}" for name in [*self.session_needs, *self.paired.values()]}
+        of_sessions = [*self.session_needs, *self.paired, *self.paired.values()]
+        found |= {f"session:{name}" for name in of_sessions}
         if self.paired:
             found.add("event:page")
         kind = "event" if self.names_event or self.samples else "visit"
@@ -537,10 +538,11 @@ class _Sums:
             of, who = self._pairs(groups[there], owners[there])
             begins = view.begins[who]
             of, who = of[begins], who[begins]
+            added = block.numbers(f"session:{name}")[who].astype(np.int64)
             crosses = block.numbers(CROSSES)[who] > 0
             columns = self._session_columns(block, of[crosses], who[crosses])
-            self.crossing_at[name].append(np.array(columns))
-            self._sum(name, of[~crosses], np.ones(len(of) - crosses.sum()))
+            self.crossing_at[name].append(np.array([*columns, added[crosses]]))
+            self._sum(name, of[~crosses], added[~crosses])
 
     def _sum_sessions(self, block: Block, groups: Numbers, owners: Numbers) -> None:
         """Session measures of pairs that an event has brought about."""
@@ -702,8 +704,8 @@ class _Sums:
             for name, added in zip(self.plan.session_needs, numbers, strict=True):
                 self._sum(name, groups, added)
         for name, parts in self.crossing_at.items():
-            groups, *_ = _each_once(parts)
-            self._sum(name, groups, np.ones(len(groups)))
+            groups, _, _, added = _each_once(parts)
+            self._sum(name, groups, added)
 
     def _shown(self, columns: dict[str, Numbers], some: Numbers, size: int) -> Numbers:
         """Whether a group can be among the rows shown (`some` are rows at all): ranking thousands

@@ -20,9 +20,9 @@ from properties.models import Property
 from properties.periods import Kind, Range, Span, floor, next_start, spans
 from reports.address import Address
 from reports.annotations import Beside
-from reports.catalogue import Page
 from reports.formatting import Change, Number, change, clock, exact, period_name, short, tick_name
 from reports.metrics import METRICS
+from reports.parts import Page
 from reports.picks import Link
 from reports.queries import Answer, Question, ask
 from tracking.models import Ledger
@@ -69,13 +69,13 @@ def ask_numbers(page: Page) -> Numbers:
     # Half a day against a whole one would always look like a loss: compare the same hours.
     until = compared.span.start + (next_start("hour", now, compared.tz) - shown.start)
     cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
-    question = replace(page.question(page.tiles, page.report.filters), range=cut)
+    question = replace(page.question(page.tiles, page.report), range=cut)
     words = f"in the period before, until {clock(cut.span.end, cut, now)}"
     return Numbers(answer, ask(place, question, now).totals, words)
 
 
 def _series_question(page: Page) -> Question:
-    question = page.question(page.tiles, page.report.filters)
+    question = page.question(page.tiles, page.report)
     time = (f"time:{page.address.interval}",)
     return replace(question, dimensions=time, compare=page.address.compared)
 
@@ -231,7 +231,8 @@ def bots_apart(page: Page) -> int:
     than the page.
     """
     address = page.address
-    if address.bots != "exclude" or page.filters(page.report.filters):
+    asks_all = page.report.filters is None and page.report.bots is None
+    if address.bots != "exclude" or address.asked_filters or not asks_all:
         return 0
     span = address.range.span
     hours = Ledger.objects.filter(

@@ -16,6 +16,7 @@ from tracking.places import country_name
 Number = int | float | None
 
 NOTHING = "-"
+FEW = 9_950  # milliseconds, below which tenths of a second matter
 _SCALES = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
 
 
@@ -27,6 +28,8 @@ def short(value: Number, unit: Unit = "count") -> str:
         return percent(value)
     if unit == "duration_ms":
         return duration(value)
+    if unit == "score":
+        return f"{value:.2f}"
     return count(value)
 
 
@@ -37,7 +40,9 @@ def exact(value: Number, unit: Unit = "count") -> str:
     if unit == "rate":
         return f"{value * 100:.1f} %"
     if unit == "duration_ms":
-        return duration(value)
+        return duration(value) if value >= FEW else f"{value:,.0f} ms"
+    if unit == "score":
+        return f"{value:.4f}"
     return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 
@@ -64,7 +69,11 @@ def percent(rate: float) -> str:
 
 
 def duration(ms: float) -> str:
-    """0s, 45s, 1m 12s, 2h 05m."""
+    """0s, 180ms, 2.4s, 45s, 1m 12s, 2h 05m."""
+    if 0 < ms < 999.5:
+        return f"{ms:.0f}ms" if ms >= 0.5 else "<1ms"
+    if 0 < ms < FEW and round(ms / 100) % 10:
+        return f"{ms / 1000:.1f}s"
     seconds = round(ms / 1000)
     if seconds < 60:
         return f"{seconds}s"

@@ -161,12 +161,23 @@ def _element(event: str) -> str:
 # A tracker tells what was shown by an event of its own; others may have told it as what happened.
 _SHOWN = f"(e.name = 'element_shown')::int + {_element('shown')}"
 
+# One page view, nothing done, not read for 10 seconds.
+_BOUNCED = "(s.pageviews = 1 AND s.interactions = 0 AND s.engaged_ms < 10000)::int"
+DEPTHS = (25, 50, 75, 100)  # percent of a page
+
 MEASURES = {
     measure.name: measure
     for measure in [
         Measure("events", "event", "1", rolled=True),
         Measure("pageviews", "event", "(e.name = 'pageview')::int", rolled=True),
         Measure("page_engaged_ms", "event", "coalesce(e.engaged_ms, 0)"),
+        Measure("scroll", "event", "coalesce(e.scroll, 0)"),
+        Measure("scroll_told", "event", "(e.scroll IS NOT NULL)::int"),
+        *(
+            Measure(f"scroll_{depth}", "event", f"coalesce(e.scroll >= {depth}, false)::int")
+            for depth in DEPTHS
+        ),
+        Measure("vitals", "event", "(e.name = 'web_vitals')::int"),
         Measure("elements_shown", "event", _SHOWN),
         Measure("elements_hovered", "event", _element("mouseover")),
         Measure("elements_clicked", "event", _element("click")),
@@ -174,7 +185,7 @@ MEASURES = {
         Measure(
             "bounces",
             "session",
-            "(s.pageviews = 1 AND s.interactions = 0 AND s.engaged_ms < 10000)::int",
+            _BOUNCED,
             rolled=True,
         ),
         Measure("session_pageviews", "session", "s.pageviews", rolled=True),
@@ -187,6 +198,7 @@ MEASURES = {
         ),
         Measure("new_visitors", "session", f"(NOT {_CAME_BEFORE})::int"),
         Measure("entries", "session", "(s.entry_page <> '')::int", at="entry_page"),
+        Measure("entry_bounces", "session", _BOUNCED, at="entry_page"),
         Measure("exits", "session", "(s.exit_page <> '')::int", at="exit_page"),
     ]
 }
@@ -294,6 +306,20 @@ def _speed(quantile: Quantile) -> Metric:
         quantile.name,
         higher_is_better=False,
         scale=SHIFT_SCALE if quantile.sample == "cls" else 1,
+    )
+
+
+def _reached(depth: int) -> Metric:
+    part = "the end" if depth == 100 else f"{depth} %"
+    return Metric(
+        f"scroll_{depth}",
+        f"Reached {part}",
+        "rate",
+        f"Of the times that a page was left or hidden and the tracker told how far down it was "
+        f"seen, those in which {part} of its length was.",
+        "content",
+        f"scroll_{depth}",
+        over="scroll_told",
     )
 
 
@@ -408,6 +434,47 @@ METRICS = {
             "Sessions that start in the range and end on the page: it is the last that they show.",
             "content",
             "exits",
+        ),
+        Metric(
+            "entry_bounce_rate",
+            "Bounce rate of entries",
+            "rate",
+            "Of the sessions that begin on the page, those with one pageview, no interactive event "
+            "and under 10 seconds engaged.",
+            "content",
+            "entry_bounces",
+            over="entries",
+            higher_is_better=False,
+        ),
+        Metric(
+            "exit_rate",
+            "Exit rate",
+            "rate",
+            "Exits from the page, divided by its pageviews.",
+            "content",
+            "exits",
+            over="pageviews",
+            higher_is_better=False,
+        ),
+        Metric(
+            "scroll_depth",
+            "Scroll depth",
+            "rate",
+            "How far down the page was seen, of its whole length: mean of what the tracker told "
+            "each time a page was left or hidden, the deepest so far.",
+            "content",
+            "scroll",
+            over="scroll_told",
+            scale=100,
+        ),
+        *(_reached(depth) for depth in DEPTHS),
+        Metric(
+            "vitals",
+            "Measured loads",
+            "count",
+            "Loads of which the browser told how fast they were (events web_vitals).",
+            "content",
+            "vitals",
         ),
         Metric(
             "time_on_page",

@@ -27,8 +27,9 @@ class Link:
     title: str = ""
 
 
-def bar(address: Address, now: datetime) -> dict[str, Any]:
-    """Range picker, comparison switch and chips: links to the neighbouring views."""
+def bar(address: Address, now: datetime, asks_bots: bool = True) -> dict[str, Any]:
+    """Range picker, comparison switch and chips: links to the neighbouring views. `asks_bots`:
+    whether the reader chooses if bots count."""
     shown = address.range
     tz = address.range.tz
     return {
@@ -49,6 +50,7 @@ def bar(address: Address, now: datetime) -> dict[str, Any]:
         "bots": [
             Link(text, address.but(bots=choice), address.bots == choice)
             for choice, text in WITH_BOTS.items()
+            if asks_bots
         ],
         "chips": [
             {"filter": each, "without": address.without_filter(each)} for each in address.filters

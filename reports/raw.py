@@ -123,8 +123,10 @@ class _Statement:
         columns: list[sql.Composable] = [sql.SQL("s.visitor"), sql.SQL("s.started_at")]
         columns += [*_values([name for name in needs if name not in at]), *dimensions]
         some = [
-            sql.SQL("max((e.page = {})::int) AS {}").format(
-                sql.Identifier("s", page), sql.Identifier(name)
+            sql.SQL("max((e.page = {})::int * {}) AS {}").format(
+                sql.Identifier("s", page),
+                sql.SQL(metrics.MEASURES[name].sql),
+                sql.Identifier(name),
             )
             for name, page in at.items()
         ]

@@ -13,10 +13,10 @@ from typing import Any
 from django.http import QueryDict
 
 from reports.address import Address, AddressError
-from reports.catalogue import SHARE, Card, Page, Table, asked, plural
 from reports.curves import caption
 from reports.formatting import Number, exact, name_of, percent, short
 from reports.metrics import DIMENSIONS, METRICS, VISITORS
+from reports.parts import SHARE, Card, Page, Table, asked, plural
 from reports.picks import Link
 from reports.queries import MOST_ROWS, Answer, ask
 
@@ -204,7 +204,7 @@ class WholeTable:
 def ask_table(page: Page, table: Table, order: Order, limit: int) -> Answer:
     """The first `limit` rows of a table in its order: one question."""
     question = replace(
-        page.question(asked(table.columns), table.filters),
+        page.question(asked(table.columns), table),
         dimensions=(table.dimension,),
         order_by=((order.metric, "desc" if order.descending else "asc"),),
         limit=min(limit, MOST_ROWS),

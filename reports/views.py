@@ -17,20 +17,23 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.audit import record
 from properties.access import Denied, actor_of
+from properties.capture import SWITCHES
+from properties.context import url_of as route_of
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
 from properties.strangers_text import csv_cell
 from reports import annotations, catalogue, curves, picks, tables
 from reports.address import OPERATORS, Address, AddressError, read
-from reports.catalogue import OVERVIEW, Page, Report, Table
+from reports.catalogue import OVERVIEW
 from reports.filters import LONGEST_VALUE
 from reports.metrics import DIMENSIONS
+from reports.parts import MayView, Page, Report, Table, UrlOf, asked, whole
 from reports.queries import DEFAULT_RANGE, MOST_ROWS
 from tracking import live, store
 
@@ -80,8 +83,21 @@ def report(request: HttpRequest, place: Property, report: str) -> HttpResponse:
             "is_new": curves.is_new(place, page.now) and not is_counted,
             "blocks": list(_blocks(page)),
             "cards": [card for each in found.cards if (card := tables.fill(page, each))],
+            "switched_off": _switched_off(page),
+            "switch_url": route_of("property_tracking", place.key)
+            if page.may_view("property")
+            else "",
         },
     )
+
+
+def _switched_off(page: Page) -> list[str]:
+    """What the report needs and the property does not capture, as the settings call it."""
+    return [
+        switch.label
+        for switch in SWITCHES
+        if switch.name in page.report.switches and switch.name not in page.place.capture
+    ]
 
 
 def _blocks(page: Page) -> Iterator[dict[str, Any]]:
@@ -105,7 +121,7 @@ def _notes(request: HttpRequest, page: Page, starts: list[datetime]) -> annotati
 @require_safe
 def table(request: HttpRequest, place: Property, dimension: str) -> HttpResponse:
     """Every value of a dimension with every metric: sorted, in pages."""
-    shown = catalogue.whole(dimension, _may_view(request, place))
+    shown = whole(dimension, _may_view(request, place))
     return _table(request, place, OVERVIEW, shown)
 
 
@@ -148,7 +164,7 @@ def _table(request: HttpRequest, place: Property, report: Report, table: Table) 
 @require_safe
 def table_csv(request: HttpRequest, place: Property, dimension: str) -> HttpResponse:
     """The same rows as a file, unshortened: rates 0-1, durations in ms, values as stored."""
-    shown = catalogue.whole(dimension, _may_view(request, place))
+    shown = whole(dimension, _may_view(request, place))
     return _csv(request, place, OVERVIEW, shown)
 
 
@@ -172,7 +188,7 @@ def _csv(request: HttpRequest, place: Property, report: Report, table: Table) ->
     answer = tables.ask_table(page, table, order, MOST_ROWS)
     text = StringIO()
     writer = csv.writer(text)
-    columns = (table.dimension, *catalogue.asked(table.columns))
+    columns = (table.dimension, *asked(table.columns))
     writer.writerow(columns)
     writer.writerows([csv_cell(row[name]) for name in columns] for row in answer.rows)
     address = page.address
@@ -198,7 +214,7 @@ def now(request: HttpRequest, place: Property) -> HttpResponse:
     return render(request, "reports/now.html", {"online": online(place, timezone.now())})
 
 
-def url_of(request: HttpRequest, place: Property) -> catalogue.UrlOf:
+def url_of(request: HttpRequest, place: Property) -> UrlOf:
     """The addresses of the report pages, as seen from this one: below the property, or below the
     share link that shows it."""
     token = getattr(request, "share_token", "")
@@ -218,7 +234,7 @@ def online(place: Property, now: datetime) -> Any:
         return None  # history does not depend on it: the page shows "-" and asks again
 
 
-def _may_view(request: HttpRequest, place: Property) -> catalogue.MayView:
+def _may_view(request: HttpRequest, place: Property) -> MayView:
     actor = actor_of(request)
     assert actor is not None, "THE DOOR lets nobody in without an actor"
     return lambda module: actor.may("view", module, place)
@@ -228,7 +244,7 @@ def _read(request: HttpRequest, place: Property, report: Report) -> Page:
     """The report as the address asks for it."""
     now, may_view = timezone.now(), _may_view(request, place)
     tabs = {
-        card.name: {table.name: catalogue.asked(table.columns) for table in card.tables}
+        card.name: {table.name: asked(table.columns) for table in card.tables}
         for card in report.cards
     }
     metrics = report.shown_tiles(may_view)
@@ -253,7 +269,7 @@ def _page(
             "place": place,
             "report": page.report,
             "gives_files": _gives_files(request),
-            "bar": picks.bar(page.address, page.now),
+            "bar": picks.bar(page.address, page.now, page.report.bots is None),
             "filter_dimensions": [each for each in DIMENSIONS.values() if may_view(each.module)],
             "operators": OPERATORS,
             "longest_value": LONGEST_VALUE,
@@ -261,7 +277,8 @@ def _page(
             "now_url": page.url_of("now") if sees_online else "",
             "live_url": page.url_of("live") if sees_online else "",
             "online": online(place, page.now) if sees_online else None,
-            "snippet_url": _snippet_url(place) if may_view("property") else "",
+            "snippet_url": route_of("snippet", place.key) if may_view("property") else "",
+            "inspector_url": _inspector_url(request, page),
             **context,
         },
         status=status,
@@ -288,11 +305,11 @@ def _refused(
     return _page(request, page, template, context, status=HTTPStatus.BAD_REQUEST)
 
 
-def _snippet_url(place: Property) -> str:
-    try:
-        return reverse("snippet", args=[place.key])
-    except NoReverseMatch:
-        return ""
+def _inspector_url(request: HttpRequest, page: Page) -> str:
+    is_shared = hasattr(request, "share_token")
+    return (
+        route_of("inspector", page.place.key) if page.may_view("events") and not is_shared else ""
+    )
 
 
 def _called(request: HttpRequest, place: Property) -> str:

@@ -37,6 +37,13 @@ OF_EVENTS = {
     "events": lambda event: 1,
     "pageviews": lambda event: event.name == "pageview",
     "page_engaged_ms": lambda event: event.engaged_ms or 0,
+    "vitals": lambda event: event.name == "web_vitals",
+    "scroll": lambda event: event.scroll or 0,
+    "scroll_told": lambda event: event.scroll is not None,
+    **{
+        f"scroll_{depth}": lambda event, depth=depth: (event.scroll or 0) >= depth
+        for depth in (25, 50, 75, 100)
+    },
     "elements_shown": lambda event: event.name == "element_shown" or is_element(event, "shown"),
     "elements_hovered": lambda event: is_element(event, "mouseover"),
     "elements_clicked": lambda event: is_element(event, "click"),
@@ -49,9 +56,10 @@ OF_SESSIONS = {
     "duration_ms": lambda visit: (visit.ended_at - visit.started_at) // timedelta(milliseconds=1),
     "new_visitors": lambda visit: visit.is_first,
     "entries": lambda visit: visit.text("entry_page") != "",
+    "entry_bounces": lambda visit: visit.bounced,
     "exits": lambda visit: visit.text("exit_page") != "",
 }
-ON_A_PAGE = {"entries": "entry_page", "exits": "exit_page"}
+ON_A_PAGE = {"entries": "entry_page", "entry_bounces": "entry_page", "exits": "exit_page"}
 SAMPLES = {
     "load_ms": lambda event: event.load_ms,
     "ttfb": lambda event: vital(event, "ttfb"),
@@ -138,7 +146,7 @@ def _count(pairs, question, within):
                 if event.page != visit.text(ON_A_PAGE[name]):
                     continue
                 counted.add(once)
-                sums[key][name] += 1
+                sums[key][name] += number(visit)
                 continue
             counted.add(once)
             sums[key][name] += number(visit)
@@ -287,6 +295,7 @@ def a_history(dice, base):
                         channel=dice.choice(["Direct", "Referral", ""]),
                         bot=is_bot,
                         engaged_ms=dice.choice([None, 3000, 12000]),
+                        scroll=dice.choice([None, None, 0, 25, 60, 100]),
                         load_ms=dice.choice([None, None, 0, 250, 900, 5000]),
                         props=some_props(dice, name),
                         texts=texts | {"title": dice.choice(TEXTS["title"])},

@@ -258,8 +258,8 @@ def test_bots_that_are_kept_apart_are_named(alice: Any, shop: Any) -> None:
 
 
 def test_the_csv_holds_the_unshortened_rows(alice: Any, busy: Any) -> None:
-    from reports.catalogue import whole
     from reports.metrics import METRICS
+    from reports.parts import whole
 
     response = get(alice, f"/p/{busy.key}/table/source.csv?range={MARCH}")
     assert response["Content-Type"] == "text/csv; charset=utf-8"

@@ -17,7 +17,17 @@ from typing import Any, NamedTuple
 import orjson
 
 from accounts.addresses import visitor_address
-from tracking import agents, commerce, consent, elements, fields, places, sources, tombstones
+from tracking import (
+    agents,
+    commerce,
+    consent,
+    elements,
+    fields,
+    places,
+    searches,
+    sources,
+    tombstones,
+)
 from tracking.addresses import CLICK_IDS, Page, clean_text, host_allowed, split
 from tracking.directory import Record
 from tracking.event import Event
@@ -121,6 +131,8 @@ def judge(
         revenue, currency = fields.revenue(payload, record.currency)
         own = elements.props if name in elements.NAMES else fields.props
         props, props_changed = own(payload)
+    if name == "pageview" and searches.SWITCH in record.capture:
+        props = searches.with_term(props, url)
     came = way.came
     return Event(
         event_id,

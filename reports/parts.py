@@ -1,0 +1,191 @@
+"""What a report page is made of: tables on cards, blocks, and how somebody looks at it.
+
+No report is named here: the list of them is reports/catalogue.py. What fills a part of a page
+(reports/curves.py, reports/tables.py, the blocks) takes a Page and imports this file only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from properties.models import Property
+from reports import filters
+from reports.address import Address
+from reports.metrics import METRICS, VISITORS, find_dimension, modules_of, rolled_measures
+from reports.questions import Bots, Question
+
+MayView = Callable[[str], bool]  # of a module, in the property that is shown
+UrlOf = Callable[..., str]  # of a report page: `url("report", report="pages")`
+
+SHARE = "share"  # a column that is no metric: how many of all visitors
+_SHARE_WORDS = ("Share", "Visitors of the row, of all visitors in the range.")
+MOST_NARROW = 3  # columns that a table may have to stand beside another one
+Words = Mapping[str, tuple[str, str]]  # column -> label and definition that say more here
+
+
+@dataclass(frozen=True)
+class Table:
+    """A ranked table: one row for each value of a dimension.
+
+    `name` stands in the address and is unique in its report. `columns` are metrics or SHARE; the
+    first orders the rows unless another is chosen. `filters` are always asked, beside those of the
+    reader. `label` (of a row), `title` (of them all) and `words` replace what the registry calls
+    the dimension and the columns. `bots`: not what the reader chooses, but this.
+    """
+
+    name: str
+    dimension: str
+    columns: tuple[str, ...]
+    title: str = ""
+    label: str = ""
+    filters: list[Any] | None = None
+    words: Words = field(default_factory=dict)
+    bots: Bots | None = None
+
+    @property
+    def row_name(self) -> str:
+        found = find_dimension(self.dimension)
+        assert found is not None, f"{self.dimension!r} is no dimension"
+        return self.label or found.label
+
+    @property
+    def heading(self) -> str:
+        return self.title or plural(self.row_name)
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules that whoever sees it must be allowed to view."""
+        return modules_of(asked(self.columns), [self.dimension, *dimensions_of(self.filters)])
+
+    def words_of(self, column: str) -> tuple[str, str]:
+        """What a column is called, and what it means."""
+        if column in self.words:
+            return self.words[column]
+        if column == SHARE:
+            return _SHARE_WORDS
+        return METRICS[column].label, METRICS[column].definition
+
+
+@dataclass(frozen=True)
+class Card:
+    """Tables of which one is shown, with a tab for each; `name` is its parameter in the address."""
+
+    name: str
+    title: str
+    tables: tuple[Table, ...]
+    rows: int = 9
+
+    @property
+    def is_wide(self) -> bool:
+        return any(len(table.columns) > MOST_NARROW for table in self.tables)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Something else on a page: `make` gives what `template` reads as `block`; None leaves it out.
+    `module` must be viewed for it."""
+
+    name: str
+    module: str
+    template: str
+    make: Callable[[Page], Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page: tiles with a curve of one of them, blocks, and cards of tables.
+
+    `name` stands in the address, `title` in the navigation: among the tabs, or in the menu behind
+    them if it is `in_more`. `module` opens the page; what needs another one is left out for whoever
+    may not view that. `filters` narrow tiles and curve; `words` and `bots` as in Table. `switches`
+    are those of properties/capture.py without which there is nothing to report.
+    """
+
+    name: str
+    title: str
+    question: str
+    module: str
+    tiles: tuple[str, ...] = ()
+    cards: tuple[Card, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    filters: list[Any] | None = None
+    words: Words = field(default_factory=dict)
+    bots: Bots | None = None
+    switches: tuple[str, ...] = ()
+    in_more: bool = False
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        return {table.name: table for card in self.cards for table in card.tables}
+
+    def shown_tiles(self, may_view: MayView) -> tuple[str, ...]:
+        """The tiles that may be viewed, in order."""
+        within = dimensions_of(self.filters)
+        return tuple(name for name in self.tiles if all(map(may_view, modules_of([name], within))))
+
+    def words_of(self, metric: str) -> tuple[str, str]:
+        return self.words.get(metric) or (METRICS[metric].label, METRICS[metric].definition)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report as somebody looks at it: what every part of the page is made from."""
+
+    place: Property
+    report: Report
+    address: Address
+    now: datetime
+    may_view: MayView
+    url_of: UrlOf
+
+    @property
+    def tiles(self) -> tuple[str, ...]:
+        return self.report.shown_tiles(self.may_view)
+
+    def question(self, metrics: tuple[str, ...], of: Report | Table) -> Question:
+        """The question about these metrics over what the address shows, still undivided."""
+        return Question(
+            metrics=metrics,
+            range=self.address.range,
+            filters=self.filters(of.filters),
+            bots=of.bots or self.address.bots,
+        )
+
+    def filters(self, own: list[Any] | None) -> list[Any] | None:
+        """Those of the reader and those that a table or the report always asks."""
+        chosen = self.address.asked_filters
+        return ["and", own, chosen] if own and chosen else own or chosen
+
+    def shown(self, card: Card) -> list[Table]:
+        """The tables of a card that may be viewed."""
+        return [table for table in card.tables if all(map(self.may_view, table.modules))]
+
+
+def asked(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The metrics behind columns; a share is one of visitors."""
+    return tuple(dict.fromkeys(VISITORS if name == SHARE else name for name in columns))
+
+
+def dimensions_of(tree: list[Any] | None) -> list[str]:
+    """The dimensions that a filter names."""
+    if tree is None:
+        return []
+    return [leaf.dimension for leaf in filters.leaves(filters.parse(tree))]
+
+
+def plural(label: str) -> str:
+    return f"{label[:-1]}ies" if label.endswith("y") else f"{label}s"
+
+
+def whole(dimension: str, may_view: MayView) -> Table:
+    """The table of a dimension with every metric that rollups keep by it and that may be viewed."""
+    kept = {VISITORS, *(measure.name for measure in rolled_measures(dimension))}
+    columns = tuple(
+        name
+        for name, metric in METRICS.items()
+        if kept.issuperset(metric.needs) and all(map(may_view, modules_of([name], [dimension])))
+    )
+    return Table(dimension, dimension, columns)

@@ -1,0 +1,45 @@
+"""What a visitor looked for on the site itself, from the address of the page of results.
+
+Enters: the URL of a page view. Leaves: the term, or "". Kept only where the property has switched
+it on (properties/capture.py); everything else in a query is thrown away by tracking/addresses.py.
+Called by tracking/intake.py.
+"""
+
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+
+from tracking.addresses import URL_LIMIT, clean_text
+from tracking.cards import without_cards
+
+SWITCH: Final = "site_search"
+PARAMETERS: Final = ("q", "s", "search", "query", "keyword")
+PROP: Final = "search"
+LONGEST: Final = 100
+_MOST_PARAMETERS: Final = 200
+
+
+def with_term(props: bytes | None, url: str) -> bytes | None:
+    """The props of a page view with its term as `search`, unless they have one of their own."""
+    searched = term(url)
+    if not searched:
+        return props
+    own = orjson.loads(props) if props else {}
+    return orjson.dumps({PROP: searched} | own)
+
+
+def term(url: str) -> str:
+    """In lower case and single spaces, so that a term has one spelling; "" for none, and for what
+    looks like an e-mail address."""
+    if "?" not in url:
+        return ""
+    try:
+        query = urlsplit(url[:URL_LIMIT]).query
+        pairs = parse_qsl(query, max_num_fields=_MOST_PARAMETERS, errors="replace")
+    except ValueError:
+        return ""
+    given = {name.lower(): value for name, value in reversed(pairs)}
+    found = next((given[name] for name in PARAMETERS if given.get(name, "").strip()), "")
+    text = clean_text(without_cards(" ".join(found.split()).lower()), LONGEST)[0].strip()
+    return "" if "@" in text else text
