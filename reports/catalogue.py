@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reports.metrics import DEPTHS
+from reports.metrics import DEPTHS, METRICS
 from reports.parts import SHARE, Block, Card, Report, Table, Words
 from reports.refused import refused
 from reports.speed import LIMITS, vitals
@@ -61,8 +61,6 @@ def _alone(table: Table, rows: int = 9) -> Card:
     return Card(table.name, table.heading, (table,), rows)
 
 
-_ENDS = ("sessions", "visitors", "bounce_rate")
-
 PAGES = Report(
     "pages",
     "Pages",
@@ -97,8 +95,12 @@ PAGES = Report(
             ),
             rows=20,
         ),
-        Card("entries", "Entry pages", (Table("entry-pages", "entry_page", _ENDS),)),
-        Card("exits", "Exit pages", (Table("exit-pages", "exit_page", _ENDS),)),
+        Card(
+            "entries",
+            "Entry pages",
+            (Table("entry-pages", "entry_page", ("sessions", "visitors", "bounce_rate")),),
+        ),
+        Card("exits", "Exit pages", (Table("exit-pages", "exit_page", ("sessions", "visitors")),)),
         Card("titles", "Titles", (Table("titles", "title", ("pageviews", "visitors")),)),
         Card(
             "hostnames", "Hostnames", (Table("hostnames", "hostname", ("pageviews", "visitors")),)
@@ -160,22 +162,21 @@ EVENTS = Report(
 )
 
 
-def _speeds(percent: int) -> tuple[str, ...]:
-    return (
-        "vitals",
-        *(f"{vital}_p{percent}" for vital in LIMITS),
-        f"load_ms_p{percent}",
-    )
+_SHORT = {name: name.upper() for name in LIMITS} | {"load_ms": "Load"}
 
 
 def _by_speed(name: str, title: str, dimension: str, rows: int) -> Card:
     """A dimension with what three of four loads reach, the median, and nine of ten."""
-    tables = (
-        Table(name, dimension, _speeds(75), "Three of four loads"),
-        Table(f"{name}-median", dimension, _speeds(50), "Median"),
-        Table(f"{name}-slow", dimension, _speeds(90), "Nine of ten"),
-    )
-    return Card(name, title, tables, rows)
+    kinds = [(75, name, "Three of four loads"), (50, f"{name}-median", "Median")]
+    kinds.append((90, f"{name}-slow", "Nine of ten"))
+    tables = []
+    for percent, table, heading in kinds:
+        words = {
+            f"{sample}_p{percent}": (label, METRICS[f"{sample}_p{percent}"].definition)
+            for sample, label in _SHORT.items()
+        }
+        tables.append(Table(table, dimension, ("vitals", *words), heading, words=words))
+    return Card(name, title, tuple(tables), rows)
 
 
 SPEED = Report(
@@ -184,6 +185,10 @@ SPEED = Report(
     "How fast do pages load, answer and settle, and where are they slow?",
     "content",
     tiles=("load_ms_p75", *(f"{vital}_p75" for vital in LIMITS)),
+    words={
+        f"{sample}_p75": (f"{label}, p75", METRICS[f"{sample}_p75"].definition)
+        for sample, label in _SHORT.items()
+    },
     cards=(
         _by_speed("pages", "Pages", "page", 15),
         _by_speed("countries", "Countries", "country", 9),

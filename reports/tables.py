@@ -108,7 +108,7 @@ def fill(page: Page, card: Card) -> FilledCard | None:
         rows=_rows(page, chosen, answer.rows, answer.totals),
         totals=[_cell(chosen, name, answer.totals, answer.totals) for name in chosen.columns],
         caption=caption(address, answer, page.now),
-        plural=_lower(chosen.heading),
+        plural=_lower(plural(chosen.row_name)),
         all_url=_url(page, chosen) + _sorted(address, order, 1),
         csv_url=_url(page, chosen, "_csv") + _sorted(address, order, 1),
     )
