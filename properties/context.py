@@ -47,6 +47,7 @@ def offer_report(name: str, title: str, module: str, *, in_more: bool = False) -
 
 
 ACCOUNT_TABS: tuple[Row, ...] = (
+    ("account_live", "Live", "view", "realtime"),
     ("members", "Members", "view", "members"),
     ("api_keys", "API keys", "view", "api_keys"),
     ("usage", "Usage", "view", "usage"),

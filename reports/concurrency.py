@@ -93,16 +93,19 @@ def ranked(
     return [(value, _numbers(six, samples)) for value, six in most.items()]
 
 
-def week_before(place: Property, within: Span, now: datetime) -> list[tuple[int, float]]:
+def week_before(
+    place: Property, within: Span, now: datetime, *of: str
+) -> list[tuple[int, float]]:
     """What was open on average in the same minutes of the wall a week before: minutes of `within`
-    (epoch seconds of their start) and numbers; those that nobody knows are left out."""
+    (epoch seconds of their start) and numbers; those that nobody knows are left out. `of`: a
+    dimension and its value, as in `series`."""
     tz = zone(place.timezone)
     edges = {"from": within.start.isoformat(), "to": within.end.isoformat()}
     before = parse_range(edges, tz, now).previous(by_weekday=True)
     by = within.start - before.span.start
     return [
         (int((point.within.start + by).timestamp()), average)
-        for point in series(place, before, "minute", now)
+        for point in series(place, before, "minute", now, *of)
         if (average := point.numbers["open_average"]) is not None
     ]
 

@@ -8,8 +8,10 @@ show them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,13 +19,18 @@ from django.http import QueryDict
 
 from properties.currencies import DECIMALS
 from properties.inputs import is_storable
+from properties.models import Property
+from properties.periods import Span, floor, zone
 from properties.strangers_text import visible
+from reports import concurrency
 from reports.address import AddressError
 from reports.filters import LONGEST_VALUE
 from reports.formatting import Number, exact, name_of, percent, short
-from tracking import places
+from tracking import places, rounds
 
 MOST_FILTERS = 5
+LOOKS_BACK, AHEAD = timedelta(minutes=11), timedelta(hours=1)  # of the line of a week before
+MOST_SUMMED = 20  # properties whose histories a page of an account adds up
 ROWS_OF_A_WALL = 6
 
 
@@ -56,13 +63,17 @@ VISITS = (
 )
 LAST_30M = (
     Word("carts", "Running carts", "Visitors who put something into a cart and have not bought."),
-    Word("conversions", "Conversions", "Events that reached a goal."),
+    Word("conversions", "Conversions", "Visitors who reached a goal."),
     Word("revenue", "Revenue", "Orders net of refunds."),
-    Word("events", "Events", "Accepted events of people."),
+    Word("events", "Events", "Accepted events, without those of bots."),
 )
 OF_PAGES = (
-    Word("engaged_ms", "Engaged", "Mean engaged time of the page's open visitors."),
-    Word("scroll", "Scroll", "How far down its open visitors have come, on average."),
+    Word(
+        "engaged_ms",
+        "Engaged",
+        "Mean engaged time on the page, of those who left or hid it in the last 30 minutes.",
+    ),
+    Word("scroll", "Scroll", "How far down the page they came, on average."),
     Word("new", "New", "Share of its open visitors who are in their first visit."),
 )
 TRENDS = {
@@ -197,6 +208,30 @@ def read(params: QueryDict) -> Address:
     return Address(filters, params.get("wall") == "1")
 
 
+# -- a week before -----------------------------------------------------------------------------
+
+
+def week_before(
+    places: Sequence[Property], address: Address, now: datetime
+) -> list[tuple[int, float]]:
+    """[epoch second, open visitors] of the same minutes by the clock a week before, from LOOKS_BACK
+    to AHEAD. A minute in which nobody looked is left out; so is everything where the history does
+    not know what the address filters by."""
+    if len(places) > MOST_SUMMED or len(address.filters) > 1:
+        return []
+    of = tuple(part for each in address.filters for part in (each.dimension, each.value))
+    if of and of[0] not in rounds.DIMENSIONS:
+        return []
+    sums: dict[int, list[float]] = defaultdict(list)
+    for place in places:
+        tz = zone(place.timezone)
+        within = Span(floor("minute", now - LOOKS_BACK, tz), floor("minute", now + AHEAD, tz))
+        for second, value in concurrency.week_before(place, within, now, *of):
+            sums[second].append(value)
+    every = sums.items()
+    return [(second, sum(values)) for second, values in every if len(values) == len(places)]
+
+
 # -- the numbers -------------------------------------------------------------------------------
 
 
@@ -212,6 +247,7 @@ class Row:
     key: str
     name: str
     href: str
+    leaves: bool  # the link leads to another page
     width: str  # of the bar behind the text, in percent of the widest
     number: str
     title: str
@@ -265,30 +301,43 @@ def last_30m(snapshot: Mapping[str, Any] | None, sees_orders: bool, currency: st
 
 def money(minor: int, currency: str) -> str:
     """Minor units as 1,234.50 EUR, with the decimals that the currency has."""
-    decimals = DECIMALS.get(currency, 2)
-    return f"{minor / 10**decimals:,.{decimals}f} {currency}"
+    digits = decimals(currency)
+    return f"{minor / 10**digits:,.{digits}f} {currency}"
+
+
+def decimals(currency: str) -> int:
+    return DECIMALS.get(currency, 2)
 
 
 def _tile(word: Word, value: Number) -> Tile:
     return Tile(word, short(value), f"{word.label}: {exact(value)}")
 
 
-def fill(card: Card, snapshot: Mapping[str, Any] | None, address: Address) -> FilledCard:
-    """The first rows of a card, fewer on a wall; following one filters everything by it."""
+def fill(
+    card: Card,
+    snapshot: Mapping[str, Any] | None,
+    address: Address,
+    ways: Mapping[str, str] | None = None,
+) -> FilledCard:
+    """The first rows of a card, fewer on a wall; following one filters everything by it, or leads
+    to the page that stands in `ways`."""
     if address.wall:
         card = replace(card, shown=ROWS_OF_A_WALL)
     rows: list[dict[str, Any]] = list((snapshot or {}).get(card.rows) or [])[: card.shown]
     widest = max((row["open"] for row in rows), default=0)
-    return FilledCard(card, [_row(card, row, widest, address) for row in rows])
+    return FilledCard(card, [_row(card, row, widest, address, ways or {}) for row in rows])
 
 
-def _row(card: Card, row: Mapping[str, Any], widest: int, address: Address) -> Row:
+def _row(
+    card: Card, row: Mapping[str, Any], widest: int, address: Address, ways: Mapping[str, str]
+) -> Row:
     value = str(row[card.dimension])
-    name = str(row.get("name") or shown(card.dimension, value))
+    name = visible(row["name"]) if "name" in row else shown(card.dimension, value)
     return Row(
         key=value,
         name=name,
-        href=row.get("href") or address.with_filter(card.dimension, value),
+        href=ways.get(value) or address.with_filter(card.dimension, value),
+        leaves=value in ways,
         width=f"{row['open'] / widest * 100:.1f}%" if widest else "0%",
         number=short(row["open"]),
         title=f"{exact(row['open'])} open, {exact(row['active'])} active, "

@@ -1,110 +1,175 @@
-"""The live pages: door, address, snapshot, render.
+"""The live pages, of a property and of an account: door, address, snapshot, render.
 
 Enters: a request behind THE DOOR, of a member or by a share link. Leaves: the page with every
 number of this moment in it, and the same numbers as JSON for browsers whose stream breaks. What
-stands on the page is decided in reports/live_page.py; live.js keeps it going.
+stands on the page is decided in reports/live_page.py; frontend/static/js/live.js keeps it going.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from properties.access import actor_of
+from accounts.models import Account
+from accounts.tenancy import tenant
+from properties.access import Actor, actor_of, member
 from properties.context import url_of as route_of
 from properties.models import Property
-from properties.periods import Span, floor, wall, zone
-from reports import concurrency, live_page
+from properties.periods import wall, zone
+from reports import live_page, realtime
 from reports.address import AddressError
+from reports.realtime_api import asked_by, places_of
 from reports.views import url_of
-from tracking import live, store
+from tracking import store
 
 ASKED_EVERY = 5  # seconds, where no stream comes through
-# The graph's line of the week before: what it shows, and as long as a page usually stays open.
-DRAWN, STAYS = timedelta(minutes=15), timedelta(hours=3)
 
 
 @require_safe
 def live_of_property(request: HttpRequest, place: Property) -> HttpResponse:
     """Who is here now: numbers, where they are, and what drives the page."""
-    now = timezone.now()
-    try:
-        address = live_page.read(request.GET)
-    except AddressError as error:
-        context: dict[str, Any] = {"place": place, "error": str(error)}
-        return _page(request, context, HTTPStatus.BAD_REQUEST)
-    snapshot = _snapshot(place, address, now)
-    actor = actor_of(request)
-    assert actor is not None, "THE DOOR lets nobody in without an actor"
-    url = url_of(request, place)
-    sees_orders = actor.may("view", "ecommerce", place)
-    context = {
-        "place": place,
-        "address": address,
-        "chips": [(each, address.without(each)) for each in address.filters],
-        "snapshot": snapshot,
-        "at": wall(now, zone(place.timezone)),
-        "numbers": live_page.numbers(snapshot),
-        "visits": live_page.visits(snapshot),
-        "last_30m": live_page.last_30m(snapshot, sees_orders, place.currency),
-        "pages": live_page.fill(live_page.PAGES, snapshot, address),
-        "cards": [live_page.fill(card, snapshot, address) for card in live_page.CARDS],
-        "words": live_page.OF_PAGES,
-        "is_empty": snapshot is not None and not snapshot["open"],
+    actor, url = _actor(request), url_of(request, place)
+    own = {
+        "title": place.name,
         "waits": place.first_event_at is None,
-        "snippet_url": route_of("snippet", place.key)
-        if actor.may("view", "property", place)
-        else "",
-        "history_url": url("concurrency"),
-        "overview_url": url("overview") if actor.may("view", "audience", place) else "",
-        "driver": {
-            "snapshot": snapshot,
-            "now": url("live_now") + address.filter_query,
-            "every": ASKED_EVERY,
-            "before": [] if address.filters else _week_before(place, now),
-            "zone": place.timezone,
-            "currency": place.currency,
-            "seesOrders": sees_orders,
-            "query": address.query,
-            "countries": live_page.country_names(),
-        },
+        "snippet_url": _if_may(actor, "property", place, lambda: route_of("snippet", place.key)),
+        "overview_url": _if_may(actor, "audience", place, lambda: url("overview")),
     }
-    return _page(request, context)
+    return _page(request, [place], own, url("live_now"), "")
 
 
 @require_safe
 def now_of_property(request: HttpRequest, place: Property) -> HttpResponse:
     """The snapshot as JSON, for the page's script: by the page's own right, also by a link."""
+    return _json(request, [place])
+
+
+@require_safe
+@member
+def live_of_account(request: HttpRequest, account: Account) -> HttpResponse:
+    """All properties of the account of which the reader may view who is here, together."""
+    places = places_of(_actor(request), account)
+    ways = {place.key: reverse("live", args=[place.key]) for place in places}
+    own = {"title": account.name, "ways": ways}
+    now_url = reverse("account_live_now", args=[account.slug])
+    with tenant(account.pk):
+        return _page(request, places, own, now_url, "")
+
+
+@require_safe
+@member
+def now_of_account(request: HttpRequest, account: Account) -> HttpResponse:
+    places = places_of(_actor(request), account)
+    with tenant(account.pk):
+        return _json(request, places, is_account=True)
+
+
+def _actor(request: HttpRequest) -> Actor:
+    actor = actor_of(request)
+    assert actor is not None, "THE DOOR lets nobody in without an actor"
+    return actor
+
+
+def _if_may(actor: Actor, module: str, place: Property, url: Callable[[], str]) -> str:
+    return url() if actor.may("view", module, place) else ""
+
+
+def _page(
+    request: HttpRequest,
+    places: Sequence[Property],
+    own: dict[str, Any],
+    now_url: str,
+    stream_url: str,
+) -> HttpResponse:
+    """`own`: what this page alone has, of a property or of an account."""
+    now = timezone.now()
     try:
         address = live_page.read(request.GET)
     except AddressError as error:
-        return _refused(str(error))
-    snapshot = _snapshot(place, address, timezone.now())
-    return _numbers(snapshot)
+        return _render(request, own | {"error": str(error)}, HTTPStatus.BAD_REQUEST)
+    ways = own.get("ways")
+    is_account = ways is not None
+    snapshot = _snapshot(request, places, now, is_account)
+    # Several currencies have no sum, and several zones no common clock: the browser's is taken.
+    currency = _common(place.currency for place in places)
+    zone_name = _common(place.timezone for place in places)
+    sees_orders = all(_actor(request).may("view", "ecommerce", place) for place in places)
+    cards = (live_page.PLACES, *live_page.CARDS) if is_account else live_page.CARDS
+    context = own | {
+        "address": address,
+        "chips": [(each, address.without(each)) for each in address.filters],
+        "snapshot": snapshot,
+        "at": wall(now, zone(zone_name or "UTC")),
+        "numbers": live_page.numbers(snapshot),
+        "unusual": ((snapshot or {}).get("unusual") or {}).get("text", ""),
+        "visits": live_page.visits(snapshot),
+        "last_30m": live_page.last_30m(snapshot, sees_orders, currency),
+        "pages": live_page.fill(live_page.PAGES, snapshot, address),
+        "cards": [
+            live_page.fill(card, snapshot, address, ways if card is live_page.PLACES else None)
+            for card in cards
+        ],
+        "words": live_page.OF_PAGES,
+        "is_empty": snapshot is not None and not snapshot["open"],
+        "driver": {
+            "snapshot": snapshot,
+            "before": live_page.week_before(places, address, now),
+            "now": now_url + address.filter_query,
+            "stream": stream_url and stream_url + address.filter_query,
+            "every": ASKED_EVERY,
+            "zone": zone_name or None,
+            "currency": currency,
+            "decimals": live_page.decimals(currency),
+            "query": address.query,
+            "countries": live_page.country_names(),
+            "ways": ways or {},
+        },
+    }
+    return _render(request, context)
 
 
-def _week_before(place: Property, now: datetime) -> list[tuple[int, float]]:
-    """For the minutes that the graph shows, and for as long as the page may stay open."""
-    within = Span(now - DRAWN, now + STAYS)
-    minutes = Span(
-        *(floor("minute", edge, zone(place.timezone)) for edge in (within.start, within.end))
-    )
-    return concurrency.week_before(place, minutes, now)
+def _common(values: Any) -> str:
+    """The value that all have; "" for several."""
+    every = set(values)
+    return every.pop() if len(every) == 1 else ""
 
 
-def _snapshot(place: Property, address: live_page.Address, now: datetime) -> dict[str, Any] | None:
-    """None while Valkey does not answer: the page says so, and asks again."""
+def _json(
+    request: HttpRequest, places: Sequence[Property], is_account: bool = False
+) -> HttpResponse:
+    now = timezone.now()
     try:
-        return live.shown(place, round(now.timestamp() * 1000))
+        address = live_page.read(request.GET)
+    except AddressError as error:
+        body = {"error": {"code": "invalid_filter", "message": str(error), "field": "filter"}}
+        return JsonResponse(body, status=HTTPStatus.BAD_REQUEST)
+    if request.GET.get("before") == "1":  # the line of a week before, which a page asks for hourly
+        return JsonResponse({"before": live_page.week_before(places, address, now)})
+    snapshot = _snapshot(request, places, now, is_account)
+    if snapshot is None:
+        body = {"error": {"code": "unavailable", "message": "The live numbers do not answer."}}
+        return JsonResponse(body, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return JsonResponse(snapshot)
+
+
+def _snapshot(
+    request: HttpRequest, places: Sequence[Property], now: datetime, is_account: bool
+) -> dict[str, Any] | None:
+    """None while Valkey does not answer: the page says so, and asks again."""
+    asked = asked_by(_actor(request), list(places), request.GET)
+    try:
+        return realtime.snapshot(places, asked, now, is_account)
     except store.Unavailable:
         return None
 
 
-def _page(
+def _render(
     request: HttpRequest, context: dict[str, Any], status: HTTPStatus = HTTPStatus.OK
 ) -> HttpResponse:
     address = context.get("address")
@@ -112,15 +177,3 @@ def _page(
     response = render(request, template, context, status=status)
     response["Cache-Control"] = "private, no-cache"
     return response
-
-
-def _numbers(snapshot: dict[str, Any] | None) -> HttpResponse:
-    if snapshot is None:
-        body = {"error": {"code": "unavailable", "message": "The live numbers do not answer."}}
-        return JsonResponse(body, status=HTTPStatus.SERVICE_UNAVAILABLE)
-    return JsonResponse(snapshot)
-
-
-def _refused(message: str) -> HttpResponse:
-    body = {"error": {"code": "invalid_filter", "message": message, "field": "filter"}}
-    return JsonResponse(body, status=HTTPStatus.BAD_REQUEST)

@@ -29,6 +29,8 @@ urlpatterns: list[URLPattern] = [
         annotation_pages.delete_note,
         name="delete_annotation",
     ),
+    path("a/<str:account>/live/", live_views.live_of_account, name="account_live"),
+    path("a/<str:account>/live/now/", live_views.now_of_account, name="account_live_now"),
 ]
 
 # Two ways to the same pages: a property's members have their rights, a share link has its own.

@@ -13,7 +13,7 @@
     let plot = null;
     let drawn = 0;
     const clock = new Intl.DateTimeFormat("en-GB", {
-      timeZone: zone,
+      timeZone: zone ?? undefined, // undefined: that of the browser
       hour: "2-digit",
       minute: "2-digit",
     });

@@ -10,7 +10,9 @@
   const HIDDEN_FOR = 60 * SECOND; // then nobody looks: the stream is given back
   const STREAM_AGAIN = 60 * SECOND;
   const BREAKS = 2; // of the stream, before it is asked for instead
+  const SILENT_FOR = 20 * SECOND; // the server says something every five
   const STEADY = 30 * SECOND; // a stream that lasted so long has not broken at once
+  const BEFORE_EVERY = 50 * 60 * SECOND; // the line of a week before reaches an hour ahead
   const EVENTS = 50;
   const MOVE = 140; // ms
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -119,12 +121,12 @@
       const { signal } = this.listeners;
       this.graph?.before(this.driver.before ?? []);
       if (this.driver.snapshot) this.take(this.driver.snapshot);
-      for (const each of [...(this.driver.feed ?? [])].reverse()) this.feed?.add(each);
       this.feed?.show();
       this.timers.push(
         setInterval(() => this.tick(), SECOND),
         setInterval(() => this.order(), ORDER_EVERY),
         setInterval(() => this.speak(), SPEAK_EVERY),
+        setInterval(() => this.lookBack(), BEFORE_EVERY),
       );
       const pause = byId("live-pause");
       if (pause) {
@@ -202,12 +204,25 @@
       }
       const clock = byId("wall-clock");
       if (clock) write(clock, clockOf(this.driver.zone, false).format(now));
+      this.line.check();
       this.line.tell();
     }
 
     order() {
       if (this.paused || document.hidden) return;
       for (const table of this.tables) table.order();
+    }
+
+    async lookBack() {
+      if (document.hidden || this.line.over) return;
+      const url = new URL(this.driver.now, location.href);
+      url.searchParams.set("before", "1");
+      try {
+        const answer = await fetch(url, { headers: { "HX-Request": "true" } });
+        if (answer.ok) this.graph?.before((await answer.json()).before);
+      } catch {
+        // Then the line ends there until the next time.
+      }
     }
 
     // For who listens instead of looking: the three numbers, now and then.
@@ -236,18 +251,20 @@
     return `${text} ${driver.currency}`;
   }
 
+  // In the server's words; nothing when it is as usual, or not known for what is filtered.
   function unusual(found) {
     const mark = byId("live-unusual");
-    if (!mark || !found) return;
-    mark.hidden = !found.text;
-    write(mark, found.text ?? "");
+    if (!mark) return;
+    mark.hidden = !found?.text;
+    write(mark, found?.text ?? "");
   }
 
   const clocks = new Map();
   function clockOf(zone, withSeconds) {
     const key = `${zone} ${withSeconds}`;
     if (!clocks.has(key)) {
-      const parts = { hour: "2-digit", minute: "2-digit", timeZone: zone };
+      const parts = { hour: "2-digit", minute: "2-digit" };
+      if (zone) parts.timeZone = zone; // else that of the browser
       if (withSeconds) parts.second = "2-digit";
       clocks.set(key, new Intl.DateTimeFormat("en-GB", parts));
     }
@@ -323,7 +340,9 @@
       const link = row.querySelector("a");
       const name = found.name ?? nameOf(this.dimension, key, this.driver.countries);
       row.dataset.key = key;
-      link.href = found.href ?? this.addressOf(key);
+      const elsewhere = this.dimension === "property" && this.driver.ways[key];
+      link.href = elsewhere || this.addressOf(key);
+      if (elsewhere) link.setAttribute("hx-boost", "false");
       link.title = name;
       link.firstElementChild.textContent = visible(name);
       this.fill(row, found, widest);
@@ -481,18 +500,27 @@
       on("snapshot", (snapshot) => this.owner.take(snapshot));
       on("feed", (event) => this.owner.feed?.add(event));
       on("gone", ({ message }) => this.finish(message));
-      this.source.onerror = () => {
-        this.away = true;
-        this.breaks = Date.now() - begun > STEADY ? 1 : this.breaks + 1;
-        // A browser connects again by itself unless the answer was no stream.
-        const isOver = this.source.readyState === EventSource.CLOSED;
-        if (this.breaks >= BREAKS || isOver) {
-          this.close();
-          if (this.breaks >= BREAKS) this.ask();
-          else this.timer = setTimeout(() => this.open(), 2 * SECOND);
-        }
-        this.tell();
-      };
+      this.source.onerror = () => this.broken(begun);
+      this.begun = begun;
+    }
+
+    broken(begun) {
+      this.away = true;
+      this.breaks = Date.now() - begun > STEADY ? 1 : this.breaks + 1;
+      // A browser connects again by itself unless the answer was no stream.
+      const goesOn = this.source.readyState === EventSource.CONNECTING;
+      if (this.breaks >= BREAKS || !goesOn) {
+        this.close();
+        if (this.breaks >= BREAKS) this.ask();
+        else this.timer = setTimeout(() => this.open(), 2 * SECOND);
+      }
+      this.tell();
+    }
+
+    // A stream that is silent for so long is dead: the machine slept, or a proxy forgot it.
+    check() {
+      const isSilent = Date.now() - Math.max(this.owner.heard, this.begun) > SILENT_FOR;
+      if (this.source && isSilent) this.broken(this.begun);
     }
 
     // Asking instead of listening; the stream gets another chance after a while.
@@ -554,6 +582,7 @@
       else if (this.left) [kind, text] = ["paused", `Paused since ${since}`];
       else if (this.away) [kind, text] = ["away", `No connection since ${since}`];
       else if (!this.source) text = `Every ${this.driver.every} seconds`;
+      else if (this.source.readyState !== EventSource.OPEN) text = "Connecting";
       state.dataset.state = kind;
       write(byId("live-state-text"), text);
     }
