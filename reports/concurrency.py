@@ -93,9 +93,7 @@ def ranked(
     return [(value, _numbers(six, samples)) for value, six in most.items()]
 
 
-def week_before(
-    place: Property, within: Span, now: datetime, *of: str
-) -> list[tuple[int, float]]:
+def week_before(place: Property, within: Span, now: datetime, *of: str) -> list[tuple[int, float]]:
     """What was open on average in the same minutes of the wall a week before: minutes of `within`
     (epoch seconds of their start) and numbers; those that nobody knows are left out. `of`: a
     dimension and its value, as in `series`."""

@@ -368,6 +368,8 @@ REPORTS = [
     Row("concurrency", viewer=200),
     Row("concurrency_csv", viewer=200),
     api("api_concurrency", "realtime:view", viewer=200),
+    Row("account_live", viewer=200, right="realtime:view"),
+    Row("account_live_now", viewer=200, right="realtime:view"),
     Row("inspector", viewer=200),
     *(
         Row(name, viewer=200, bob=bob, params={"dimension": dimension})

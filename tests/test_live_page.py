@@ -5,6 +5,7 @@ import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.http import QueryDict
@@ -77,12 +78,13 @@ def world(django_db_setup: None) -> dict[str, Any]:
         (shop, HOSTILE, "visible"),
         (blog, "", "hidden"),
     ]:
-        ping = {
-            "property": place.key, "name": "ping", "state": state, "next_ms": 60_000,
-            "visitor": str(uuid.uuid4()),
-            "url": f"https://shop.example/{HOSTILE}?" + (f"utm_source={source}" if source else ""),
+        tagged = f"?utm_source={quote(source)}" if source else ""
+        view = {
+            "name": "pageview", "visitor": str(uuid.uuid4()), "tab": str(uuid.uuid4()),
+            "url": f"https://shop.example/{HOSTILE}{tagged}",
         }  # fmt: skip
-        collect(place, [ping], now=now_ms())
+        ping = view | {"name": "ping", "state": state, "next_ms": 60_000}
+        collect(place, [view, ping], now=now_ms())
     return {"owner": owner, "account": account, "shop": shop, "blog": blog}
 
 

@@ -178,7 +178,7 @@ def expected(row: Row, asked: Asked, name: str, given: Given) -> int:
     if row.name in OWNERS_ONLY:
         return row.owner if name == "owner" else 403
     reach = {"account"} if asked.of_account else {"account", "shop"}
-    if row.name.startswith("stats_"):
+    if row.name.startswith(("stats_", "account_live", "api_account_realtime")):
         reach = {"account", "shop", "blog"}  # a sum of the properties in which she has the right
     given_here = {(module, verb) for module, verb, where in given if where in reach}
     if {(asked.module, asked.verb), (asked.module, "manage")} & given_here:

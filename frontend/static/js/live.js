@@ -356,7 +356,7 @@
       const params = new URLSearchParams(this.driver.query);
       const wanted = `${this.dimension}:is:${key}`;
       if (!params.getAll("filter").includes(wanted)) params.append("filter", wanted);
-      return `?${params}`;
+      return `?${params}`.replaceAll("%3A", ":").replaceAll("%2F", "/"); // as the server writes it
     }
 
     fill(row, found, widest) {
