@@ -177,4 +177,4 @@ def test_the_line_behind_is_that_of_the_same_weekday_by_the_clock() -> None:
             week_before([place], Address(filters), now)
             for filters in [(), (Filter("page", "/a"),), (Filter("country", "SE"),)]
         ]
-    assert found == [[[same, 2]], [[same, 1]], []]
+    assert found == [[(same, 2)], [(same, 1)], []]
