@@ -22,16 +22,17 @@ NAMES: Final = tuple(
     f"{state}_{what}" for state in ("open", "active", "engaged") for what in ("peak", "average")
 )
 STATES: Final = {
-    "open": "a tab is open",
-    "active": "it can be seen",
-    "engaged": "its visitor has just interacted with it",
+    "open": "had a tab open",
+    "active": "had it in sight",
+    "engaged": "interacted with it in the last 5 seconds",
 }
 DEFINITIONS: Final = {
-    f"{state}_peak": f"The most visitors in one moment of whom {says}."
-    for state, says in STATES.items()
-} | {
-    f"{state}_average": f"Visitors of whom {says}: the mean over all moments that were looked at."
-    for state, says in STATES.items()
+    f"{state}_{what}": sentence.format(who)
+    for state, who in STATES.items()
+    for what, sentence in (
+        ("peak", "The most visitors who {} in one moment."),
+        ("average", "Visitors who {} in a moment: the mean over all moments that were looked at."),
+    )
 }
 _HOUR: Final = timedelta(hours=1)
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)

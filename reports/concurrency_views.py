@@ -258,7 +258,8 @@ def _tile(asked: Asked, points: list[Point], state: str) -> dict[str, Any]:
     return {
         "name": state,
         "label": state.capitalize(),
-        "about": concurrency.STATES[state],
+        "definition": f"{concurrency.DEFINITIONS[f'{state}_peak']} On average: "
+        "the mean over all moments that were looked at.",
         "query": asked.but(state=state),
         "is_plotted": asked.state == state,
         "peak": short(peak),

@@ -387,7 +387,7 @@ CONCURRENCY_EXAMPLE: Final[dict[str, Any]] = {
         "to": "2026-05-17T14:00:00+00:00",
         "interval": "hour",
         "sampled_every": 5,
-        "definitions": {"open_peak": "The most visitors in one moment of whom a tab is open."},
+        "definitions": {"open_peak": "The most visitors who had a tab open in one moment."},
     },
 }
 
