@@ -79,7 +79,30 @@ def works() -> dict[str, Callable[..., int]]:
         place = Property.objects.across_accounts().using("worker").get(key=key)
         return int(live.snapshot(place, now_ms())["open"])
 
+    def beats(key: str, visitors: str) -> int:
+        """As many heartbeats as the script takes at once, of visitors who go on as they arrived."""
+        from random import Random
+
+        from tests.instruments.bench.messages import ping, somebody
+        from tracking.collecting import collect
+
+        place = Property.objects.across_accounts().using("worker").get(key=key)
+        dice = Random()
+        numbers = [dice.randrange(int(visitors)) for _ in range(256)]
+        collect(place, [ping(somebody(n), Random(n), 60_000) for n in numbers])
+        return len(numbers)
+
+    def looks(key: str) -> int:
+        """How many differ in what they show: what the price of a count goes by."""
+        from tracking import keys, store
+
+        place = Property.objects.across_accounts().using("worker").get(key=key)
+        prefix = keys.prefix(place.account_id, place.pk)
+        return int(store.events_client().hlen(keys.online_looks(prefix)))
+
     return {
+        "beats": beats,
+        "looks": looks,
         "drain": lambda: drain.drain_all().stored,
         "roll_up": lambda: rollups.roll_up_all(timezone.now()).hours,
         "snapshot": snapshot,

@@ -107,8 +107,9 @@ def pageview(who: Somebody, dice: Random) -> dict[str, Any]:
     }
 
 
-def ping(who: Somebody, dice: Random, next_ms: int = 5_000) -> dict[str, Any]:
-    number = min(int(dice.paretovariate(0.7)), PAGES) - 1
+def ping(who: Somebody, dice: Random, next_ms: int = 5_000, pages: int = 0) -> dict[str, Any]:
+    """`pages`: any of so many, instead of a few that most read."""
+    number = dice.randrange(pages) if pages else min(int(dice.paretovariate(0.7)), PAGES) - 1
     return {
         "name": "ping",
         "visitor": who.visitor,
@@ -227,11 +228,17 @@ def pixels(given: Given, dice: Random) -> list[Message]:
 
 
 def pings(given: Given, dice: Random) -> list[Message]:
-    """One heartbeat a request, of a visitor who is online already after the first round."""
+    """One heartbeat a request, of a visitor who is online already after the first round.
+
+    `visitors` and `count`: of how many visitors, and how many requests differ. `same`: each goes on
+    as she arrived (see arrivals), as somebody does who reads; else most change page or state.
+    """
     made = []
-    for _ in range(TEMPLATES):
-        who = somebody(dice.randrange(VISITORS))
-        beat = {"property": given["property"], **ping(who, dice)}
+    for _ in range(given.get("count", TEMPLATES)):
+        number = dice.randrange(given.get("visitors", VISITORS))
+        who = somebody(number)
+        beat = {"property": given["property"]}
+        beat |= ping(who, Random(number) if given.get("same") else dice)
         made.append(Message((post(compact(beat), who, given["keep_alive"]),)))
     return made
 
@@ -240,10 +247,11 @@ def arrivals(given: Given, dice: Random) -> list[Message]:
     """Pings of visitors `first` to `last`, one each, 500 a request: they are online for 2 min."""
     made = []
     for start in range(given["first"], given["last"], 500):
-        people = [somebody(n) for n in range(start, min(start + 500, given["last"]))]
-        beats = [ping(who, dice, 60_000) for who in people]
+        numbers = range(start, min(start + 500, given["last"]))
+        pages = given.get("pages", 0)
+        beats = [ping(somebody(n), Random(n), 60_000, pages) for n in numbers]
         body = compact({"property": given["property"], "events": beats})
-        made.append(Message((post(body, people[0], True),), len(people)))
+        made.append(Message((post(body, somebody(start), True),), len(beats)))
     return made
 
 

@@ -28,9 +28,9 @@ def memory(product: Product) -> int:
         return int(info["used_memory_dataset"])
 
 
-def arrive(collector: Collector, first: int, last: int) -> None:
+def arrive(collector: Collector, first: int, last: int, pages: int = 0) -> None:
     """Visitors with these numbers come online and stay for two minutes."""
-    job = collector.job("arrivals", 4, "pings", first=first, last=last)
+    job = collector.job("arrivals", 4, "pings", first=first, last=last, pages=pages)
     job.once, job.seconds = True, 100
     found = accepted(run(collector.product, job, collector.settings))
     if found.outcome.events != last - first:

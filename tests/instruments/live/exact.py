@@ -1,18 +1,25 @@
 """Held against the truth at every second, in process: the real script on a real Valkey, a clock
 that is an argument.
 
-In: a property, dice, how many visitors and for how long. Out: for each second that differs what
-was found and what is true. Needs Django with servers; the tests call it with few visitors and
-`make live` with many.
+In: a property, dice, how many visitors and for how long. Out: what is found at each second, and
+what is true. The tests call it with few visitors; `make live` with many, in a process of its own,
+`python -m tests.instruments.live.exact KEY SEED VISITORS MS`.
 """
 
+import json
+import os
+import subprocess
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
+from aktivat.servers.supervisor import ROOT
+from tests.instruments.bench.measuring import Failed
 from tests.instruments.live import visitors
 from tests.instruments.live.truth import NUMBERS, Plainly
+from tests.instruments.product import Product
 
 Numbers = dict[str, dict[str, int]]  # "" for all of them, or a page -> the three numbers
 
@@ -48,3 +55,44 @@ def seconds(
 def _numbers(found: dict[str, Any]) -> Numbers:
     rows = {row["page"]: row for row in found["pages"]} | {"": found}
     return {page: {name: row[name] for name in NUMBERS} for page, row in rows.items()}
+
+
+# -- by itself -------------------------------------------------------------------------------------
+
+
+def run(product: Product, say: Callable[[str], None], seed: int, count: int, length: int) -> bool:
+    """Whether every second is right."""
+    key = product.make_property("exact")
+    command = [sys.executable, "-m", __name__, key, str(seed), str(count), str(length)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=product.environ, check=False, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        raise Failed("The simulation ended early; its error stands above.")
+    found = json.loads(done.stdout.splitlines()[-1])
+    say(
+        f"In process: {found['seconds']} seconds with at most {found['most']:,} of {count:,} "
+        f"visitors online, {found['wrong']} of them wrong in any number of any page."
+    )
+    return not found["wrong"]
+
+
+def main() -> None:
+    import django
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "aktivat.settings"
+    django.setup()
+    from properties.models import Property
+
+    key, seed, count, length = sys.argv[1:]
+    place = Property.objects.across_accounts().using("worker").get(key=key)
+    looked = wrong = most = 0
+    for _, found, true in seconds(place, Random(int(seed)), int(count), int(length)):
+        looked += 1
+        wrong += found != true
+        most = max(most, true[""]["open"])
+    print(json.dumps({"seconds": looked, "wrong": wrong, "most": most}))
+
+
+if __name__ == "__main__":
+    main()

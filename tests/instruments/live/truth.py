@@ -4,7 +4,6 @@ In: what was delivered, with the moment of its receipt. Out: three numbers, and 
 Nothing here is the product's: it is what the product is held against.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 STATES = ("hidden", "visible", "engaged")
@@ -23,23 +22,23 @@ class Plainly:
         else:
             self.tabs[who, tab] = (now + 2 * min(next_ms, 60_000) + 2_000, state, page)
 
-    def best(self, now: int) -> Iterator[tuple[int, str]]:
-        """Rank and page of every visitor's most active tab; of equal ones the last page by name
+    def best(self, now: int) -> dict[int, tuple[int, str]]:
+        """Visitor -> rank and page of her most active tab; of equal ones the last page by name
         (the product takes a longer one first, so pages that are compared are equally long)."""
         best: dict[int, tuple[int, str]] = {}
         for (who, _), (expiry, state, shown) in self.tabs.items():
             if expiry > now:
                 best[who] = max(best.get(who, (-1, "")), (STATES.index(state), shown))
-        yield from best.values()
+        return best
 
     def numbers(self, now: int, page: str = "") -> dict[str, int]:
-        ranks = [rank for rank, shown in self.best(now) if not page or shown == page]
+        ranks = [rank for rank, shown in self.best(now).values() if not page or shown == page]
         return {name: sum(rank >= least for rank in ranks) for least, name in enumerate(NUMBERS)}
 
     def pages(self, now: int) -> dict[str, dict[str, int]]:
         """The numbers of every page that somebody shows."""
         found: dict[str, dict[str, int]] = {}
-        for rank, shown in self.best(now):
+        for rank, shown in self.best(now).values():
             numbers = found.setdefault(shown, dict.fromkeys(NUMBERS, 0))
             for least, name in enumerate(NUMBERS):
                 numbers[name] += rank >= least

@@ -1,0 +1,99 @@
+"""100,000 visitors online on one property: what a count, a question and a heartbeat cost then.
+
+In: a Product. Out: rows of the bench's table. Twice: visitors who share a few hundred pages, as
+most do, and visitors of 20,000 pages of whom nearly everybody shows something else, for a count
+costs by what differs. The load is that of the bench; so is the yardstick, a bare answer.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tests.instruments.bench import settings as asked
+from tests.instruments.bench.collecting import APPLICATION, MANY, NOBODY, Collector
+from tests.instruments.bench.hand import hand
+from tests.instruments.bench.load import Job
+from tests.instruments.bench.measuring import accepted, given, run, typical
+from tests.instruments.bench.reading import arrive, counted, memory
+from tests.instruments.bench.settings import Settings
+from tests.instruments.bench.table import Row
+from tests.instruments.product import Product
+
+VISITORS = 100_000
+PAGES = {"of 300 pages": 0, "of 20,000 pages": 20_000}
+ROUNDS = 40
+
+
+def rows(product: Product) -> Iterator[Row]:
+    settings = asked.read(os.environ | {"ROWS": ""}, ())
+    yield _bare(product, settings)
+    port = product.start_web()
+    secret = product.make_api_key("realtime:view")
+    collectors = {}
+    for name, pages in PAGES.items():
+        collector = Collector(product, settings, port, product.make_property(name))
+        collectors[name] = collector
+        before = memory(product)
+        arrive(collector, 0, VISITORS, pages)
+        held = (memory(product) - before) / VISITORS
+        with hand(product) as worker:
+            looks = worker.do(f"looks {collector.key}").count
+        yield replace(
+            counted(product, collector.key, VISITORS),
+            name=f"counting {VISITORS:,} online, {name}",
+            note=f"{looks:,} looks; {held:,.0f} bytes of Valkey a visitor",
+        )
+        arrive(collector, 0, VISITORS, pages)  # the count took a while, and they leave in two min
+        job = Job(
+            address=["127.0.0.1", port],
+            messages="fetches",
+            given={
+                "path": f"/api/v1/properties/{collector.key}/realtime",
+                "headers": [f"Authorization: Bearer {secret}"],
+                "keep_alive": True,
+            },
+            answers="questions",
+            connections=1,
+            seconds=settings.seconds,
+        )
+        measure = accepted(run(product, job, settings))
+        yield measure.row(f"realtime, {VISITORS:,} online, {name}", unit="question")
+    yield from _heartbeats(product, settings, collectors["of 300 pages"])
+    product.stop_part("web")
+
+
+def _bare(product: Product, settings: Settings) -> Row:
+    port = product.start_web(f"{APPLICATION}:asgi", path="/track")
+    job = Job(
+        address=["127.0.0.1", port],
+        messages="single_events",
+        given=given(property=NOBODY),
+        answers="events",
+        connections=MANY,
+        seconds=settings.seconds,
+    )
+    measure = accepted(typical(product, job, settings))
+    settings.bare = measure.web_cpu
+    product.stop_part("web")
+    return measure.row(f"bare answer, asgi, {MANY} connections", settings.bare, "answer")
+
+
+def _heartbeats(product: Product, settings: Settings, collector: Collector) -> Iterator[Row]:
+    arrive(collector, 0, VISITORS)
+    many = {"visitors": VISITORS, "count": 20_000}
+    for connections in (32, MANY, 4 * MANY):
+        job = collector.job("pings", connections, "pings", same=True, **many)
+        measure = accepted(typical(product, job, settings))
+        yield measure.row(f"heartbeats, {connections} connections", settings.bare, "ping")
+        arrive(collector, 0, VISITORS)
+    job = collector.job("pings", MANY, "pings", **many)
+    measure = accepted(typical(product, job, settings))
+    yield measure.row("that change page or state", settings.bare, "ping")
+    arrive(collector, 0, VISITORS)
+    with hand(product) as worker:
+        works = [worker.do(f"beats {collector.key} {VISITORS}") for _ in range(ROUNDS)]
+    count = sum(work.count for work in works)
+    parts = ("worker", "valkey")
+    cpu = {part: sum(work.cpu[part] for work in works) / count * 1e6 for part in parts}
+    rate = count / sum(work.seconds for work in works)
+    yield Row("judged and kept, calls of 256", rate, "ping", cpu=cpu, note="without HTTP")
