@@ -35,14 +35,14 @@ def share_links(request: HttpRequest, place: Property) -> HttpResponse:
     """The links of a property, and the form for one more."""
     actor, now = _actor(request), timezone.now()
     form = ShareLinkForm(request.POST or None, actor=actor, place=place)
-    address = ""
+    address, hosts = "", []
     if request.method == "POST" and form.is_valid():
         try:
-            _, token = issuing.issue_link(actor, place, form.wanted(), now, request)
+            link, token = issuing.issue_link(actor, place, form.wanted(), now, request)
         except Refused as error:
             form.add_error(None, str(error))
         else:
-            address = snippets.origin_of(request) + sharing.root_of(token)
+            address, hosts = snippets.origin_of(request) + sharing.root_of(token), link.hosts
             form = ShareLinkForm(actor=actor, place=place)
     found = ShareLink.objects.of(place.account).filter(property=place)
     rows = [
@@ -54,6 +54,8 @@ def share_links(request: HttpRequest, place: Property) -> HttpResponse:
         "rows": rows,
         "form": form,
         "address": address,
+        "hosts": hosts,
+        "snippet": sharing.frame_of(address, place) if hosts else "",
         "may_view": bool(issuing.can_share(actor, place)),
     }
     return render(request, "properties/share_links.html", context)

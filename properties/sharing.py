@@ -20,10 +20,11 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.html import escape
 
 from accounts import audit
 from accounts.addresses import address_of
-from properties.models import ShareLink
+from properties.models import Property, ShareLink
 
 COOKIE = "__Secure-share" if settings.PRODUCTION else "share"
 REMEMBERED = 12 * 3600  # seconds after which the password is asked for again
@@ -72,6 +73,13 @@ def embeddable(response: ResponseT, link: ShareLink) -> ResponseT:
         setattr(response, "_csp_replace", {"frame-ancestors": hosts})  # noqa: B010
         setattr(response, "xframe_options_exempt", True)  # noqa: B010
     return response
+
+
+def frame_of(address: str, place: Property) -> str:
+    """The HTML that shows the report in a page of the link's hosts: to be copied, so plain text."""
+    src, title = escape(address), escape(place.name)
+    about = 'width="100%" height="1200" loading="lazy"'
+    return f'<iframe src="{src}?embed=1" title="{title}" {about}></iframe>'
 
 
 def remember(request: HttpRequest, response: HttpResponse, link: ShareLink, token: str) -> None:

@@ -39,6 +39,8 @@ from reports.queries import BOTS, DEFAULT_RANGE, MOST_POINTS, Bots
 DEFAULT_METRIC = "visitors"
 OPERATORS = {"is": "is", "is_not": "is not", "contains": "contains"}
 MOST_FILTERS = 20
+# How a shared page looks in a frame of another site, and what each may be.
+LOOKS = {"embed": ("1",), "theme": ("light", "dark")}
 # A line of more points is a smear on any screen.
 READABLE_POINTS = 400
 SORT = "-sort"  # `pages-sort=-visitors` orders the card `pages`
@@ -135,6 +137,7 @@ class Address:
     tabs: Mapping[str, str] = field(default_factory=dict)
     sorts: Mapping[str, str] = field(default_factory=dict)
     window: Range | None = None
+    look: tuple[tuple[str, str], ...] = ()  # of a shared page: LOOKS that were asked for
 
     @property
     def interval(self) -> Kind:
@@ -185,7 +188,7 @@ class Address:
         if self.bots != "exclude":
             pairs.append(("bots", self.bots))
         sorts = {card + SORT: order for card, order in self.sorts.items()}
-        return pairs + sorted([*self.tabs.items(), *sorts.items()])
+        return [*pairs, *sorted([*self.tabs.items(), *sorts.items()]), *self.look]
 
     @property
     def query(self) -> str:
@@ -265,7 +268,15 @@ def read(
         bots=_bots(params.get("bots", "exclude")),
         tabs=_tabs(params, tabs),
         sorts=_sorts(params, tabs),
+        look=_look(params),
     )
+
+
+def _look(params: QueryDict) -> tuple[tuple[str, str], ...]:
+    for name, words in LOOKS.items():
+        if (asked := params.get(name)) is not None and asked not in words:
+            raise AddressError(f"Write {name}={' or '.join(words)}, or leave it out.", name)
+    return tuple((name, str(params[name])) for name in LOOKS if name in params)
 
 
 def _tabs(params: QueryDict, tabs: Tabs) -> dict[str, str]:

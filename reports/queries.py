@@ -8,6 +8,7 @@ of packed days, reports/raw.py counts events and sessions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -27,11 +28,13 @@ from reports.questions import (
     DEFAULT_LIMIT,
     DEFAULT_RANGE,
     MOST_POINTS,
+    MOST_REACHED,
     MOST_ROWS,
     Answer,
     Base,
     Bots,
     Counted,
+    Key,
     Question,
     best,
     parse_question,
@@ -44,11 +47,13 @@ __all__ = [
     "DEFAULT_LIMIT",
     "DEFAULT_RANGE",
     "MOST_POINTS",
+    "MOST_REACHED",
     "MOST_ROWS",
     "Answer",
     "Bots",
     "Question",
     "ask",
+    "ask_rows",
     "best",
     "count",
     "parse_question",
@@ -77,6 +82,15 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
         | {"route": route}
         | ({"raw_from": _shown(raw_from, question.range), "exact": False} if raw_from else {}),
     )
+
+
+def ask_rows(place: Property, question: Question) -> tuple[int, Iterator[dict[str, Any]]]:
+    """How many rows the answer has, and each as it is taken: for files, whose text is many times
+    as large as the numbers. Everything is counted when this returns. Raises what `ask` raises."""
+    question = _inside(place.window, question)
+    counted, _ = count(place, question, question.range)
+    ordered = _wanted(question, counted.groups)
+    return len(ordered), _each_row(question, ordered, question.labels(question.range))
 
 
 def _inside(window: Range | None, question: Question) -> Question:
@@ -156,14 +170,23 @@ def _rows(question: Question, counted: Counted, within: Range) -> list[dict[str,
     groups, labels = counted.groups, question.labels(within)
     if question.is_series:  # zero-filled
         groups = {(place,): groups.get((place,), {}) for place in labels}
-    return [
-        {
+    return list(_each_row(question, _wanted(question, groups), labels))
+
+
+def _wanted(question: Question, groups: Mapping[Key, Base]) -> list[tuple[Key, Base]]:
+    ordered = best(question, groups)
+    return ordered if question.is_series else ordered[question.offset :]
+
+
+def _each_row(
+    question: Question, ordered: list[tuple[Key, Base]], labels: Mapping[int, str]
+) -> Iterator[dict[str, Any]]:
+    for key, numbers in ordered:
+        named = {
             name: labels[part] if isinstance(part, int) else part
             for name, part in zip(question.dimensions, key, strict=True)
         }
-        | _values(question, numbers)
-        for key, numbers in best(question, groups)
-    ]
+        yield named | _values(question, numbers)
 
 
 def _values(question: Question, numbers: Base) -> dict[str, int | float | None]:

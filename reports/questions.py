@@ -26,11 +26,13 @@ Base = Mapping[str, int | None]  # base numbers by name; None: a quantile of not
 DEFAULT_RANGE = "28d"
 DEFAULT_LIMIT = 100
 MOST_ROWS = 10_000
+MOST_REACHED = 1_000_000  # rows of a table, by its pages or as a file
 MOST_POINTS = 2_000
 MOST_TURNS = 20_000  # periods that are folded into a cycle: two years of hours
 MOST_DIMENSIONS = 4
 FIELDS = (
-    "metrics", "dimensions", "filters", "range", "compare", "align", "order_by", "limit", "bots",
+    "metrics", "dimensions", "filters", "range", "compare", "align", "order_by", "limit", "offset",
+    "bots",
 )  # fmt: skip
 COMPARISONS = ("previous", "year")
 ALIGNMENTS = ("date", "weekday")
@@ -43,7 +45,8 @@ class Question:
     `filters` is None or a nested list: ["is", "country", ["DE"]], ["and", a, b], ["not", a]; parts
     may be nodes of reports/filters.py.
     `order_by` holds (metric or dimension, "asc" | "desc"); empty: by time, else by the first
-    metric, most first. `limit` does not cut a plain time series.
+    metric, most first. `limit` rows are counted and the first `offset` of them left out; neither
+    cuts a plain time series.
     """
 
     metrics: tuple[str, ...]
@@ -53,6 +56,7 @@ class Question:
     compare: Range | None = None
     order_by: tuple[tuple[str, str], ...] = ()
     limit: int = DEFAULT_LIMIT
+    offset: int = 0
     bots: Bots = "exclude"
 
     @property
@@ -194,6 +198,7 @@ def parse_question(place: Property, body: Mapping[str, Any], now: datetime) -> Q
     if tree is not None:
         filters.parse(tree)
     within = _range(place, body.get("range", DEFAULT_RANGE), "range", now)
+    offset = _offset(body.get("offset", 0))
     question = Question(
         metrics=asked,
         dimensions=dimensions,
@@ -201,7 +206,8 @@ def parse_question(place: Property, body: Mapping[str, Any], now: datetime) -> Q
         range=within,
         compare=_compare(place, body.get("compare"), _align(body), within, now),
         order_by=_order_by(body.get("order_by", []), (*asked, *dimensions)),
-        limit=_limit(body.get("limit", DEFAULT_LIMIT)),
+        limit=_limit(body.get("limit", DEFAULT_LIMIT)) + offset,
+        offset=offset,
         bots=_bots(body.get("bots", "exclude")),
     )
     _check_points(question)
@@ -329,6 +335,13 @@ def _order(item: object, asked: Sequence[str]) -> tuple[str, str]:
 def _limit(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_ROWS:
         raise Invalid("invalid_limit", f"Write a whole number from 1 to {MOST_ROWS:,}.", "limit")
+    return value
+
+
+def _offset(value: object) -> int:
+    most = MOST_REACHED - MOST_ROWS
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise Invalid("invalid_offset", f"Write a whole number from 0 to {most:,}.", "offset")
     return value
 
 

@@ -75,6 +75,13 @@ QUESTION: Final[dict[str, Any]] = {
             "maximum": questions.MOST_ROWS,
             "default": questions.DEFAULT_LIMIT,
         },
+        "offset": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": questions.MOST_REACHED - questions.MOST_ROWS,
+            "default": 0,
+            "description": "So many rows are left out at the beginning: a large table by pages.",
+        },
         "bots": {"type": "string", "enum": list(questions.BOTS), "default": "exclude"},
     },
 }

@@ -18,7 +18,7 @@ from reports.formatting import Number, exact, name_of, percent, short
 from reports.metrics import DIMENSIONS, METRICS, VISITORS
 from reports.parts import SHARE, Card, Page, Table, asked, plural
 from reports.picks import Link
-from reports.queries import MOST_ROWS, Answer, ask
+from reports.queries import MOST_ROWS, Answer, Question, ask
 
 ROWS_OF_A_PAGE = 100
 
@@ -203,13 +203,16 @@ class WholeTable:
 
 def ask_table(page: Page, table: Table, order: Order, limit: int) -> Answer:
     """The first `limit` rows of a table in its order: one question."""
-    question = replace(
+    return ask(page.place, question_of(page, table, order, min(limit, MOST_ROWS)), page.now)
+
+
+def question_of(page: Page, table: Table, order: Order, limit: int) -> Question:
+    return replace(
         page.question(asked(table.columns), table),
         dimensions=(table.dimension,),
         order_by=((order.metric, "desc" if order.descending else "asc"),),
-        limit=min(limit, MOST_ROWS),
+        limit=limit,
     )
-    return ask(page.place, question, page.now)
 
 
 def whole_table(page: Page, table: Table, order: Order, number: int) -> WholeTable:
@@ -255,7 +258,7 @@ def read_order(params: QueryDict, table: Table) -> tuple[Order, int]:
     if not (page.isascii() and page.isdecimal() and 1 <= int(page[:6]) <= last):
         raise AddressError(
             f"There is no page {page[:20]!r}: a table has the pages 1 to {last}; "
-            "narrow it down with a filter, or ask the API.",
+            "narrow it down with a filter, or download it.",
             "page",
         )
     return Order(metric, sort.startswith("-")), int(page)

@@ -10,6 +10,7 @@ from reports import (
     annotation_pages,
     api,
     concurrency_views,
+    files,
     live_views,
     realtime_api,
     stats,
@@ -40,6 +41,16 @@ for root, shared_, behind, file_behind in (
 ):
     urlpatterns += [
         path(root, behind(OVERVIEW.module)(views.overview), name=f"{shared_}overview"),
+        path(
+            f"{root}series.csv",
+            file_behind(OVERVIEW.module)(files.series_csv),
+            name=f"{shared_}series_csv",
+        ),
+        path(
+            f"{root}chart.svg",
+            behind(OVERVIEW.module)(files.chart_svg),
+            name=f"{shared_}chart_svg",
+        ),
         path(f"{root}now/", behind("realtime")(views.now), name=f"{shared_}now"),
         path(
             f"{root}live/", behind("realtime")(live_views.live_of_property), name=f"{shared_}live"
@@ -70,6 +81,22 @@ for root, shared_, behind, file_behind in (
                 name=f"{shared_}report",
             )
         )
+        if report.tiles:
+            names = {"report": report.name}
+            urlpatterns += [
+                path(
+                    f"{root}{report.name}/series.csv",
+                    file_behind(report.module)(files.series_csv),
+                    names,
+                    name=f"{shared_}report_series_csv",
+                ),
+                path(
+                    f"{root}{report.name}/chart.svg",
+                    behind(report.module)(files.chart_svg),
+                    names,
+                    name=f"{shared_}report_chart_svg",
+                ),
+            ]
         for table in report.tables:
             names = {"report": report.name, "table": table}
             urlpatterns += [
@@ -81,7 +108,7 @@ for root, shared_, behind, file_behind in (
                 ),
                 path(
                     f"{root}{report.name}/{table}.csv",
-                    file_behind(report.module)(views.report_table_csv),
+                    file_behind(report.module)(files.report_table_csv),
                     names,
                     name=f"{shared_}report_table_csv",
                 ),
@@ -96,7 +123,7 @@ for root, shared_, behind, file_behind in (
             ),
             path(
                 f"{root}table/{name}.csv",
-                file_behind(dimension.module)(views.table_csv),
+                file_behind(dimension.module)(files.table_csv),
                 {"dimension": name},
                 name=f"{shared_}table_csv",
             ),

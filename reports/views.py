@@ -1,18 +1,16 @@
 """The report pages of a property: door, address, ask, render.
 
 Enters: a request behind THE DOOR (urls.py names the right of each page), of a member or by a share
-link. Leaves: any report, a whole table (as a page and as CSV) and the number of visitors online
-now. What a page shows is decided in reports/catalogue.py; htmx gets the part between the frame's
-header and footer.
+link. Leaves: any report, a whole table and the number of visitors online now. What a page shows is
+decided in reports/catalogue.py, what is taken away from it in reports/files.py; htmx gets the part
+between the frame's header and footer.
 """
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
-from io import StringIO
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,20 +19,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts.audit import record
 from properties.access import Denied, actor_of
 from properties.capture import SWITCHES
 from properties.context import url_of as route_of
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
-from properties.strangers_text import csv_cell
 from reports import annotations, catalogue, curves, picks, tables
 from reports.address import OPERATORS, Address, AddressError, read
 from reports.catalogue import OVERVIEW
 from reports.filters import LONGEST_VALUE
 from reports.metrics import DIMENSIONS
 from reports.parts import MayView, Page, Report, Table, UrlOf, asked, whole
-from reports.queries import DEFAULT_RANGE, MOST_ROWS
+from reports.queries import DEFAULT_RANGE
 from tracking import live, store
 
 # Fields of forms that become part of the address: the answer to them is a redirect to it.
@@ -69,6 +65,9 @@ def report(request: HttpRequest, place: Property, report: str) -> HttpResponse:
             "points": points,
             "curve": curves.curve(page, points, notes),
             "notes": notes,
+            "query": page.address.query,
+            "chart_url": _url(page, "chart_svg"),
+            "series_url": _url(page, "series_csv"),
             "intervals": curves.interval_links(page.address),
             "caption": curves.caption(page.address, numbers.answer, page.now),
             "bots_apart": curves.bots_apart(page),
@@ -98,6 +97,13 @@ def _switched_off(page: Page) -> list[str]:
         for switch in SWITCHES
         if switch.name in page.report.switches and switch.name not in page.place.capture
     ]
+
+
+def _url(page: Page, route: str) -> str:
+    """Where a file of the page's curve is."""
+    if page.report is OVERVIEW:
+        return page.url_of(route)
+    return page.url_of(f"report_{route}", report=page.report.name)
 
 
 def _blocks(page: Page) -> Iterator[dict[str, Any]]:
@@ -162,53 +168,6 @@ def _table(request: HttpRequest, place: Property, report: Report, table: Table) 
 
 
 @require_safe
-def table_csv(request: HttpRequest, place: Property, dimension: str) -> HttpResponse:
-    """The same rows as a file, unshortened: rates 0-1, durations in ms, values as stored."""
-    shown = whole(dimension, _may_view(request, place))
-    return _csv(request, place, OVERVIEW, shown)
-
-
-@require_safe
-def report_table_csv(
-    request: HttpRequest, place: Property, report: str, table: str
-) -> HttpResponse:
-    """The rows of one table of a report as a file."""
-    found = catalogue.find(report)
-    return _csv(request, place, found, _open(request, place, found.tables[table]))
-
-
-def _csv(request: HttpRequest, place: Property, report: Report, table: Table) -> HttpResponse:
-    try:
-        page = _read(request, place, report)
-        order, _ = tables.read_order(request.GET, table)
-    except (AddressError, RangeError) as error:
-        return HttpResponse(
-            str(error), status=HTTPStatus.BAD_REQUEST, content_type="text/plain; charset=utf-8"
-        )
-    answer = tables.ask_table(page, table, order, MOST_ROWS)
-    text = StringIO()
-    writer = csv.writer(text)
-    columns = (table.dimension, *asked(table.columns))
-    writer.writerow(columns)
-    writer.writerows([csv_cell(row[name]) for name in columns] for row in answer.rows)
-    address = page.address
-    record(
-        place.account_id,
-        "report.exported",
-        request=request,
-        property=place,
-        target=table.name,
-        new={"rows": len(answer.rows), "address": address.query},
-    )
-    named = f"{_called(request, place)}-{table.name}-{address.range.text.replace('..', '-to-')}.csv"
-    return HttpResponse(
-        text.getvalue(),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{_safe_name(named)}"'},
-    )
-
-
-@require_safe
 def now(request: HttpRequest, place: Property) -> HttpResponse:
     """The inside of "412 now": the bar of the other pages fetches it every few seconds."""
     return render(request, "reports/now.html", {"online": online(place, timezone.now())})
@@ -249,6 +208,8 @@ def _read(request: HttpRequest, place: Property, report: Report) -> Page:
     }
     metrics = report.shown_tiles(may_view)
     address = read(request.GET, place, now, metrics=metrics, tabs=tabs, may_view=may_view)
+    if not hasattr(request, "share_token"):
+        address = replace(address, look=())  # only what is shared stands in frames
     return Page(place, report, address, now, may_view, url_of(request, place))
 
 
@@ -268,6 +229,7 @@ def _page(
         {
             "place": place,
             "report": page.report,
+            "look": dict(page.address.look),
             "gives_files": _gives_files(request),
             "bar": picks.bar(page.address, page.now, page.report.bots is None),
             "filter_dimensions": [each for each in DIMENSIONS.values() if may_view(each.module)],

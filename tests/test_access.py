@@ -100,13 +100,15 @@ def test_the_table_of_a_dimension_stands_behind_the_door_of_its_module() -> None
 def test_a_report_and_its_tables_stand_behind_the_door_of_its_module() -> None:
     from reports.catalogue import REPORTS
 
-    names = ("report", "report_table", "report_table_csv")
+    files = ("report_series_csv", "report_chart_svg")
+    names = ("report", "report_table", "report_table_csv", *files)
     wanted = {
         (prefix + name, report.name, table, report.module)
         for report in REPORTS.values()
         for prefix in ("", "shared_")
         for name in names
-        for table in ([""] if name == "report" else report.tables)
+        for table in (report.tables if "table" in name else [""])
+        if report.tiles or name not in files
     }
     assert wanted == {
         (
@@ -340,10 +342,16 @@ ROWS += [
         ("shared_overview", "GET", 200, {}),
         ("shared_overview", "POST", 405, {}),
         ("shared_now", "GET", 403, {}),
+        ("shared_series_csv", "GET", 200, {}),
+        ("shared_chart_svg", "GET", 200, {}),
         ("shared_live", "GET", 403, {}),
         ("shared_live_now", "GET", 403, {}),
         ("shared_report", "GET", 200, {"report": "sources"}),
         ("shared_report", "GET", 403, {"report": "pages"}),
+        ("shared_report_series_csv", "GET", 200, {"report": "sources"}),
+        ("shared_report_series_csv", "GET", 403, {"report": "pages"}),
+        ("shared_report_chart_svg", "GET", 200, {"report": "sources"}),
+        ("shared_report_chart_svg", "GET", 403, {"report": "pages"}),
         ("shared_report_table", "GET", 200, {"report": "sources", "table": "channels"}),
         ("shared_report_table", "GET", 403, {"report": "pages", "table": "pages"}),
         ("shared_report_table_csv", "GET", 200, {"report": "sources", "table": "channels"}),
@@ -376,6 +384,8 @@ REPORTS = [
         for name in ("table", "table_csv")
         for dimension, bob in [("country", 200), ("source", 200), ("page", 403), ("event", 403)]
     ),
+    Row("series_csv", viewer=200, bob=200),
+    Row("chart_svg", viewer=200, bob=200),
     Row("annotations", viewer=200, bob=200),
     Row("annotations", "POST"),
     Row("annotation"),
@@ -387,7 +397,8 @@ REPORTS = [
     api("api_annotation", "audience:manage", "PATCH", body={}),
     api("api_annotation", "audience:manage", "DELETE", owner=204, key=204),
     *(
-        Row("report", viewer=200, bob=bob, params={"report": report})
+        Row(name, viewer=200, bob=bob, params={"report": report})
+        for name in ("report", "report_series_csv", "report_chart_svg")
         for report, bob in [("pages", 403), ("sources", 200), ("audience", 200), ("events", 403)]
     ),
     *(

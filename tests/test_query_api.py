@@ -370,7 +370,7 @@ def test_page_api_counters_and_raw_events_say_the_same(alice, acme):
     assert [answer["meta"]["route"] for answer in answers] == ["rolled", "raw"]
     assert answers[0]["rows"] == answers[1]["rows"]
     # The page and its CSV.
-    table = browser.get(f"/p/{place.key}/table/page.csv?range=7d").content.decode("utf-8-sig")
+    table = browser.get(f"/p/{place.key}/table/page.csv?range=7d").getvalue().decode("utf-8-sig")
     in_csv = {row["page"]: row for row in csv.DictReader(StringIO(table))}
     for row in answers[0]["rows"]:
         assert int(in_csv[row["page"]]["visitors"]) == row["visitors"]

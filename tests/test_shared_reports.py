@@ -59,7 +59,7 @@ def get(token: str, below: str = "", client: Client | None = None, expected: int
 
 
 def text(response: Any) -> str:
-    return response.content.decode()
+    return response.getvalue().decode()
 
 
 # -- the days ------------------------------------------------------------------------------------
@@ -87,7 +87,8 @@ def at_noon(monkeypatch: Any, when: str) -> None:
 def pages_of_a_link() -> Iterator[str]:
     """Every address below a share link that shows numbers."""
     for route, pattern in ours():
-        if pattern.name.startswith("shared_") and pattern.name != "shared_now":
+        # A link with fixed dates shows nobody who is there now.
+        if pattern.name.startswith("shared_") and access_of(pattern.callback).module != "realtime":
             below = route.removeprefix("share/<str:token>/")
             assert "<" not in below, f"{route}: this test cannot reach it"
             yield below
@@ -532,3 +533,48 @@ def test_a_wrong_password_is_noted(busy: Any) -> None:
     (entry,) = entries(busy, "share_link.refused")
     assert entry.target == link.name
     assert "secret guess" not in str(vars(entry))
+
+
+# -- in a frame of another site --------------------------------------------------------------------
+
+
+def test_an_embedded_report_has_no_frame_of_its_own_sets_no_cookie_and_keeps_its_look(
+    busy: Any,
+) -> None:
+    _, token = new_link(busy, *REPORTS, hosts=["example.com"])
+    answer = get(token, "?embed=1&theme=dark&range=2026-03-05..2026-03-07")
+    page = text(answer)
+    assert "frame-ancestors example.com www.example.com" in answer["Content-Security-Policy"]
+    assert "X-Frame-Options" not in answer
+    assert not answer.cookies
+    assert '<html lang="en" data-theme="dark" data-fixed-theme data-embed>' in page
+    assert "Shared report" not in page
+    assert "data-theme-switch" not in page
+    views = [href for href in re.findall(r'href="(\?[^"]*)"', page) if href != "?"]
+    assert len(views) > 20
+    assert [href for href in views if "embed=1&amp;theme=dark" not in href] == []
+    tables = re.findall(rf'href="(/share/{token}/[^"]*)"', page)
+    assert [href for href in tables if "embed=1" not in href and "live" not in href] == []
+    assert "Shared report" in text(get(token))
+    get(token, "?theme=pink", expected=400)
+    get(token, "?embed=yes", expected=400)
+
+
+def test_only_what_is_shared_stands_in_frames(busy: Any, alice: Any) -> None:
+    answer = signed_in_as(alice).get(f"/p/{busy.key}/?embed=1&theme=dark")
+    assert answer["X-Frame-Options"] == "DENY"
+    assert "data-embed" not in text(answer)
+    assert "embed=1" not in text(answer)
+
+
+def test_the_page_that_makes_a_link_gives_the_snippet_for_its_hosts(shop: Any, alice: Any) -> None:
+    client, path = signed_in_as(alice), f"/p/{shop.key}/share/"
+    shop.name = 'Shop "><script>alert(1)</script>'
+    shop.save()
+    form = {"name": "Blog", "range": "all"}
+    page = text(client.post(path, form | {"hosts": "blog.example.com"}))
+    assert "&lt;iframe src=&quot;http://testserver/share/" in page
+    assert "<iframe" not in page
+    assert "<script>alert" not in page
+    assert "?embed=1&quot; title=" in page
+    assert "iframe" not in text(client.post(path, form))

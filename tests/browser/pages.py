@@ -17,4 +17,6 @@ def pages_of(places: dict[str, Any]) -> list[str]:
 
 
 def _is_page(row: Row) -> bool:
-    return (row.method, row.key, row.owner) == ("GET", None, 200) and not row.name.endswith("_csv")
+    return (row.method, row.key, row.owner) == ("GET", None, 200) and not row.name.endswith(
+        ("_csv", "_svg")
+    )

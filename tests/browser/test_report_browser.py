@@ -220,3 +220,27 @@ def test_the_curve_takes_the_colours_of_the_theme(look: Look, alice: Any, busy: 
     drawn(page)
     assert page.locator("#chart").screenshot() != light
     assert page.locator("#chart canvas").count() == 1
+
+
+# -- taking it away, and paper ---------------------------------------------------------------------
+
+
+def test_the_curve_is_saved_as_a_picture_and_the_report_prints_whole(
+    look: Look, alice: Any, busy: Any
+) -> None:
+    page = drawn(look(alice, report(busy), scheme="dark"))
+    page.locator(".save summary").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG").click()
+    assert download.value.suggested_filename.endswith("-visitors-2026-03-01-to-2026-03-31.png")
+    picture = download.value.path().read_bytes()
+    size = [int.from_bytes(picture[at : at + 4], "big") for at in (16, 20)]
+    assert (picture[1:4], size) == (b"PNG", [1920, 880])
+    screen = page.locator("body").evaluate("(body) => getComputedStyle(body).color")
+    page.emulate_media(media="print")
+    expect(page.get_by_text("From 1 Mar 2026 until 31 Mar 2026")).to_be_visible()
+    expect(page.get_by_text("Accepted events named pageview.")).to_be_visible()
+    for hidden in (".bar", ".save", ".footer", ".search"):
+        assert page.locator(f"{hidden}:visible").count() == 0
+    # Paper is light, in the dark too.
+    assert page.locator("body").evaluate("(body) => getComputedStyle(body).color") != screen

@@ -22,6 +22,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -126,27 +127,33 @@ def draw_range(dice: random.Random, history: History, days: int) -> dict[str, st
 
 def measure(what: str, place: Any, history: History, bodies: Iterator[dict[str, Any]]) -> Measured:
     """Ask each question once, one after the other."""
-    from django.db import connection
-
     from accounts.tenancy import tenant
     from reports import queries
 
     found = Measured(what, history.events)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        backend = cursor.fetchone()[0]
     for body in bodies:
-        clock, python, postgres = time.perf_counter(), time.process_time(), on_cpu(backend)
-        with tenant(place.account_id):
+        with clocked(found), tenant(place.account_id):
             question = queries.parse_question(place, body, history.now)
             answer = queries.ask(place, question, history.now)
-        found.times.append(time.perf_counter() - clock)
-        found.python.append(time.process_time() - python)
-        found.postgres.append(on_cpu(backend) - postgres)
         found.routes[answer.meta["route"]] += 1
         if found.cpu[-1] == max(found.cpu):
             found.most_cpu = json.dumps({name: body[name] for name in body if name != "metrics"})
     return found
+
+
+@contextmanager
+def clocked(found: Measured) -> Iterator[None]:
+    """Adds what happens inside, in this process and on this connection."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        backend = cursor.fetchone()[0]
+    clock, python, postgres = time.perf_counter(), time.process_time(), on_cpu(backend)
+    yield
+    found.times.append(time.perf_counter() - clock)
+    found.python.append(time.process_time() - python)
+    found.postgres.append(on_cpu(backend) - postgres)
 
 
 def on_cpu(pid: int) -> float:
@@ -189,10 +196,31 @@ def rolled_questions(place: Any, history: History, many: int = 40, seed: int = 1
     return measure("totals, days, one filter, 30 days", place, history, bodies())
 
 
+def report_pages(place: Any, history: History, many: int = 20, seed: int = 1) -> Measured:
+    """Whole report pages over any 30 days, from the request to the last byte: door, questions,
+    templates, every middleware; without a web server."""
+    from django.test import Client
+
+    client = Client(SERVER_NAME="localhost")
+    owner = place.account.memberships.get(role="owner").user
+    client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
+    dice, found = random.Random(seed), Measured("overview, 30 days, whole page", history.events)
+    for number in range(many + 1):
+        within = draw_range(dice, history, DAYS)
+        shown = f"{within['from']}..{within['to']}"
+        path = f"/p/{place.key}/?range={shown}"
+        with clocked(Measured("", 0) if number == 0 else found):  # the first reads the templates
+            answer = client.get(path)
+        assert answer.status_code == 200, answer.content[:500]
+    found.routes["page"] = many
+    return found
+
+
 KINDS: tuple[Callable[..., Measured], ...] = (
     random_questions,
     rolled_questions,
     visitors_of_a_year,
+    report_pages,
 )
 
 # -- the table -------------------------------------------------------------------------------

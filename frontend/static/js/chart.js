@@ -237,5 +237,6 @@
   document.addEventListener("DOMContentLoaded", draw);
   document.addEventListener("themechange", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  matchMedia("print").addEventListener("change", redraw); // in the colours and the width of paper
   window.aktivatChart = { draw };
 })();

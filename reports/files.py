@@ -1,0 +1,174 @@
+"""What can be taken away from a report: a whole table or its curve as CSV, the curve as SVG.
+
+Enters: a request behind THE DOOR (urls.py names the right of each), with the address of the page it
+stands on. Leaves: a file. A table is whole, whatever the page shows of it: it is counted once, then
+sent in blocks, so that its text is never whole in memory and a slow reader holds no transaction.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from http import HTTPStatus
+from itertools import islice
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.http import require_safe
+
+from accounts.audit import record
+from properties.access import Denied
+from properties.models import Property
+from properties.periods import RangeError
+from properties.streaming import csv_download
+from reports import catalogue, curves, drawing, tables
+from reports.address import AddressError
+from reports.catalogue import OVERVIEW
+from reports.formatting import range_name
+from reports.metrics import METRICS
+from reports.parts import Page, Report, Table, asked, whole
+from reports.queries import MOST_REACHED, ask_rows
+from reports.views import _called, _may_view, _notes, _open, _read, _safe_name
+
+ROWS_OF_A_BLOCK = 1_000
+
+Columns = tuple[str, ...]
+
+
+@require_safe
+def table_csv(request: HttpRequest, place: Property, dimension: str) -> HttpResponseBase:
+    """Every row of a dimension, unshortened: rates 0-1, durations in ms, values as stored."""
+    shown = whole(dimension, _may_view(request, place))
+    return _table(request, place, OVERVIEW, shown)
+
+
+@require_safe
+def report_table_csv(
+    request: HttpRequest, place: Property, report: str, table: str
+) -> HttpResponseBase:
+    """Every row of one table of a report."""
+    found = catalogue.find(report)
+    return _table(request, place, found, _open(request, place, found.tables[table]))
+
+
+def _table(request: HttpRequest, place: Property, report: Report, table: Table) -> HttpResponseBase:
+    try:
+        page = _read(request, place, report)
+        order, _ = tables.read_order(request.GET, table)
+    except (AddressError, RangeError) as error:
+        return _refused(str(error))
+    count, rows = ask_rows(place, tables.question_of(page, table, order, MOST_REACHED))
+    _told(request, page, table.name, count)
+    columns = (table.dimension, *asked(table.columns))
+    return csv_download(_file_name(request, page, table.name, "csv"), _blocks(columns, rows))
+
+
+@require_safe
+def series_csv(
+    request: HttpRequest, place: Property, report: str = OVERVIEW.name
+) -> HttpResponseBase:
+    """The curve, period by period, with the metric of every tile: an empty cell is unknown."""
+    try:
+        page = _with_curve(_read(request, place, catalogue.find(report)))
+    except (AddressError, RangeError) as error:
+        return _refused(str(error))
+    rows = _series(page)
+    interval = page.address.interval
+    _told(request, page, interval, len(rows))
+    columns = ("period", "starts", *page.tiles, "is_complete")
+    return csv_download(_file_name(request, page, interval, "csv"), _blocks(columns, iter(rows)))
+
+
+@require_safe
+def chart_svg(request: HttpRequest, place: Property, report: str = OVERVIEW.name) -> HttpResponse:
+    """The curve as a picture; `?theme=dark`, and `?download=1` to save it."""
+    try:
+        page = _with_curve(_read(request, place, catalogue.find(report)))
+    except (AddressError, RangeError) as error:
+        return _refused(str(error))
+    theme = request.GET.get("theme", "light")
+    picture = drawing.as_svg(_drawing(request, page, theme))
+    response = HttpResponse(picture, content_type="image/svg+xml; charset=utf-8")
+    response["Cache-Control"] = "private, no-cache"
+    if "download" in request.GET:
+        name = _file_name(request, page, page.address.metric, "svg")
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _with_curve(page: Page) -> Page:
+    """The page, if there is anything on its curve that may be viewed. Raises Denied."""
+    if not page.tiles:
+        raise Denied("view", "audience", page.place)
+    return page
+
+
+def _series(page: Page) -> list[dict[str, Any]]:
+    """A row for every period, with the metric of every tile. What has not begun yet, and what was
+    before counting began, is None: unknown, not 0."""
+    answer = curves.ask_numbers(replace(page, address=replace(page.address, compares=False))).answer
+    interval, tz = page.address.interval, page.address.range.tz
+    key, opened, is_open = f"time:{interval}", answer.meta["open_from"], False
+    rows = []
+    for row, start in zip(answer.rows, curves.starts(answer), strict=True):
+        known = start <= page.now and curves.is_measured(page.place, start, tz)
+        is_open = is_open or row[key] == opened
+        numbers = {name: row[name] if known else None for name in page.tiles}
+        about = {"period": row[key], "starts": start.isoformat()}
+        rows.append(about | numbers | {"is_complete": "no" if is_open else "yes"})
+    return rows
+
+
+def _drawing(request: HttpRequest, page: Page, theme: str) -> drawing.Drawing:
+    address = page.address
+    answer = curves.ask_numbers(page).answer
+    points = curves.series(page, answer)
+    notes = _notes(request, page, curves.starts(answer))
+    label, _ = page.report.words_of(address.metric)
+    days = f"{points[0].name} to {points[-1].name}" if len(points) > 1 else ""
+    filters = [f"{each.label} {each.shown_value}" for each in address.filters]
+    return drawing.Drawing(
+        title=label,
+        about=page.place.name,
+        lines=[
+            range_name(address.range),
+            days,
+            *filters,
+            curves.caption(address, answer, page.now),
+        ],
+        unit=METRICS[address.metric].unit,
+        ticks=[point.tick for point in points],
+        values=[point.value for point in points],
+        before=[point.before for point in points] if address.compares else [],
+        open_from=next((at for at, point in enumerate(points) if point.is_open), None),
+        flags=[(flag.period, flag.text) for flag in notes.flags] if notes else (),
+        theme=theme,
+    )
+
+
+def _blocks(columns: Columns, rows: Iterator[dict[str, Any]]) -> Iterator[list[Any]]:
+    """The heading, then the rows, so many at once."""
+    yield [columns]
+    while block := list(islice(rows, ROWS_OF_A_BLOCK)):
+        yield [[row[name] for name in columns] for row in block]
+
+
+def _told(request: HttpRequest, page: Page, what: str, rows: int) -> None:
+    record(
+        page.place.account_id,
+        "report.exported",
+        request=request,
+        property=page.place,
+        target=what,
+        new={"rows": rows, "address": page.address.query},
+    )
+
+
+def _refused(text: str) -> HttpResponse:
+    return HttpResponse(
+        text, status=HTTPStatus.BAD_REQUEST, content_type="text/plain; charset=utf-8"
+    )
+
+
+def _file_name(request: HttpRequest, page: Page, what: str, kind: str) -> str:
+    days = page.address.range.text.replace("..", "-to-")
+    return _safe_name(f"{_called(request, page.place)}-{what}-{days}.{kind}")

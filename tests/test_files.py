@@ -1,0 +1,210 @@
+"""What is taken away from a report: a table whole and in blocks, a series with empty cells where
+nothing is known, and the chart as a picture that is harmless whatever stands in it."""
+
+import csv
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connections
+
+from tests.people import new_key, signed_in_as, with_key
+from tests.test_report_page import HOSTILE, MARCH, asked, busy, get
+
+__all__ = ["busy"]
+SVG = "{http://www.w3.org/2000/svg}"
+MANY = 10_050  # rows: more than one question gives
+ROLLED = """
+INSERT INTO rollups (account_id, property_id, grain, starts_at, dimension, value, measure, number)
+SELECT %(account)s, %(place)s, 'd', '2026-03-02', 'page', '/p' || number, measure, %(many)s - number
+FROM generate_series(1, %(many)s) AS number, unnest(ARRAY['pageviews', 'events']) AS measure
+"""
+
+
+@pytest.fixture
+def wide(shop: Any) -> Any:
+    """`shop` with more pages than an answer has rows."""
+    with connections["worker"].cursor() as cursor:
+        cursor.execute(ROLLED, {"account": shop.account_id, "place": shop.pk, "many": MANY})
+    return shop
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def test_a_table_is_whole_and_comes_in_blocks(wide: Any, alice: Any) -> None:
+    from reports.files import ROWS_OF_A_BLOCK
+
+    answer = get(alice, f"/p/{wide.key}/table/page.csv?range={MARCH}&sort=-pageviews")
+    blocks = [part.decode() for part in answer.streaming_content]
+    assert max(block.count("\r\n") for block in blocks) == ROWS_OF_A_BLOCK
+    rows = list(csv.DictReader(StringIO("".join(blocks))))
+    assert len(rows) == MANY - 1  # the last has no view, and nothing is no row
+    assert [row["page"] for row in (rows[0], rows[-1])] == ["/p1", f"/p{MANY - 1}"]
+    assert rows[0]["pageviews"] == str(MANY - 1)
+
+
+def test_the_api_gives_the_same_table_by_pages(wide: Any) -> None:
+    program = with_key(new_key(wide.account, "content:view", "audience:view")[1])
+
+    def rows(offset: object, limit: int = 10_000) -> Any:
+        body = {
+            "metrics": ["pageviews"], "dimensions": ["page"], "limit": limit, "offset": offset,
+            "range": {"from": "2026-03-01", "to": "2026-03-31"},
+        }  # fmt: skip
+        path = f"/api/v1/properties/{wide.key}/query"
+        return program.post(path, json.dumps(body), content_type="application/json").json()
+
+    first, second = rows(0)["rows"], rows(10_000)["rows"]
+    assert (len(first), len(second)) == (10_000, MANY - 1 - 10_000)
+    assert [row["pageviews"] for row in first + second] == list(range(MANY - 1, 0, -1))
+    assert rows(7, 2)["rows"] == first[7:9]
+    for wrong in (-1, True, "1", 990_001):
+        assert rows(wrong)["error"]["code"] == "invalid_offset"
+
+
+# -- the series ------------------------------------------------------------------------------------
+
+
+def test_a_series_has_every_metric_and_no_zero_where_nothing_is_known(
+    busy: Any, alice: Any
+) -> None:
+    from reports.catalogue import OVERVIEW
+
+    days = "2026-02-27..2026-03-12"
+    answer = get(alice, f"/p/{busy.key}/series.csv?range={days}")
+    assert answer["Content-Disposition"].endswith('-day-2026-02-27-to-2026-03-12.csv"')
+    rows = list(csv.DictReader(StringIO(answer.getvalue().decode())))
+    assert [row["period"] for row in rows[:2]] == ["2026-02-27", "2026-02-28"]
+    # Counting began on the 2nd of March.
+    assert all(rows[at][name] == "" for at in range(3) for name in OVERVIEW.tiles)
+    assert rows[3]["starts"] == "2026-03-02T00:00:00+01:00"
+    wanted = asked(busy, days, metrics=OVERVIEW.tiles, dimensions=("time:day",)).rows
+    for row, real in zip(rows[3:], wanted[3:], strict=True):
+        assert {name: row[name] for name in OVERVIEW.tiles} == {
+            name: "" if real[name] is None else str(real[name]) for name in OVERVIEW.tiles
+        }
+    assert (rows[-1]["visitors"], rows[-1]["bounce_rate"]) == ("0", "")
+    assert {row["is_complete"] for row in rows} == {"yes"}
+
+
+def test_what_has_not_begun_is_empty_and_what_is_open_says_so(shop: Any, alice: Any) -> None:
+    shop.first_event_at = datetime(2026, 1, 1, tzinfo=UTC)
+    shop.save()
+    answer = get(alice, f"/p/{shop.key}/series.csv?range=year&interval=month")
+    rows = list(csv.DictReader(StringIO(answer.getvalue().decode())))
+    this_month = datetime.now(ZoneInfo(shop.timezone)).month
+    assert [row["is_complete"] for row in rows] == [
+        "yes" if month < this_month else "no" for month in range(1, 13)
+    ]
+    assert [row["visitors"] for row in rows] == ["0"] * this_month + [""] * (12 - this_month)
+
+
+def test_a_wrong_address_is_answered_in_words(shop: Any, alice: Any) -> None:
+    for path in ("series.csv?range=nonsense", "chart.svg?metric=luck", "chart.svg?theme=pink"):
+        answer = get(alice, f"/p/{shop.key}/{path}", expected=400)
+        assert answer["Content-Type"] == "text/plain; charset=utf-8"
+
+
+# -- the picture -----------------------------------------------------------------------------------
+
+
+def test_the_picture_says_what_the_page_says(busy: Any, alice: Any) -> None:
+    answer = get(alice, f"/p/{busy.key}/chart.svg?range={MARCH}&filter=source:is:Google")
+    assert answer["Content-Type"] == "image/svg+xml; charset=utf-8"
+    root = ElementTree.fromstring(answer.content)
+    title, desc = (root.find(f"{SVG}{name}").text or "" for name in ("title", "desc"))  # type: ignore[union-attr]
+    assert title == f"Visitors: {busy.name}"
+    assert "1 to 31 Mar 2026" in desc
+    assert "Source is Google" in desc
+    assert busy.timezone in desc
+    totals = asked(busy, MARCH, metrics=("visitors",), dimensions=("time:day",),
+                   filters=["is", "source", ["Google"]]).rows  # fmt: skip
+    assert f"highest {max(row['visitors'] for row in totals)}" in desc
+    saved = get(alice, f"/p/{busy.key}/chart.svg?range={MARCH}&download=1")
+    assert saved["Content-Disposition"].endswith('-visitors-2026-03-01-to-2026-03-31.svg"')
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    from reports.drawing import Drawing
+
+    return Drawing("Visitors", "Shop", ["May"], "count", ["1 May", "2 May", "3 May"], [1, 2, 4])
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "\x00\ud800\x1b", "]]>&<!--", "x" * 4000])
+def test_no_text_of_a_picture_is_more_than_text(plain: Any, text: str) -> None:
+    from reports.drawing import as_svg
+
+    drawn = replace(
+        plain, title=text, about=text, lines=[text], ticks=[text] * 3, flags=[(1, text)],
+        before=[1, 1, 1], before_name=text,
+    )  # fmt: skip
+    root = ElementTree.fromstring(as_svg(drawn).encode())
+    tags = {element.tag.removeprefix(SVG) for element in root.iter()}
+    assert tags <= {"svg", "title", "desc", "rect", "path", "text", "circle", "g"}
+    attributes = {name for element in root.iter() for name in element.attrib}
+    harmful = {name for name in attributes if name.startswith("on") or "href" in name}
+    assert harmful | (attributes & {"style"}) == set()
+
+
+def test_what_is_open_is_dashed_and_what_is_unknown_is_a_gap(plain: Any) -> None:
+    from reports.drawing import as_svg
+
+    def lines(**fields: Any) -> list[tuple[str, str]]:
+        root = ElementTree.fromstring(as_svg(replace(plain, **fields)))
+        accent = plain.colours["accent"]
+        paths = [path for path in root.iter(f"{SVG}path") if path.get("stroke") == accent]
+        # The legend is drawn at the top.
+        drawn = [path for path in paths if not path.get("d", "").startswith("M24 ")]
+        return [
+            (path.get("stroke-dasharray", ""), path.get("d", "")[1:]) for path in drawn
+            if path.get("d", "").count("L") >= 1 and "55L" not in path.get("d", "")
+        ]  # fmt: skip
+
+    whole = lines()
+    assert [dash for dash, _ in whole] == [""]
+    assert whole[0][1].count("L") == 2
+    dashed = lines(open_from=2)
+    assert [dash for dash, _ in dashed] == ["", "4 4"]
+    # The two meet in the last complete point.
+    assert dashed[0][1].split("L")[-1] == dashed[1][1].split("L")[0]
+    assert lines(values=[1, None, 4]) == []  # two dots
+    assert "No value in this range" in as_svg(replace(plain, values=[None] * 3))
+
+
+@pytest.mark.parametrize(
+    ("highest", "unit", "top"),
+    [
+        (0, "count", 4), (4, "count", 4), (5, "count", 8), (101, "count", 120),
+        (9_999, "count", 10_000), (1e6, "count", 1_000_000), (0.21, "rate", 0.5),
+        (0.6, "rate", 1), (0, "duration_ms", 60_000), (61_000, "duration_ms", 120_000),
+        (100_000_000, "duration_ms", 100_800_000),
+    ],
+)  # fmt: skip
+def test_the_axis_ends_at_a_round_number(highest: float, unit: Any, top: float) -> None:
+    from reports.drawing import ceiling
+
+    assert ceiling(highest, unit) == top
+
+
+def test_a_picture_has_the_colours_of_the_page() -> None:
+    from reports.drawing import THEMES
+
+    css = (Path(__file__).parent.parent / "frontend/static/css/tokens.css").read_text()
+    light, dark = css.split("@media screen and (prefers-color-scheme: dark)")
+    for text, theme in ((light, "light"), (dark, "dark")):
+        for name, colour in THEMES[theme].items():
+            assert f"--{name}: {colour};" in text, (theme, name)
+
+
+def test_bob_takes_away_what_he_may_view(busy: Any, bob: Any) -> None:
+    client = signed_in_as(bob)
+    assert client.get(f"/p/{busy.key}/series.csv").status_code == 200
+    assert client.get(f"/p/{busy.key}/chart.svg?filter=page:is:/").status_code == 400
