@@ -21,7 +21,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format clean bench draining questions histories memory chaos outage fuzz FORCE
+.PHONY: run test lint format clean bench draining questions histories memory chaos outage fuzz live FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -74,6 +74,11 @@ chaos: $(TEST_STAMP) $(DIST_STAMP)
 # RATE=, SECONDS=: see tests/instruments/outage.py.
 outage: $(TEST_STAMP) $(DIST_STAMP)
 	@$(BIN)/python -m tests.instruments.outage
+
+# Is who is here now exact, and what do 100,000 online cost? PARTS=exact,http,online SEED= VISITORS=
+# SECONDS= (docs/performance.md).
+live: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.live
 
 # Does any input crash the collector? MINUTES=, SEED= (docs/reliability.md).
 fuzz: $(TEST_STAMP) $(DIST_STAMP)
