@@ -1,4 +1,5 @@
-"""The web: the collector's few paths in front, Django's handler for everything else.
+"""The web: the collector's few paths in front, Django's handler for everything else, and streams,
+which begin as an answer of Django's and go on without it.
 
 Django through ASGI costs three to six times more a request; what is answered before its handler
 costs almost nothing. Served by gunicorn's `asgi` worker.
@@ -14,6 +15,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aktivat.settings")
 django.setup()
 
 from aktivat.protocol import CollectorProtocol  # noqa: E402  after set-up
+from reports import streams  # noqa: E402  after set-up
+from reports.hub import hub  # noqa: E402  after set-up
 from tracking.sampling import sampler  # noqa: E402  after set-up
 from tracking.views import Receive, Scope, Send, collector, route  # noqa: E402  after set-up
 
@@ -24,6 +27,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
         if route(scope["path"]):
             await collector(scope, receive, send)
+        elif scope["path"].endswith(streams.PATHS):
+            await streams.serve(django_application, scope, receive, send)
         else:
             await django_application(scope, receive, send)
     elif scope["type"] == "lifespan":
@@ -40,6 +45,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             sampler.start()
         else:
             await sampler.stop()
+            await hub().stop()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

@@ -13,6 +13,7 @@ from typing import Any
 
 from gunicorn.asgi.protocol import ASGIProtocol, _get_cached_date_header
 
+from reports.streams import STOPPING
 from tracking import usual
 from tracking.store import Busy, Stale
 from tracking.views import BUSY_FOR, OPEN, json_reply, unsure
@@ -57,6 +58,15 @@ class CollectorProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no 
                 self._head_came()
             elif self._head_timer is None:
                 self._await_head()
+
+    def _build_http_scope(self, *args: Any) -> Any:
+        """Streams, which are open for hours, end when the worker begins to."""
+        scope = super()._build_http_scope(*args)
+        scope[STOPPING] = self._is_stopping
+        return scope
+
+    def _is_stopping(self) -> bool:
+        return not self.worker.alive
 
     def _is_amid_head(self) -> bool:
         """Some of a head lies in gunicorn's parser, and its end does not."""

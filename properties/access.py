@@ -159,6 +159,22 @@ class Actor:
         return [place for place in reach.order_by("name") if self.sees(place)]
 
 
+def rights_anew(actors: Iterable[Actor]) -> dict[Actor, frozenset[Right]]:
+    """What each of them may do as of this moment: all users by one query, whoever else by one each.
+    For what asks every second about hundreds who look."""
+    wanted = set(actors)
+    users = {a.holder.pk: a for a in wanted if isinstance(a.holder, User) and a.support is None}
+    found: dict[Actor, set[Right]] = {actor: set() for actor in users.values()}
+    grants = Grant.objects.across_accounts().filter(
+        membership__user__in=users, membership__user__is_active=True
+    )
+    rows = grants.values_list("membership__user", "account", "property", "module", "verb")
+    for user, account, place, module, verb in rows if users else ():
+        found[users[user]].add(Right(account, place, module, verb))
+    known = {actor: frozenset(rights) for actor, rights in found.items()}
+    return known | {a: a.anew().rights for a in wanted if a not in known}
+
+
 def _goes_on(holder: str) -> Q:
     """The key or link of a grant has not ended."""
     endless = Q(**{f"{holder}__expires": None})
@@ -385,11 +401,14 @@ def door(module: str, verb: str = "view", **by_method: str) -> Callable[[View], 
     return wrap
 
 
-def shared(module: str, *, downloads: bool = False) -> Callable[[View], View]:
+def shared(
+    module: str, *, downloads: bool = False, is_part: bool = False
+) -> Callable[[View], View]:
     """A report page below `/share/<token>/`: the link is the actor, whoever is signed in beside it.
 
     It shows what the link may view, of the days that it may show; nothing is written but that
-    somebody looked. `downloads`: a file, which the link must be allowed to give.
+    somebody looked. `downloads`: a file, which the link must be allowed to give. `is_part`: what a
+    page fetches by itself, which is no look of its own.
     """
     modules.check(module, "view")
 
@@ -407,7 +426,7 @@ def shared(module: str, *, downloads: bool = False) -> Callable[[View], View]:
                 raise PermissionDenied(f"This link does not show {modules.NAMES[module]}.")
             if downloads and not link.downloads:
                 raise PermissionDenied("This link shows pages and gives no files.")
-            if "HX-Request" not in request.headers:  # what a page fetches by itself is no view
+            if not is_part and "HX-Request" not in request.headers:
                 sharing.note_view(request, link, now)
             with tenant(place.account_id):
                 return sharing.embeddable(view(request, place, **names), link)

@@ -397,6 +397,14 @@ CONCURRENCY_EXAMPLE: Final[dict[str, Any]] = {
         "definitions": {"open_peak": "The most visitors who had a tab open in one moment."},
     },
 }
+STREAM: Final[dict[str, Any]] = {"type": "string", "format": "binary"}
+STREAM_EXAMPLE: Final = (
+    "retry: 2000\n\n"
+    "id: 1773480413589-0\nevent: snapshot\n"
+    'data: {"at": "2026-03-14T09:26:53.589+00:00", "open": 2, "active": 1, "engaged": 1}\n\n'
+    "id: 1773480414102-0\nevent: feed\n"
+    'data: {"at": "2026-03-14T09:26:54.102+00:00", "name": "pageview", "page": "/"}\n\n'
+)
 
 STATS: Final[dict[str, Any]] = {
     "type": "object",

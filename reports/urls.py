@@ -4,7 +4,7 @@ from functools import partial
 
 from django.urls import URLPattern, path
 
-from properties.access import door, shared
+from properties.access import door, member, shared
 from reports import (
     annotation_endpoints,
     annotation_pages,
@@ -14,6 +14,7 @@ from reports import (
     live_views,
     realtime_api,
     stats,
+    streams,
     usage,
     views,
 )
@@ -23,6 +24,7 @@ from reports.metrics import DIMENSIONS
 urlpatterns: list[URLPattern] = [
     path("a/<str:account>/usage/", usage.usage_page, name="usage"),
     path("a/<str:account>/usage.csv", usage.usage_csv, name="usage_csv"),
+    path("a/<str:account>/live/stream", member(streams.of_account), name="account_live_stream"),
     path("p/<str:key>/annotations/", annotation_pages.notes, name="annotations"),
     path("p/<str:key>/annotations/<int:pk>/", annotation_pages.note, name="annotation"),
     path(
@@ -35,9 +37,15 @@ urlpatterns: list[URLPattern] = [
 ]
 
 # Two ways to the same pages: a property's members have their rights, a share link has its own.
-for root, shared_, behind, file_behind in (
-    ("p/<str:key>/", "", door, door),
-    ("share/<str:token>/", "shared_", shared, partial(shared, downloads=True)),
+for root, shared_, behind, file_behind, part_behind in (
+    ("p/<str:key>/", "", door, door, door),
+    (
+        "share/<str:token>/",
+        "shared_",
+        shared,
+        partial(shared, downloads=True),
+        partial(shared, is_part=True),
+    ),
 ):
     urlpatterns += [
         path(root, behind(OVERVIEW.module)(views.overview), name=f"{shared_}overview"),
@@ -57,7 +65,7 @@ for root, shared_, behind, file_behind in (
         ),
         path(
             f"{root}live/now/",
-            behind("realtime")(live_views.now_of_property),
+            part_behind("realtime")(live_views.now_of_property),
             name=f"{shared_}live_now",
         ),
         path(
@@ -69,6 +77,11 @@ for root, shared_, behind, file_behind in (
             f"{root}concurrency.csv",
             file_behind("realtime")(concurrency_views.as_csv),
             name=f"{shared_}concurrency_csv",
+        ),
+        path(
+            f"{root}live/stream",
+            part_behind("realtime")(streams.of_page),
+            name=f"{shared_}live_stream",
         ),
     ]
     # One route for each report and dimension, so that each stands behind the door of its module.
@@ -171,5 +184,9 @@ api_urlpatterns: list[URLPattern] = [
         "properties/<str:key>/concurrency",
         concurrency_views.Concurrency.as_view(),
         name="api_concurrency",
+    ),
+    path("properties/<str:key>/stream", streams.Stream.as_view(), name="api_stream"),
+    path(
+        "accounts/<str:account>/stream", streams.AccountStream.as_view(), name="api_account_stream"
     ),
 ]

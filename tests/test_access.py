@@ -344,6 +344,7 @@ ROWS += [
         ("shared_now", "GET", 403, {}),
         ("shared_series_csv", "GET", 200, {}),
         ("shared_chart_svg", "GET", 200, {}),
+        ("shared_live_stream", "GET", 403, {}),
         ("shared_live", "GET", 403, {}),
         ("shared_live_now", "GET", 403, {}),
         ("shared_report", "GET", 200, {"report": "sources"}),
@@ -419,6 +420,10 @@ REPORTS = [
     ),
     api("api_realtime", "realtime:view", viewer=200),
     api("api_account_realtime", "realtime:view", viewer=200, bob=403),
+    api("api_stream", "realtime:view", viewer=200),
+    api("api_account_stream", "realtime:view", viewer=200, bob=403),
+    Row("live_stream", viewer=200),
+    Row("account_live_stream", viewer=200, bob=403),
     *(
         api(f"stats_{part}", "events:view", viewer=200, params=dict(_STATS[: number + 2]))
         for number, part in enumerate(("year", "month", "day", "hour"))
@@ -620,6 +625,10 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/api/v1/accounts/{account}/properties",
         "/api/v1/properties/{key}/realtime",
         "/api/v1/accounts/{account}/realtime",
+        "/api/v1/properties/{key}/stream",
+        "/api/v1/accounts/{account}/stream",
+        "/p/{key}/live/stream",
+        "/a/{account}/live/stream",
         "/api/stats/track/{account}/pageview/2026",
     ],
 )
