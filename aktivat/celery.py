@@ -29,6 +29,7 @@ app.conf.beat_schedule = {
         "schedule": 20.0,
         "options": {"expires": 20},
     },
+    "loyal": {"task": "reports.tasks.mark_loyal", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "tracking.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
     "erase": {"task": "privacy.tasks.erase", "schedule": 5.0, "options": {"expires": 5}},
     "expire": {"task": "privacy.tasks.expire", "schedule": 600.0, "options": {"expires": 600}},

@@ -282,7 +282,7 @@ def _names(prefix: str, removal: Removal, now: datetime, bits: int) -> Iterator[
     minute = int(now.timestamp()) // 60 * 60
     for back in range(-2, rounds.LIVE // 60 + 2):
         yield keys.samples_of_minute(prefix, minute - 60 * back)
-    yield from (keys.watch(prefix), keys.feed(prefix))
+    yield from (keys.loyal_made(prefix), keys.watch(prefix), keys.feed(prefix))
     hour = int(now.timestamp()) // 3_600 * 3_600
     yield from (keys.ledger(prefix, hour - 3_600 * back) for back in range(-1, 9 * 24))
     clock = clock_of(removal.timezone)

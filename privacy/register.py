@@ -307,6 +307,7 @@ EVENTS_KEYS = {
     ":g": (NONE, "how many show what", "minutes"),
     ":k:<utc minute>": (NONE, "how many were online in each moment of a minute", "3 hours"),
     ":y:<number/65536>": (PSEUDONYMOUS, "who comes often, by number", "26 hours"),
+    ":y": (NONE, "when that was found out", "6 hours"),
     ":z": (NONE, "somebody watches", "30 seconds"),
     ":f": (PERSONAL, "the last events, while somebody watches", "10 minutes"),
 }

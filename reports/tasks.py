@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from reports import packing, rollups, zones
+from reports import loyalty, packing, rollups, zones
 
 
 @shared_task
@@ -12,3 +12,8 @@ def roll_up() -> None:
     zones.follow_zones(now)
     rollups.tick(now)
     packing.pack_due(now)
+
+
+@shared_task
+def mark_loyal() -> None:
+    loyalty.mark_due_across_accounts(timezone.now())

@@ -182,3 +182,39 @@ def test_who_came_within_the_hour_is_new(minutes: int, expected: str) -> None:
         assert snapshot(place, later)["visits"] == {
             **dict.fromkeys(("new", "returning", "loyal"), 0), expected: 1
         }  # fmt: skip
+
+
+def test_who_comes_on_eight_of_sixteen_days_is_loyal() -> None:
+    """As bitmaps of days tell; the second visitor of the same page came on seven of them."""
+    from datetime import UTC, datetime, timedelta
+
+    from pyroaring import BitMap
+
+    from reports import loyalty
+    from reports.models import Bitmap, Grain
+    from tracking.collecting import collect, now_ms
+    from tracking.live import snapshot
+    from tracking.working import WORKER
+
+    place, now = new_property(timezone="UTC"), now_ms()
+    often, seldom = (str(uuid.uuid4()) for _ in range(2))
+    long_ago = now - 5 * 3_600_000
+    collect(place, [view("/", visitor=often), view("/", visitor=seldom)], now=long_ago)
+    today = datetime.fromtimestamp(now / 1000, UTC).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    for back in range(18):  # two of them lie before the sixteen, and one is today
+        there = {1} if back in (0, 1, 2, 3, 5, 8, 9, 14, 16, 17) else set()
+        there |= {2} if back in (1, 2, 3, 5, 8, 9, 14, 17) else set()
+        Bitmap.objects.using(WORKER).create(
+            account_id=place.account_id,
+            property_id=place.pk,
+            grain=Grain.DAY,
+            dimension="",
+            value="",
+            starts_at=today - timedelta(days=back),
+            bits=BitMap(there).serialize(),
+        )
+    assert loyalty.mark_due_across_accounts(today + timedelta(hours=1)) >= 1
+    collect(place, [view("/", visitor=often), view("/", visitor=seldom)], now=now)
+    assert snapshot(place, now)["visits"] == {"new": 0, "returning": 1, "loyal": 1}

@@ -40,6 +40,7 @@ stand in a key: a dictionary per day numbers them.
     :k:<utc minute>                hash    moment (ms) of a round of sampling ->      3 hours
                                            how many were here, packed (rounds.py)
     :y:<number/65536>              string  loyal visitors: a bit for each number      26 hours
+    :y                             string  those bits are fresh                       6 hours
     :z                             string  somebody watches the events as they come   30 seconds
     :f                             stream  the last of them, while somebody does      10 minutes
 
@@ -166,6 +167,10 @@ def rounds(minute: int) -> str:
 
 def loyal(prefix: str, chunk: int) -> str:
     return f"{prefix}:y:{chunk}"
+
+
+def loyal_made(prefix: str) -> str:
+    return f"{prefix}:y"
 
 
 def watch(prefix: str) -> str:
