@@ -21,7 +21,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format clean bench draining questions histories memory chaos outage fuzz live FORCE
+.PHONY: run test lint format clean bench draining questions histories memory chaos outage fuzz live viewers FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -62,6 +62,10 @@ questions: $(TEST_STAMP)
 HISTORIES ?= 1000
 histories: $(TEST_STAMP)
 	@AKTIVAT_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest tests/test_queries.py -k agree
+
+# What looking at live numbers costs; VIEWERS= ONLINE= SECONDS= (docs/performance.md).
+viewers: $(TEST_STAMP) $(DIST_STAMP)
+	@$(BIN)/python -m tests.instruments.viewers
 
 # Bytes in Valkey and Postgres; DAYS= SCALE= PARTS= ... for less (docs/memory.md).
 memory: $(TEST_STAMP) $(DIST_STAMP)

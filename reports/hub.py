@@ -57,6 +57,7 @@ class Happened(NamedTuple):
     place: int
     entry: Entry
     look: Look
+    property: str  # its key for the world
     data: dict[str, Any]
 
 
@@ -74,9 +75,8 @@ def happened(place: Property, raw_id: bytes, fields: Mapping[bytes, bytes]) -> H
         "title": row["title"],
         **texts,
         "visit": visit,
-        "property": place.key,
     }
-    return Happened(place.pk, entry, Look(0, **texts, visit=visit), data)
+    return Happened(place.pk, entry, Look(0, **texts, visit=visit), place.key, data)
 
 
 # -- the hub ---------------------------------------------------------------------------------------
@@ -242,7 +242,8 @@ class Hub:
         for event in found:
             if event.entry > viewer.seen.get(event.place, (0, 0)):
                 viewer.seen[event.place] = event.entry
-                feed.append(message("feed", event.data, text_of(event.entry)))
+                named = {"property": event.property} if group.is_account else {}
+                feed.append(message("feed", event.data | named, text_of(event.entry)))
         viewer.offer(whole if is_new else news, feed)
 
     # In a thread, from here on.

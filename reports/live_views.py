@@ -41,7 +41,7 @@ def live_of_property(request: HttpRequest, place: Property) -> HttpResponse:
         "snippet_url": _if_may(actor, "property", place, lambda: route_of("snippet", place.key)),
         "overview_url": _if_may(actor, "audience", place, lambda: url("overview")),
     }
-    return _page(request, [place], own, url("live_now"), "")
+    return _page(request, [place], own, url("live_now"), url("live_stream"))
 
 
 @require_safe
@@ -58,8 +58,9 @@ def live_of_account(request: HttpRequest, account: Account) -> HttpResponse:
     ways = {place.key: reverse("live", args=[place.key]) for place in places}
     own = {"title": account.name, "ways": ways}
     now_url = reverse("account_live_now", args=[account.slug])
+    stream_url = reverse("account_live_stream", args=[account.slug])
     with tenant(account.pk):
-        return _page(request, places, own, now_url, "")
+        return _page(request, places, own, now_url, stream_url)
 
 
 @require_safe

@@ -92,7 +92,9 @@ def begin(request: HttpRequest, place: Property | Account) -> HttpResponse:
             place,
             asked,
             session=(request.session.session_key or "") if is_browser else "",
-            last=read_entry_id(request.headers.get("Last-Event-ID", "")),
+            last=read_entry_id(
+                request.headers.get("Last-Event-ID", "") or request.GET.get("last_event_id", "")
+            ),
         )
     return HttpResponse(BEGINNING, content_type=CONTENT_TYPE, headers=HEADERS)
 
@@ -139,9 +141,14 @@ class JsonErrors:
         return super().handle_exception(error)  # type: ignore[misc]
 
 
-_LAST = OpenApiParameter(
-    "Last-Event-ID", str, OpenApiParameter.HEADER, description="The `id` that you saw last."
-)
+_ASKED = [
+    FILTERS,
+    FILTER,
+    OpenApiParameter(
+        "Last-Event-ID", str, OpenApiParameter.HEADER, description="The `id` that you saw last."
+    ),
+    OpenApiParameter("last_event_id", str, description="The same, for a new EventSource."),
+]
 _OF_STREAM: Final[dict[Any, Any]] = {
     (200, CONTENT_TYPE): OpenApiResponse(
         schema.STREAM, description="Server-sent events: `snapshot`, `feed`, `slow` and `gone`."
@@ -158,12 +165,12 @@ class Stream(JsonErrors, DoorView):
 
     module = "realtime"
     renderer_classes = (JSONRenderer, EventStream)
-    parameters = frozenset({"format", "filters", "filter"})
+    parameters = frozenset({"format", "filters", "filter", "last_event_id"})
 
     @extend_schema(
         operation_id="stream",
         tags=["reports"],
-        parameters=[FILTERS, FILTER, _LAST],
+        parameters=_ASKED,
         responses=_OF_STREAM,
         examples=[_EXAMPLE],
     )
@@ -183,7 +190,7 @@ class AccountStream(JsonErrors, SignedInView):
     @extend_schema(
         operation_id="account_stream",
         tags=["reports"],
-        parameters=[FILTERS, FILTER, _LAST],
+        parameters=_ASKED,
         responses=_OF_STREAM,
         examples=[_EXAMPLE],
     )

@@ -423,7 +423,7 @@ REPORTS = [
     api("api_stream", "realtime:view", viewer=200),
     api("api_account_stream", "realtime:view", viewer=200, bob=403),
     Row("live_stream", viewer=200),
-    Row("account_live_stream", viewer=200, bob=403),
+    Row("account_live_stream", viewer=200, right="realtime:view"),
     *(
         api(f"stats_{part}", "events:view", viewer=200, params=dict(_STATS[: number + 2]))
         for number, part in enumerate(("year", "month", "day", "hour"))

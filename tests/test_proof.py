@@ -22,6 +22,8 @@ ROLES = ("owner", "admin", "analyst", "marketer", "support", "viewer")
 ROWS: list[Row] = [*table.ROWS, *table.PRIVACY, *table.REPORTS]
 
 OWNERS_ONLY = ("delete_account",)  # no grant opens it
+# Of the properties of an account in which she has the right, together.
+SUMS = ("stats_", "account_live", "api_account_realtime", "api_account_stream")
 BY_WHAT_IS_SEEN = ("api_dimensions",)  # for whoever sees the property; lists what she may view
 # What is sent instead of the row's body, where that would be refused before anything is looked up.
 VALID = {
@@ -178,7 +180,9 @@ def expected(row: Row, asked: Asked, name: str, given: Given) -> int:
     if row.name in OWNERS_ONLY:
         return row.owner if name == "owner" else 403
     reach = {"account"} if asked.of_account else {"account", "shop"}
-    if row.name.startswith(("stats_", "account_live", "api_account_realtime")):
+    if row.name.startswith(
+        ("stats_", "account_live", "api_account_realtime", "api_account_stream")
+    ):
         reach = {"account", "shop", "blog"}  # a sum of the properties in which she has the right
     given_here = {(module, verb) for module, verb, where in given if where in reach}
     if {(asked.module, asked.verb), (asked.module, "manage")} & given_here:
