@@ -15,7 +15,7 @@ from typing import Any
 from reports.metrics import DEPTHS, METRICS
 from reports.parts import SHARE, Block, Card, Report, Table, Words
 from reports.refused import refused
-from reports.speed import LIMITS, vitals
+from reports.speed import LIMITS, limits_in_words, vitals
 
 # -- the overview ------------------------------------------------------------------------------
 
@@ -195,7 +195,16 @@ SPEED = Report(
         _by_speed("devices", "Devices", "device", 9),
         _by_speed("browsers", "Browsers", "browser", 9),
     ),
-    blocks=(Block("vitals", "content", "reports/vitals.html", vitals),),
+    blocks=(
+        Block(
+            "web vitals",
+            "content",
+            "reports/vitals.html",
+            vitals,
+            "Of each what three of four loads reach, and in words whether that is good, needs work "
+            f"or is poor, by the limits that the makers of browsers publish: {limits_in_words()}.",
+        ),
+    ),
     switches=("vitals",),
     in_more=True,
 )
@@ -304,6 +313,7 @@ _OF_BOTS = {
         "Events of bots",
         "Events of crawlers and of pages fetched ahead: kept, and in no other number.",
     ),
+    "pageviews": ("Pageviews", "Of them the page views."),
 }
 
 BOTS = Report(
@@ -326,9 +336,24 @@ BOTS = Report(
                 bots="only",
             )
         ),
-        _alone(Table("fetched", "page", ("pageviews",), "Pages they fetch", bots="only")),
+        _alone(
+            Table(
+                "fetched", "page", ("pageviews",), "Pages they fetch", words=_OF_BOTS, bots="only"
+            )
+        ),
     ),
-    blocks=(Block("refused", "events", "reports/refused.html", refused),),
+    blocks=(
+        Block(
+            "refused events",
+            "events",
+            "reports/refused.html",
+            refused,
+            "Reasons with their number and what to do about each; then the periods of the range "
+            "with what was accepted, how much of it was of bots, duplicates and refusals. By hour "
+            "of receipt, from the ledger: never mixed with what the other numbers count, and not "
+            "filtered, for of what is refused nothing but reason and hour is kept.",
+        ),
+    ),
     in_more=True,
 )
 

@@ -86,12 +86,13 @@ class Card:
 @dataclass(frozen=True)
 class Block:
     """Something else on a page: `make` gives what `template` reads as `block`; None leaves it out.
-    `module` must be viewed for it."""
+    `module` must be viewed for it; `about` tells in the documentation what it shows."""
 
     name: str
     module: str
     template: str
     make: Callable[[Page], Any]
+    about: str = ""
 
 
 @dataclass(frozen=True)

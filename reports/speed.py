@@ -49,7 +49,7 @@ def vitals(page: Page) -> list[Vital]:
 
 
 def _vital(name: str, value: Number) -> Vital:
-    metric, (good, poor) = METRICS[f"{name}_p75"], LIMITS[name]
+    metric = METRICS[f"{name}_p75"]
     unit = metric.unit
     return Vital(
         name,
@@ -57,7 +57,7 @@ def _vital(name: str, value: Number) -> Vital:
         short(value, unit),
         exact(value, unit),
         rating(name, value),
-        f"good up to {_limit(good, unit)}, poor over {_limit(poor, unit)}",
+        _limits(name),
         metric.definition,
     )
 
@@ -69,6 +69,15 @@ def rating(name: str, value: Number) -> str:
     if value <= good:
         return "good"
     return "poor" if value > poor else "needs work"
+
+
+def limits_in_words() -> str:
+    return "; ".join(f"{LABELS[name]} {_limits(name)}" for name in LIMITS)
+
+
+def _limits(name: str) -> str:
+    (good, poor), unit = LIMITS[name], METRICS[f"{name}_p75"].unit
+    return f"good up to {_limit(good, unit)}, poor over {_limit(poor, unit)}"
 
 
 def _limit(value: float, unit: Unit) -> str:

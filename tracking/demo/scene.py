@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Account, Membership, User
-from properties import periods
+from properties import capture, periods
 from properties.joining import open_account
 from properties.models import ApiKey, Grant, Property
 from tracking.demo import shop
@@ -90,6 +90,7 @@ def prepare(now: datetime) -> Scene:
                 "timezone": shop.ZONE,
                 "currency": shop.CURRENCY,
                 "hostnames": [shop.HOST],
+                "capture": [*capture.default(), "vitals", "site_search"],
             },
         )
         scene = Scene(

@@ -52,6 +52,12 @@ SERVICE: Final = (
     ("/about", "About us", 3),
     ("/contact", "Contact", 2),
 )
+GONE: Final = ("/products/travel-mug", "Page not found")
+LINKS: Final = (  # at the end of an article: event, address, chance
+    ("outbound", "https://en.wikipedia.org/wiki/Coffee_preparation", 0.05),
+    ("outbound", "https://www.openstreetmap.org/", 0.02),
+    ("download", f"https://{HOST}/files/brewing-chart.pdf", 0.06),
+)
 SEARCHES: Final = (
     ("espresso", 12, 8), ("grinder", 7, 3), ("decaf", 5, 2), ("filter", 5, 6), ("gift", 4, 4),
     ("cold brew", 4, 3), ("kettle", 3, 2), ("moka pot", 2, 0), ("tea", 2, 0),

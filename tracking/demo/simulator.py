@@ -249,6 +249,7 @@ class _Walk:
         self.steps: list[tuple[int, dict[str, Any]]] = []
         self.page, self.title, self.referrer = "", "", ""
         self.basket: list[shop.Product] = []
+        self.loads = False  # whether the page has just been loaded
 
     def go(self, arrival: shop.Arrival) -> None:
         self.referrer = arrival.referrer
@@ -288,13 +289,18 @@ class _Walk:
     def stroll(self, wants: bool) -> None:
         """Something that people do in shops."""
         what = self.rng.choices(
-            ["product", "list", "search", "article", "service", "home"], [44, 22, 9, 8, 6, 11]
+            ["product", "list", "search", "article", "service", "home", "missing"],
+            [44, 22, 9, 8, 6, 11, 1],
         )[0]
         if what == "product":
             chance = 0.75 if wants else 0.07
             self.look_at(_pick(self.rng, shop.PRODUCTS), buy=self.rng.random() < chance)
         elif what == "search":
             self.search()
+        elif what == "missing":
+            self.view(*shop.GONE)
+            self.event("not_found", {})
+            self.leave(4)
         else:
             table = {"list": shop.COLLECTIONS, "article": shop.ARTICLES, "service": shop.SERVICE}
             path, title = _pick(self.rng, table[what])[:2] if what in table else shop.HOME
@@ -302,14 +308,22 @@ class _Walk:
             if what == "home":
                 self.teasers()
             self.leave()
-            if what == "article" and self.rng.random() < 0.06:
-                self.event("newsletter_signup", {"form": "footer"})
+            if what == "article":
+                self.read_on()
 
     def search(self) -> None:
         words, _, results = self.rng.choices(shop.SEARCHES, [s[1] for s in shop.SEARCHES])[0]
         self.view("/search", "Search", "q=" + words.replace(" ", "+"))
         self.event("search", {"query": words, "results": results})
         self.leave()
+
+    def read_on(self) -> None:
+        """What an article offers at its end; most take nothing."""
+        if self.rng.random() < 0.06:
+            self.event("newsletter_signup", {"form": "footer"})
+        for name, url, chance in shop.LINKS:
+            if self.rng.random() < chance:
+                self.event(name, {"url": url})
 
     def teasers(self) -> None:
         """Marked elements of the first page: who scrolls sees them, and follows one at most."""
@@ -358,8 +372,19 @@ class _Walk:
         if self.referrer:
             payload["referrer"] = self.referrer
         payload["load_ms"] = min(15_000, round(self.rng.lognormvariate(math.log(850), 0.5)))
+        self.loads = True
         self.steps.append((self.at, payload))
         self.referrer = f"https://{shop.HOST}{path}"
+
+    def vitals(self) -> dict[str, Any]:
+        """What the browser measured of the load: phones are slower."""
+        slow = 1.6 if self.visitor.screen.startswith(("3", "4")) else 1.0
+        typical = {"ttfb": 280, "fcp": 900, "lcp": 1_500, "inp": 90}
+        found: dict[str, Any] = {
+            name: min(15_000, round(self.rng.lognormvariate(math.log(ms * slow), 0.5)))
+            for name, ms in typical.items()
+        }
+        return found | {"cls": round(self.rng.expovariate(18 / slow), 4)}
 
     def event(self, name: str, props: dict[str, Any]) -> None:
         self.at += round(self.rng.uniform(0.5, 3) * 1000)
@@ -386,6 +411,9 @@ class _Walk:
             typical = 62 if self.page.startswith("/guides") else 24
             seconds = min(600, max(3, self.rng.lognormvariate(math.log(typical), 0.8)))
         self.at += round(seconds * 1000) * self.pace
+        if self.loads and self.rng.random() < 0.03:
+            self.event("web_vitals", self.vitals())
+        self.loads = False
         payload = _payload(self.visitor, self.tab, self.at, "engagement", self.page, self.title)
         payload["engaged_ms"] = round(seconds * self.rng.uniform(0.5, 0.97) * 1000)
         payload["scroll"] = min(100, round(self.rng.triangular(10, 100, 30 + min(60, seconds))))
