@@ -38,6 +38,7 @@ def live_of_property(request: HttpRequest, place: Property) -> HttpResponse:
     own = {
         "title": place.name,
         "waits": place.first_event_at is None,
+        "history_url": url("concurrency"),
         "snippet_url": _if_may(actor, "property", place, lambda: route_of("snippet", place.key)),
         "overview_url": _if_may(actor, "audience", place, lambda: url("overview")),
     }
