@@ -1,5 +1,5 @@
 // Makes dist/, the folder that the collector and Django's static files serve: the tracker,
-// minified, and the third-party files that pages load. Called by `npm run build`. Third-party
+// minified, the third-party files that pages load, and the map of the world. Called by `npm run build`. Third-party
 // code is copied from node_modules at build time and never committed.
 
 import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { minify } from "terser";
+import { drawWorld } from "./worldmap.mjs";
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -17,6 +18,7 @@ const COPIED = {
   "node_modules/uplot/dist/uPlot.iife.min.js": "dist/vendor/uplot/uPlot.iife.min.js",
   "node_modules/uplot/dist/uPlot.min.css": "dist/vendor/uplot/uPlot.min.css",
   "node_modules/web-vitals/LICENSE": "dist/vendor/web-vitals/LICENSE",
+  "node_modules/world-atlas/LICENSE": "dist/vendor/world/LICENSE",
 };
 
 /** Writes a file of the tracker and tells how many bytes of it go over the wire. */
@@ -80,5 +82,11 @@ await rm(at("dist"), { recursive: true, force: true });
 await mkdir(at("dist/js"), { recursive: true });
 await mkdir(at("dist/vendor/uplot"), { recursive: true });
 await mkdir(at("dist/vendor/web-vitals"), { recursive: true });
+await mkdir(at("dist/vendor/world"), { recursive: true });
 await buildTracker();
 for (const [from, to] of Object.entries(COPIED)) await copyFile(at(from), at(to));
+await drawWorld(
+  at("node_modules/world-atlas/countries-110m.json"),
+  at("node_modules/world-atlas/countries-50m.json"),
+  at("dist/vendor/world/world.svg"),
+);

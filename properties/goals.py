@@ -30,6 +30,10 @@ def of(place: Property) -> list[Goal]:
     return list(Goal.objects.of(place.account).filter(property=place).select_related("property"))
 
 
+def exist(place: Property) -> bool:
+    return Goal.objects.of(place.account).filter(property=place).exists()
+
+
 def matches(goal: Goal, event: Happened) -> bool:
     """Whether the event reaches the goal."""
     if goal.kind == Goal.Kind.PAGE:

@@ -24,6 +24,7 @@ from properties.periods import (
     Kind,
     Range,
     RangeError,
+    Span,
     check_points,
     clamp,
     inside,
@@ -46,7 +47,11 @@ READABLE_POINTS = 400
 SORT = "-sort"  # `pages-sort=-visitors` orders the card `pages`
 Tabs = Mapping[str, Mapping[str, Sequence[str]]]
 _EDGES = frozenset({"from", "to"})  # what a range is given by that bears no name
-_OFFERED: tuple[Kind, ...] = ("hour", "day", "week", "month")
+# With what a page compares: the period before or a year before, by date or by weekday.
+COMPARISONS = tuple(
+    (name, by_weekday) for name in ("previous", "year") for by_weekday in (False, True)
+)
+_OFFERED: tuple[Kind, ...] = ("minute", "hour", "day", "week", "month")
 
 
 class AddressError(ValueError):
@@ -128,7 +133,8 @@ class Address:
     """
 
     range: Range
-    compares: bool = True
+    compare: str = "previous"
+    by_weekday: bool = False
     chosen_interval: Kind | None = None
     metric: str = DEFAULT_METRIC
     opens_with: str = DEFAULT_METRIC
@@ -151,17 +157,30 @@ class Address:
 
     @property
     def compared(self) -> Range | None:
-        """The range before; None if it is switched off or cannot be compared with."""
-        return self.before if self.compares else None
+        """The range to compare with; None if that is switched off or cannot be."""
+        return self.before(self.compare, self.by_weekday)
 
-    @cached_property
-    def before(self) -> Range | None:
+    def before(self, compare: str, by_weekday: bool = False) -> Range | None:
         """None if it would begin before calendars do, or not all of it may be seen."""
+        if compare == "none":
+            return None
+        back = self.range.previous if compare == "previous" else self.range.year_before
         try:
-            before = self.range.previous()
+            before = back(by_weekday=by_weekday)
         except (RangeError, ValueError, OverflowError):
             return None
         return before if clamp(before, self.window) == before else None
+
+    @property
+    def comparisons(self) -> list[tuple[str, bool]]:
+        """What can be compared with: each a name, and whether weekdays meet; those that come to
+        the same range once."""
+        found: dict[Span, tuple[str, bool]] = {}
+        for choice in COMPARISONS:
+            before = self.before(*choice)
+            if before is not None:
+                found.setdefault(before.span, choice)
+        return list(found.values())
 
     @property
     def asked_filters(self) -> list[Any] | None:
@@ -178,8 +197,10 @@ class Address:
         opens_on = self.window.text if self.window else DEFAULT_RANGE
         if self.range.text != opens_on:
             pairs.append(("range", self.range.text))
-        if not self.compares:
-            pairs.append(("compare", "none"))
+        if self.compare != "previous":
+            pairs.append(("compare", self.compare))
+        if self.by_weekday:
+            pairs.append(("align", "weekday"))
         if self.chosen_interval:
             pairs.append(("interval", self.chosen_interval))
         if self.metric != self.opens_with:
@@ -253,14 +274,18 @@ def read(
             f"There is no curve of {metric[:40]!r}: choose one of {', '.join(metrics)}.", "metric"
         )
     compare = params.get("compare", "previous")
-    if compare not in ("previous", "none"):
+    if compare not in ("previous", "year", "none"):
         raise AddressError(
-            f"Unknown comparison {compare[:40]!r}: write 'previous' or 'none'.", "compare"
+            f"Unknown comparison {compare[:40]!r}: write 'previous', 'year' or 'none'.", "compare"
         )
+    align = params.get("align", "date")
+    if align not in ("date", "weekday"):
+        raise AddressError(f"Unknown alignment {align[:40]!r}: write 'date' or 'weekday'.", "align")
     return Address(
         range=shown,
         window=place.window,
-        compares=compare == "previous",
+        compare=compare,
+        by_weekday=align == "weekday" and compare != "none",
         chosen_interval=interval,
         metric=metric,
         opens_with=opens_with,

@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from reports import worldmap
 from reports.metrics import DEPTHS, METRICS
-from reports.parts import SHARE, Block, Card, Report, Table, Words
+from reports.parts import SHARE, WORTH, Block, Card, Report, Table, Words
 from reports.refused import refused
 from reports.speed import LIMITS, limits_in_words, vitals
 
@@ -31,7 +32,15 @@ OVERVIEW = Report(
     "Overview",
     "",
     "audience",
-    tiles=("visitors", "sessions", "pageviews", "bounce_rate", "engaged_time", "visit_duration"),
+    tiles=(
+        "visitors",
+        "sessions",
+        "pageviews",
+        "bounce_rate",
+        "engaged_time",
+        "visit_duration",
+        "conversions",
+    ),
     cards=(
         _tabs(
             "sources", "Sources", ("visitors", "bounce_rate"), source=(), channel=(), campaign=()
@@ -46,7 +55,13 @@ OVERVIEW = Report(
         ),
         _tabs("places", "Countries", ("visitors", SHARE), country=()),
         _tabs("technology", "Devices", ("visitors", SHARE), device=(), browser=(), os=()),
-        _tabs("events", "Events", ("events", "visitors", SHARE), event=()),
+        _tabs(
+            "events",
+            "Events",
+            ("events", "visitors", SHARE),
+            event=(),
+            goal=("conversions", "conversion_rate"),
+        ),
     ),
 )
 
@@ -108,45 +123,91 @@ PAGES = Report(
     ),
 )
 
+
+def _sources(*named: tuple[str, str, str]) -> tuple[Table, ...]:
+    """Tables of where visits come from: name, dimension, title."""
+    return tuple(Table(name, of, _VISITS, title, extra=WORTH) for name, of, title in named)
+
+
 SOURCES = Report(
     "sources",
     "Sources",
     "Where do visitors come from, and which sources bring visits that last?",
     "sources",
-    tiles=OVERVIEW.tiles,
+    tiles=("visitors", "sessions", "bounce_rate", "engaged_time", "views_per_session", *WORTH),
     cards=(
+        Card(
+            "channels",
+            "Channels",
+            _sources(
+                ("channels", "channel", "Channels"),
+                ("first-channels", "first_channel", "First-touch channels"),
+                ("last-channels", "last_channel", "Last-touch channels"),
+            ),
+        ),
         Card(
             "sources",
             "Sources",
-            (
-                Table("sources", "source", _VISITS),
-                Table("channels", "channel", _VISITS),
-                Table("referrers", "referrer", _VISITS),
+            _sources(
+                ("sources", "source", "Sources"),
+                ("referrers", "referrer", "Referrers"),
+                ("first-sources", "first_source", "First-touch sources"),
+                ("last-sources", "last_source", "Last-touch sources"),
             ),
         ),
         Card(
             "campaigns",
             "Campaigns",
-            (Table("campaigns", "campaign", _VISITS), Table("media", "medium", _VISITS, "Media")),
+            _sources(
+                ("campaigns", "campaign", "Campaigns"),
+                ("media", "medium", "Media"),
+                ("terms", "term", "Terms"),
+                ("contents", "content", "Contents"),
+                ("first-campaigns", "first_campaign", "First-touch campaigns"),
+                ("last-campaigns", "last_campaign", "Last-touch campaigns"),
+            ),
         ),
     ),
 )
 
+_WHO = ("visitors", SHARE, "sessions", "bounce_rate", "engaged_time")
+
 AUDIENCE = Report(
     "audience",
     "Audience",
-    "Who comes: from which countries, with which devices?",
+    "Who comes: from which countries, with which devices, for the first time or again?",
     "audience",
-    tiles=OVERVIEW.tiles,
+    tiles=("visitors", "new_visitors", "sessions", "bounce_rate", "engaged_time", *WORTH),
+    blocks=(
+        Block(
+            "map",
+            "audience",
+            "reports/worldmap.html",
+            worldmap.of_page,
+            "Countries in five shades of how many visitors they have, measured by the most visited "
+            "one; each is a link that filters. Who is nowhere on the map stands below it in words.",
+        ),
+    ),
     cards=(
-        Card("countries", "Countries", (Table("countries", "country", _VISITS),)),
+        Card("countries", "Countries", (Table("countries", "country", _WHO, extra=WORTH),)),
         Card(
             "technology",
             "Technology",
             (
-                Table("devices", "device", ("visitors", SHARE, "bounce_rate")),
-                Table("browsers", "browser", ("visitors", SHARE, "bounce_rate")),
-                Table("systems", "os", ("visitors", SHARE, "bounce_rate")),
+                Table("devices", "device", _WHO, extra=WORTH),
+                Table("browsers", "browser", _WHO, extra=WORTH),
+                Table("systems", "os", _WHO, extra=WORTH),
+                Table("screens", "screen", _WHO, extra=WORTH),
+            ),
+        ),
+        Card("languages", "Languages", (Table("languages", "language", ("visitors", SHARE)),)),
+        Card(
+            "visits",
+            "New and returning",
+            (
+                Table(
+                    "visits", "visit", ("visitors", "sessions", "bounce_rate"), "New and returning"
+                ),
             ),
         ),
     ),

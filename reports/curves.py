@@ -27,6 +27,7 @@ from reports.picks import Link
 from reports.queries import Answer, Question, ask
 from tracking.models import Ledger
 
+BEFORE = {"previous": "the period before", "year": "the year before"}  # with what it compares
 FIRST_COUNT = timedelta(minutes=5)  # counting usually takes seconds
 
 
@@ -60,17 +61,18 @@ def ask_numbers(page: Page) -> Numbers:
     compared, shown = page.address.compared, page.address.range.span
     if compared is None:
         return Numbers(answer, None)
+    then = BEFORE[page.address.compare]
     if answer.compared is None:
-        return Numbers(answer, None, "raw events of the period before have expired")
+        return Numbers(answer, None, f"raw events of {then} have expired")
     if not is_measured(place, compared.span.start, compared.tz):
-        return Numbers(answer, None, "nothing was counted yet in part of the period before")
+        return Numbers(answer, None, f"nothing was counted yet in part of {then}")
     if now >= shown.end or now < shown.start:
-        return Numbers(answer, answer.compared["totals"], "in the period before")
+        return Numbers(answer, answer.compared["totals"], f"in {then}")
     # Half a day against a whole one would always look like a loss: compare the same hours.
     until = compared.span.start + (next_start("hour", now, compared.tz) - shown.start)
     cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
     question = replace(page.question(page.tiles, page.report), range=cut)
-    words = f"in the period before, until {clock(cut.span.end, cut, now)}"
+    words = f"in {then}, until {clock(cut.span.end, cut, now)}"
     return Numbers(answer, ask(place, question, now).totals, words)
 
 
@@ -182,7 +184,8 @@ def curve(page: Page, points: list[Point], notes: Beside | None = None) -> dict[
         "names": [point.name for point in points],
         "values": [point.value for point in points],
         "texts": [point.text for point in points],
-        "before": [point.before for point in points] if address.compares else [],
+        "before": [point.before for point in points] if address.compared else [],
+        "beforeLabel": BEFORE[address.compare][4:].capitalize() if address.compared else "",
         "beforeNames": [point.before_name for point in points],
         "beforeTexts": [point.before_text for point in points],
         "flags": [

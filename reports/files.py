@@ -53,6 +53,7 @@ def report_table_csv(
 def _table(request: HttpRequest, place: Property, report: Report, table: Table) -> HttpResponseBase:
     try:
         page = _read(request, place, report)
+        table = page.fitted(table)
         order, _ = tables.read_order(request.GET, table)
     except (AddressError, RangeError) as error:
         return _refused(str(error))
@@ -105,7 +106,7 @@ def _with_curve(page: Page) -> Page:
 def _series(page: Page) -> list[dict[str, Any]]:
     """A row for every period, with the metric of every tile. What has not begun yet, and what was
     before counting began, is None: unknown, not 0."""
-    answer = curves.ask_numbers(replace(page, address=replace(page.address, compares=False))).answer
+    answer = curves.ask_numbers(replace(page, address=replace(page.address, compare="none"))).answer
     interval, tz = page.address.interval, page.address.range.tz
     key, opened, is_open = f"time:{interval}", answer.meta["open_from"], False
     rows = []
@@ -138,7 +139,8 @@ def _drawing(request: HttpRequest, page: Page, theme: str) -> drawing.Drawing:
         unit=METRICS[address.metric].unit,
         ticks=[point.tick for point in points],
         values=[point.value for point in points],
-        before=[point.before for point in points] if address.compares else [],
+        before=[point.before for point in points] if address.compared else [],
+        before_name=curves.BEFORE.get(address.compare, "").removeprefix("the "),
         open_from=next((at for at, point in enumerate(points) if point.is_open), None),
         flags=[(flag.period, flag.text) for flag in notes.flags] if notes else (),
         theme=theme,

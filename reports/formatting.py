@@ -130,7 +130,7 @@ def name_of(dimension: str, value: object) -> str:
         return _WITHOUT.get(dimension, "Unknown" if is_of_a_person else "(none)")
     if dimension == "country":
         text = country_name(text)
-    return visible(text.capitalize() if dimension == "device" else text)
+    return visible(text.capitalize() if dimension in ("device", "visit") else text)
 
 
 # -- times -------------------------------------------------------------------------------------
@@ -170,13 +170,16 @@ def tick_name(kind: Kind, start: datetime, shown_in: Range) -> str:
 
 
 RANGES = {
+    "30m": "Last 30 minutes",
     "today": "Today",
     "yesterday": "Yesterday",
     "7d": "Last 7 days",
     "28d": "Last 28 days",
     "30d": "Last 30 days",
     "90d": "Last 90 days",
+    "week": "This week",
     "month": "This month",
+    "quarter": "This quarter",
     "year": "This year",
     "all": "All time",
 }

@@ -549,7 +549,7 @@ METRICS = {
         ),
         Metric(
             "visitor_conversion_rate",
-            "Conversion rate of visitors",
+            "Rate of visitors",
             "rate",
             "Converted visitors, divided by all visitors of the same row; by goal, by everybody.",
             "events",

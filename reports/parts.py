@@ -7,14 +7,22 @@ No report is named here: the list of them is reports/catalogue.py. What fills a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from properties.models import Property
 from reports import filters
 from reports.address import Address
-from reports.metrics import METRICS, VISITORS, find_dimension, modules_of, rolled_measures
+from reports.metrics import (
+    CONVERSIONS,
+    GOAL,
+    METRICS,
+    VISITORS,
+    find_dimension,
+    modules_of,
+    rolled_measures,
+)
 from reports.questions import Bots, Question
 
 MayView = Callable[[str], bool]  # of a module, in the property that is shown
@@ -26,14 +34,18 @@ MOST_NARROW = 3  # columns that a table may have to stand beside another one
 Words = Mapping[str, tuple[str, str]]  # column -> label and definition that say more here
 
 
+WORTH = ("conversions", "conversion_rate")  # what a visit is worth, behind what it is like
+
+
 @dataclass(frozen=True)
 class Table:
     """A ranked table: one row for each value of a dimension.
 
     `name` stands in the address and is unique in its report. `columns` are metrics or SHARE; the
-    first orders the rows unless another is chosen. `filters` are always asked, beside those of the
-    reader. `label` (of a row), `title` (of them all) and `words` replace what the registry calls
-    the dimension and the columns. `bots`: not what the reader chooses, but this.
+    first orders the rows unless another is chosen. `extra` columns stand behind them for whoever
+    may view them; conversions, where the property has a goal. `filters` are always asked, beside
+    those of the reader. `label` (of a row), `title` (of them all) and `words` replace what the
+    registry calls the dimension and the columns. `bots`: not what the reader chooses, but this.
     """
 
     name: str
@@ -44,6 +56,7 @@ class Table:
     filters: list[Any] | None = None
     words: Words = field(default_factory=dict)
     bots: Bots | None = None
+    extra: tuple[str, ...] = ()
 
     @property
     def row_name(self) -> str:
@@ -122,10 +135,15 @@ class Report:
     def tables(self) -> dict[str, Table]:
         return {table.name: table for card in self.cards for table in card.tables}
 
-    def shown_tiles(self, may_view: MayView) -> tuple[str, ...]:
-        """The tiles that may be viewed, in order."""
+    def shown_tiles(self, may_view: MayView, has_goals: bool) -> tuple[str, ...]:
+        """The tiles that may be viewed, in order; those of conversions where there is a goal."""
         within = dimensions_of(self.filters)
-        return tuple(name for name in self.tiles if all(map(may_view, modules_of([name], within))))
+        return tuple(
+            name
+            for name in self.tiles
+            if (has_goals or not is_of_goals(name))
+            and all(map(may_view, modules_of([name], within)))
+        )
 
     def words_of(self, metric: str) -> tuple[str, str]:
         return self.words.get(metric) or (METRICS[metric].label, METRICS[metric].definition)
@@ -141,10 +159,11 @@ class Page:
     now: datetime
     may_view: MayView
     url_of: UrlOf
+    has_goals: bool = False
 
     @property
     def tiles(self) -> tuple[str, ...]:
-        return self.report.shown_tiles(self.may_view)
+        return self.report.shown_tiles(self.may_view, self.has_goals)
 
     def question(self, metrics: tuple[str, ...], of: Report | Table) -> Question:
         """The question about these metrics over what the address shows, still undivided."""
@@ -161,8 +180,27 @@ class Page:
         return ["and", own, chosen] if own and chosen else own or chosen
 
     def shown(self, card: Card) -> list[Table]:
-        """The tables of a card that may be viewed."""
-        return [table for table in card.tables if all(map(self.may_view, table.modules))]
+        """The tables of a card that may be viewed; of goals, where there is one."""
+        return [
+            self.fitted(table)
+            for table in card.tables
+            if all(map(self.may_view, table.modules))
+            and (self.has_goals or table.dimension != GOAL)
+        ]
+
+    def fitted(self, table: Table) -> Table:
+        """The table with those of its extra columns that there are for the reader."""
+        extra = [
+            name
+            for name in table.extra
+            if (self.has_goals or not is_of_goals(name))
+            and all(map(self.may_view, modules_of([name], [table.dimension])))
+        ]
+        return replace(table, columns=(*table.columns, *extra), extra=()) if extra else table
+
+
+def is_of_goals(metric: str) -> bool:
+    return metric in METRICS and bool(CONVERSIONS.keys() & set(METRICS[metric].needs))
 
 
 def asked(columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,4 +227,6 @@ def whole(dimension: str, may_view: MayView) -> Table:
         for name, metric in METRICS.items()
         if kept.issuperset(metric.needs) and all(map(may_view, modules_of([name], [dimension])))
     )
-    return Table(dimension, dimension, columns)
+    if dimension == GOAL:
+        return Table(GOAL, GOAL, tuple(filter(is_of_goals, METRICS)))
+    return Table(dimension, dimension, columns, extra=WORTH)

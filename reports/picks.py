@@ -15,6 +15,13 @@ from reports.address import Address
 from reports.formatting import RANGES, range_name
 from reports.queries import Bots
 
+COMPARED = {
+    ("previous", False): "vs previous",
+    ("previous", True): "vs previous, same weekdays",
+    ("year", False): "vs year before",
+    ("year", True): "vs year before, same weekdays",
+}
+
 # Bots are events like others, kept and countable; who asks for none gets people.
 WITH_BOTS: dict[Bots, str] = {"exclude": "No bots", "include": "With bots", "only": "Bots only"}
 
@@ -41,12 +48,7 @@ def bar(address: Address, now: datetime, asks_bots: bool = True) -> dict[str, An
         "window": address.window,
         "from": shown.first or shown.span.start.astimezone(tz).date(),
         "to": shown.last or shown.span.end.astimezone(tz).date(),
-        "compare": [
-            Link("vs previous", address.but(compares=True), address.compares),
-            Link("no comparison", address.but(compares=False), not address.compares),
-        ]
-        if address.window is None or address.before is not None
-        else [],
+        "compare": _comparisons(address),
         "bots": [
             Link(text, address.but(bots=choice), address.bots == choice)
             for choice, text in WITH_BOTS.items()
@@ -61,6 +63,24 @@ def bar(address: Address, now: datetime, asks_bots: bool = True) -> dict[str, An
             pair for pair in address.parameters if pair[0] not in ("range", "interval")
         ],
     }
+
+
+def _comparisons(address: Address) -> list[Link]:
+    """What the page can be compared with; nothing where no other day may be seen."""
+    offered = address.comparisons
+    if not offered and address.window is not None:
+        return []
+    current = address.compared.span if address.compared else None
+    links = [
+        Link(
+            COMPARED[name, by_weekday],
+            address.but(compare=name, by_weekday=by_weekday),
+            current is not None and address.before(name, by_weekday) == address.compared,
+        )
+        for name, by_weekday in offered
+    ]
+    none = address.but(compare="none", by_weekday=False)
+    return [*links, Link("no comparison", none, current is None)]
 
 
 def _ranges(address: Address, now: datetime) -> dict[str, str]:

@@ -68,9 +68,7 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     would have more than MOST_POINTS periods, and properties.api.Invalid for a filter that cannot be
     understood, and TooSlow.
     """
-    question = _inside(place.window, question)
-    if question.filters is not None:
-        question = replace(question, filters=segments.resolved(place, question.filters))
+    question = _meant(place, question)
     counted, route = count(place, question, question.range)
     rows = _rows(question, counted, question.range)
     raw_from = _raw_from(place, question, question.range, route, now)
@@ -87,10 +85,18 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
 def ask_rows(place: Property, question: Question) -> tuple[int, Iterator[dict[str, Any]]]:
     """How many rows the answer has, and each as it is taken: for files, whose text is many times
     as large as the numbers. Everything is counted when this returns. Raises what `ask` raises."""
-    question = _inside(place.window, question)
+    question = _meant(place, question)
     counted, _ = count(place, question, question.range)
     ordered = _wanted(question, counted.groups)
     return len(ordered), _each_row(question, ordered, question.labels(question.range))
+
+
+def _meant(place: Property, question: Question) -> Question:
+    """The question about what may be seen, with its goals and segments spelt out."""
+    question = _inside(place.window, question)
+    if question.filters is None:
+        return question
+    return replace(question, filters=segments.resolved(place, question.filters))
 
 
 def _inside(window: Range | None, question: Question) -> Question:

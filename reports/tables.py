@@ -116,7 +116,7 @@ def fill(page: Page, card: Card) -> FilledCard | None:
 
 def _url(page: Page, table: Table, kind: str = "") -> str:
     """Where all of a table is: that of a dimension has an address of its own."""
-    if page.report.tables.get(table.name) is table and page.report.name != "overview":
+    if page.report.name != "overview":
         return page.url_of(f"report_table{kind}", report=page.report.name, table=table.name)
     return page.url_of(f"table{kind}", dimension=table.dimension)
 
@@ -144,9 +144,9 @@ def siblings(page: Page, shown: Table) -> list[Link]:
     """The tables beside this one, over the same range with the same filters: those of the report,
     or those of the dimensions of the same module."""
     query = page.address.query
-    if page.report.tables.get(shown.name) is shown:
+    if page.report.name != "overview":
         return [
-            Link(table.heading, _url(page, table) + query, table is shown)
+            Link(table.heading, _url(page, table) + query, table.name == shown.name)
             for card in page.report.cards
             for table in page.shown(card)
         ]

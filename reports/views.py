@@ -19,12 +19,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from properties import goals
 from properties.access import Denied, actor_of
+from properties.api import Invalid
 from properties.capture import SWITCHES
 from properties.context import url_of as route_of
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
-from reports import annotations, catalogue, curves, picks, tables
+from reports import annotations, catalogue, curves, picks, segments, tables
 from reports.address import OPERATORS, Address, AddressError, read
 from reports.catalogue import OVERVIEW
 from reports.filters import LONGEST_VALUE
@@ -151,6 +153,7 @@ def _open(request: HttpRequest, place: Property, table: Table) -> Table:
 def _table(request: HttpRequest, place: Property, report: Report, table: Table) -> HttpResponse:
     try:
         page = _read(request, place, report)
+        table = page.fitted(table)
         order, number = tables.read_order(request.GET, table)
     except (AddressError, RangeError) as error:
         return _refused(request, place, report, error, is_table=True)
@@ -203,14 +206,19 @@ def _read(request: HttpRequest, place: Property, report: Report) -> Page:
     """The report as the address asks for it."""
     now, may_view = timezone.now(), _may_view(request, place)
     tabs = {
-        card.name: {table.name: asked(table.columns) for table in card.tables}
+        card.name: {table.name: asked((*table.columns, *table.extra)) for table in card.tables}
         for card in report.cards
     }
-    metrics = report.shown_tiles(may_view)
+    has_goals = goals.exist(place)
+    metrics = report.shown_tiles(may_view, has_goals)
     address = read(request.GET, place, now, metrics=metrics, tabs=tabs, may_view=may_view)
     if not hasattr(request, "share_token"):
         address = replace(address, look=())  # only what is shared stands in frames
-    return Page(place, report, address, now, may_view, url_of(request, place))
+    try:
+        segments.resolved(place, address.asked_filters)
+    except Invalid as error:  # a goal that has been deleted since the address was kept
+        raise AddressError(str(error.detail), "filter") from error
+    return Page(place, report, address, now, may_view, url_of(request, place), has_goals)
 
 
 def _page(

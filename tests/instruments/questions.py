@@ -61,6 +61,8 @@ VALUES: dict[str, Sequence[str]] = {
     "visit": ["new", "returning"],
     "props:plan": ["free", "pro", "team"],
 }
+TOUCHED = ("source", "medium", "campaign", "channel")
+VALUES |= {f"{touch}_{name}": VALUES[name] for touch in ("first", "last") for name in TOUCHED}
 
 
 @dataclass
@@ -94,7 +96,7 @@ def dimensions() -> list[str]:
     """Every dimension of the registry, and a property of events."""
     from reports.metrics import DIMENSIONS
 
-    return [*DIMENSIONS, "props:plan"]
+    return [*(d.name for d in DIMENSIONS.values() if not d.is_made), "props:plan"]
 
 
 def draw(dice: random.Random, history: History) -> dict[str, Any]:
@@ -216,11 +218,34 @@ def report_pages(place: Any, history: History, many: int = 20, seed: int = 1) ->
     return found
 
 
+def conversions(place: Any, history: History, many: int = 40, seed: int = 1) -> Measured:
+    """A table of the sources page: visits and conversions of a goal by event, any 30 days."""
+    from properties.models import Goal
+
+    goal = Goal.objects.create(
+        account=place.account, property=place, name="Goal", kind="event", event=generated.NAMES[-1]
+    )
+    dice = random.Random(seed)
+    bodies = (
+        {
+            "metrics": ["visitors", "sessions", "bounce_rate", "conversions", "conversion_rate"],
+            "dimensions": [dice.choice([name for name in VALUES if TOUCHED[0] in name])],
+            "range": draw_range(dice, history, DAYS),
+        }
+        for _ in range(many)
+    )
+    try:
+        return measure("conversions by source or touch, 30 days", place, history, bodies)
+    finally:
+        goal.delete()  # histories are kept for the next run
+
+
 KINDS: tuple[Callable[..., Measured], ...] = (
     random_questions,
     rolled_questions,
     visitors_of_a_year,
     report_pages,
+    conversions,
 )
 
 # -- the table -------------------------------------------------------------------------------

@@ -46,7 +46,8 @@ def _page(report: "Report") -> str:
         parts.append(report.question)
     parts.append(
         f"`{address}`; opens with the right to view `{report.module}`. What needs another module "
-        "is left out for whoever may not view that. Range, comparison, filters and order stand in "
+        "is left out for whoever may not view that, and conversions where there is no goal. Range, "
+        "comparison, filters and order stand in "
         f"the address; the same by a share link. {_MADE}"
     )
     if report.switches:
@@ -81,7 +82,8 @@ def _table(report: "Report", table: "Table", alone: bool) -> list[str]:
         f"`/p/<key>/{whole}.csv`."
     )
     parts += _always(table.filters)
-    parts.append(_numbers([(name, *table.words_of(name)) for name in table.columns]))
+    shown = (*table.columns, *table.extra)
+    parts.append(_numbers([(name, *table.words_of(name)) for name in shown]))
     return parts
 
 

@@ -20,7 +20,7 @@ from django.db import transaction
 from accounts.models import Account, Membership, User
 from properties import capture, periods
 from properties.joining import open_account
-from properties.models import ApiKey, Grant, Property
+from properties.models import ApiKey, Goal, Grant, Property
 from tracking.demo import shop
 from tracking.demo.simulator import Plan
 
@@ -93,6 +93,10 @@ def prepare(now: datetime) -> Scene:
                 "capture": [*capture.default(), "vitals", "site_search"],
             },
         )
+        for name, goal in shop.GOALS.items():
+            Goal.objects.of(account).get_or_create(
+                account=account, property=place, name=name, defaults=goal
+            )
         scene = Scene(
             email=user.email,
             password=password,

@@ -4,7 +4,7 @@ Read by simulator.py. Weights are relative to the others of their table. Address
 that the country table knows; the collector turns them into a country and keeps no address.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 HOST: Final = "shop.example"
 ZONE: Final = "Europe/Stockholm"
@@ -32,6 +32,10 @@ PRODUCTS: Final = (
     Product("/products/paper-filters", "Paper Filters, 100", 59, 5),
     Product("/products/gift-card", "Gift Card", 500, 2),
 )
+GOALS: Final[dict[str, dict[str, Any]]] = {  # name -> how it is reached
+    "Order": {"kind": "event", "event": "purchase"},
+    "Contact": {"kind": "page", "page": "/contact"},
+}
 TEASED: Final = PRODUCTS[:6]  # three of them stand on the first page, in any order
 TEASERS_SEEN: Final = (0.25, 0.8, 0.7)  # of visitors, how many come down to each place
 HOME: Final = ("/", "Demo shop: coffee and what it takes")
