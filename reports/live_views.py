@@ -123,7 +123,7 @@ def _page(
             "snapshot": snapshot,
             "before": live_page.week_before(places, address, now),
             "now": now_url + address.filter_query,
-            "stream": stream_url and stream_url + address.filter_query,
+            "stream": stream_url + address.filter_query,
             "every": ASKED_EVERY,
             "zone": zone_name or None,
             "currency": currency,

@@ -4,7 +4,7 @@
 (() => {
   const MINUTES = 10;
   const SECONDS = MINUTES * 60;
-  const HOLDS = 7; // seconds for which a number stands when nobody says otherwise
+  const HOLDS = 12; // seconds for which a number stands when nobody says otherwise
   const LOWEST_TOP = 4;
 
   function graph(place, zone, height) {
