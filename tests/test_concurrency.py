@@ -104,8 +104,10 @@ def test_pages_and_sources_are_ranked_and_bounded(monkeypatch: pytest.MonkeyPatc
     from properties.periods import parse_range, zone
     from reports import concurrency
     from tracking import concurrency as writing
+    from tracking import rounds
 
     monkeypatch.setattr(writing, "KEPT", 2)
+    monkeypatch.setattr(rounds, "SMALL", 2)  # looks; a crowd is read in steps
     place, start = old_property(), NOON + timedelta(hours=2)
     for who, page in enumerate(["/a", "/b", "/b", "/c", "/c", "/c"]):
         beat(place, start, who, page, "visible", 60_000)
@@ -219,6 +221,20 @@ def test_page_file_and_api_show_the_same_numbers(alice: Any, acme: Any) -> None:
     assert page not in one.content.decode()
     lines = client.get(f"/p/{place.key}/concurrency.csv?range=10m").content.decode().split()
     assert f"{now.isoformat()},1,2,2.0,2,2.0,1,1.0" in lines
+
+
+def test_the_ticks_look_and_keep() -> None:
+    from tracking import keys, store, tasks
+
+    place, now = new_property(), datetime.now(UTC)
+    beat(place, now, 1, "/", "visible", 60_000)
+    tasks.sample()
+    minutes = {ms(now) // 60_000 * 60, ms(datetime.now(UTC)) // 60_000 * 60}
+    found = [store.events_client().hgetall(keys.rounds(minute)) for minute in minutes]
+    assert any(f"p{place.pk}".encode() in names for names in found)
+    again(NOON)
+    tasks.keep_samples()
+    assert store.events_client().zscore(keys.MINUTES_DUE, str(int(NOON.timestamp()))) is None
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,21 @@ def works() -> dict[str, Callable[..., int]]:
         place = Property.objects.across_accounts().using("worker").get(key=key)
         return int(live.snapshot(place, now_ms())["open"])
 
+    def arrive(key: str, count: str, pages: str) -> int:
+        """So many visitors come online, twenty minutes ahead of the clock: so that all of them are
+        still there when the last one has come, however long that takes."""
+        from random import Random
+
+        from tests.instruments.bench.messages import ping, somebody
+        from tracking.collecting import collect
+
+        place = Property.objects.across_accounts().using("worker").get(key=key)
+        for start in range(0, int(count), 500):
+            numbers = range(start, min(start + 500, int(count)))
+            beats = [ping(somebody(n), Random(n), 60_000, int(pages)) for n in numbers]
+            collect(place, beats, now=now_ms() + 1_200_000)
+        return int(count)
+
     def beats(key: str, visitors: str) -> int:
         """As many heartbeats as the script takes at once, of visitors who go on as they arrived."""
         from random import Random
@@ -101,6 +116,7 @@ def works() -> dict[str, Callable[..., int]]:
         return int(store.events_client().hlen(keys.online_looks(prefix)))
 
     return {
+        "arrive": arrive,
         "beats": beats,
         "looks": looks,
         "drain": lambda: drain.drain_all().stored,

@@ -232,13 +232,15 @@ def pings(given: Given, dice: Random) -> list[Message]:
 
     `visitors` and `count`: of how many visitors, and how many requests differ. `same`: each goes on
     as she arrived (see arrivals), as somebody does who reads; else most change page or state.
+    `next_ms`: until when each is here.
     """
     made = []
     for _ in range(given.get("count", TEMPLATES)):
         number = dice.randrange(given.get("visitors", VISITORS))
         who = somebody(number)
         beat = {"property": given["property"]}
-        beat |= ping(who, Random(number) if given.get("same") else dice)
+        own = Random(number) if given.get("same") else dice
+        beat |= ping(who, own, given.get("next_ms", 5_000))
         made.append(Message((post(compact(beat), who, given["keep_alive"]),)))
     return made
 

@@ -12,8 +12,8 @@ from tests.instruments.bench import settings as asked
 from tests.instruments.bench.collecting import APPLICATION, MANY, NOBODY, Collector
 from tests.instruments.bench.hand import hand
 from tests.instruments.bench.load import Job
-from tests.instruments.bench.measuring import accepted, given, run, typical
-from tests.instruments.bench.reading import arrive, memory
+from tests.instruments.bench.measuring import Failed, accepted, given, run, typical
+from tests.instruments.bench.reading import memory
 from tests.instruments.bench.settings import Settings
 from tests.instruments.bench.table import Row
 from tests.instruments.product import Product
@@ -33,7 +33,6 @@ def rows(product: Product) -> Iterator[Row]:
         collector = Collector(product, settings, port, product.make_property(name))
         collectors[name] = collector
         yield _counted(product, collector, name, pages)
-        arrive(collector, 0, VISITORS, pages)  # again: they leave after two minutes
         job = Job(
             address=["127.0.0.1", port],
             messages="fetches",
@@ -56,7 +55,7 @@ def _counted(product: Product, collector: Collector, name: str, pages: int) -> R
     """Counted in a process that does nothing else; `per_second` is of the median count."""
     with hand(product) as worker:
         before = memory(product)
-        arrive(collector, 0, VISITORS, pages)
+        worker.do(f"arrive {collector.key} {VISITORS} {pages}")
         held = (memory(product) - before) / VISITORS
         works = [worker.do(f"snapshot {collector.key}") for _ in range(COUNTS)]
         looks = worker.do(f"looks {collector.key}").count
@@ -64,9 +63,9 @@ def _counted(product: Product, collector: Collector, name: str, pages: int) -> R
     cpu = {
         part: sum(work.cpu[part] for work in works) / COUNTS * 1e6 for part in ("worker", "valkey")
     }
+    if {work.count for work in works} != {VISITORS}:
+        raise Failed(f"Not {VISITORS:,} visitors were counted, but {works[0].count:,}.")
     note = f"{looks:,} looks; {held:,.0f} bytes of Valkey a visitor"
-    if (fewest := min(work.count for work in works)) < VISITORS:
-        note += f"; {VISITORS - fewest:,} had left meanwhile"
     median, longest = seconds[COUNTS // 2] * 1_000, seconds[-1] * 1_000
     called = f"counting {VISITORS:,} online, {name}"
     return Row(called, 1_000 / median, "count", median, longest, cpu, note=note)
@@ -89,17 +88,14 @@ def _bare(product: Product, settings: Settings) -> Row:
 
 
 def _heartbeats(product: Product, settings: Settings, collector: Collector) -> Iterator[Row]:
-    arrive(collector, 0, VISITORS)
-    many = {"visitors": VISITORS, "count": 20_000}
+    many = {"visitors": VISITORS, "count": 20_000, "next_ms": 60_000}
     for connections in (32, MANY, 4 * MANY):
         job = collector.job("pings", connections, "pings", same=True, **many)
         measure = accepted(typical(product, job, settings))
         yield measure.row(f"heartbeats, {connections} connections", settings.bare, "ping")
-        arrive(collector, 0, VISITORS)
     job = collector.job("pings", MANY, "pings", **many)
     measure = accepted(typical(product, job, settings))
     yield measure.row("that change page or state", settings.bare, "ping")
-    arrive(collector, 0, VISITORS)
     with hand(product) as worker:
         works = [worker.do(f"beats {collector.key} {VISITORS}") for _ in range(ROUNDS)]
     count = sum(work.count for work in works)
