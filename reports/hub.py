@@ -29,7 +29,7 @@ from properties.access import Actor
 from properties.models import Property
 from reports import realtime
 from reports.viewers import CLOSED, Entry, Group, Viewer, allowed, message, read_entry_id, text_of
-from tracking import keys, recent, store
+from tracking import keys, live, recent, sources, store
 from tracking.event import read_row
 from tracking.looks import VISITS, Look
 
@@ -66,6 +66,8 @@ def happened(place: Property, raw_id: bytes, fields: Mapping[bytes, bytes]) -> H
     row = read_row(fields[b"d"])
     visit = VISITS.get(fields[b"v"].decode(), "")
     texts = {name: row[name] or "" for name in ("page", "source", "campaign", "country", "device")}
+    if texts["source"] == sources.DIRECT:  # of most events only the first page's source is told
+        texts["source"] = ""
     entry = read_entry_id(raw_id.decode())
     assert entry is not None
     data = {
@@ -89,7 +91,6 @@ class Shown:
     key: bytes = b""  # the numbers, without the moment
     sent_at: float = 0.0
     samples: list[list[int]] = field(default_factory=list)  # since the last that was sent
-    whole: bytes = b""  # for whoever comes now
 
 
 @dataclass
@@ -112,7 +113,8 @@ class Hub:
         self._cursors: dict[int, Entry] = {}
         self._threads = ThreadPoolExecutor(2, "viewers")  # counting must not wait for rights
         self._tasks: list[asyncio.Task[None]] = []
-        self._news = asyncio.Event()
+        self._news = asyncio.Event()  # somebody has been admitted
+        self._came = asyncio.Event()
         self.is_stopping: Callable[[], bool] = lambda: False
         self._sure_at = time.monotonic()
 
@@ -152,7 +154,7 @@ class Hub:
         self.viewers.add(viewer)
         self.counts[viewer.who] += 1
         self.start()
-        self._news.set()
+        self._came.set()
 
     def leave(self, viewer: Viewer) -> None:
         if viewer in self.viewers:
@@ -184,7 +186,11 @@ class Hub:
                     self._admit(viewers, answers)
             else:
                 self._sure_at = time.monotonic()
-            await asyncio.sleep(RIGHTS_EVERY if viewers else EVERY)
+            with suppress(TimeoutError):
+                # Whoever comes is asked about soon, and whoever comes with her by the same query.
+                await asyncio.wait_for(self._came.wait(), RIGHTS_EVERY)
+                await asyncio.sleep(0.05)
+            self._came.clear()
 
     def _admit(self, viewers: Iterable[Viewer], answers: Mapping[Viewer, Group | bytes]) -> None:
         now = time.monotonic()
@@ -254,17 +260,23 @@ class Hub:
         groups = {viewer.group for viewer in viewers if viewer.group}
         wanted = {pk for group in groups for pk in group.places if pk in places}
         try:
-            counted = realtime.count([places[pk] for pk in wanted], now)
+            moment = round(now.timestamp() * 1000)
+            counted = {pk: live.here(places[pk], moment) for pk in wanted}
+            begun = {viewer.group for viewer in viewers if not viewer.has_begun}
             feeds = self._read_feeds([places[pk] for pk in wanted])
             for group in groups:
                 if set(group.places) <= wanted:
-                    turn.snapshots[group] = self._snapshot(group, places, counted, now)
+                    these = [places[pk] for pk in group.places]
+                    news, answer = self._snapshot(group, these, counted, now)
+                    whole = self._whole(group, these, answer, now) if group in begun else b""
+                    turn.snapshots[group] = news, whole
                     turn.feeds[group] = _of_group(group, feeds)
             for viewer in viewers:
                 if viewer.group in turn.snapshots and not viewer.has_begun:
                     turn.late[viewer] = self._catch_up(viewer, places)
         except (store.Unavailable, redis.exceptions.RedisError) as error:
             log.warning("live stream without numbers", error=str(error))
+            turn = Turn()
         finally:
             connection.close()  # back to the pool; nobody holds one who only looks
         for group in self._shown.keys() - groups:
@@ -276,28 +288,35 @@ class Hub:
     def _snapshot(
         self,
         group: Group,
-        places: Mapping[int, Property],
+        these: Sequence[Property],
         counted: Mapping[int, Mapping[bytes, int]],
         now: datetime,
-    ) -> tuple[bytes, bytes]:
-        """What is new to those who look already (b"": nothing), and all for whoever comes."""
-        these = [places[pk] for pk in group.places]
+    ) -> tuple[bytes, dict[str, Any]]:
+        """What is new to those who look already (b"": nothing), and what it was made of."""
         answer = realtime.assemble(these, counted, group.asked, now, is_account=group.is_account)
         shown = self._shown.setdefault(group, Shown())
         shown.samples += answer.pop("recent")
-        last = max((self._cursors.get(pk, (0, 0)) for pk in group.places), default=(0, 0))
-        last_id = text_of(last) if last > (0, 0) else ""
         key = orjson.dumps({name: value for name, value in answer.items() if name != "at"})
         news, moment = b"", time.monotonic()
         if key != shown.key or moment - shown.sent_at >= AT_LEAST:
-            news = message("snapshot", answer | {"recent": shown.samples}, last_id)
+            since = answer | {"recent": shown.samples}
+            news = message("snapshot", since, self._last_id(group))
             shown.key, shown.sent_at, shown.samples = key, moment, []
-        before = (
-            recent.seconds(these, realtime.whose_of(these), int(now.timestamp()))
-            if group.asked.filter is None
-            else []
-        )
-        return news, message("snapshot", answer | {"recent": before}, last_id)
+        return news, answer
+
+    def _whole(
+        self, group: Group, these: Sequence[Property], answer: dict[str, Any], now: datetime
+    ) -> bytes:
+        """The same for whoever comes, with the minutes before."""
+        before: list[list[int]] = []
+        if group.asked.filter is None:
+            second = int(now.timestamp())
+            before = recent.seconds(these, realtime.whose_of(these), second)
+        return message("snapshot", answer | {"recent": before}, self._last_id(group))
+
+    def _last_id(self, group: Group) -> str:
+        last = max((self._cursors.get(pk, (0, 0)) for pk in group.places), default=(0, 0))
+        return text_of(last) if last > (0, 0) else ""
 
     def _read_feeds(self, places: Sequence[Property]) -> dict[int, list[Happened]]:
         """What came since the last turn; and let the collectors go on writing it."""

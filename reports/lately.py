@@ -26,6 +26,7 @@ from reports.filters import BOTH, EVENTS, EVENTS_IN_RANGE, Bound, Node, leaves, 
 
 WINDOW = timedelta(minutes=30)
 KEPT = 5.0  # seconds for which what was counted is shown
+KEPT_FILTERED = 15.0  # there may be as many filters as readers
 COSTS = 20  # times as long as counting took it is kept, if that is longer
 PATIENCE = 1_500  # ms of a statement
 UNKNOWN_KEPT = 60.0
@@ -109,7 +110,8 @@ def _remembered(place: Property, node: Node | None, now: datetime) -> Numbers:
     try:
         if node is None or not any("loyal" in leaf.values for leaf in leaves(node)):
             numbers = _count(place, node, now)
-            lasts = max(KEPT, COSTS * (time.monotonic() - moment))
+            least = KEPT if node is None else KEPT_FILTERED
+            lasts = max(least, COSTS * (time.monotonic() - moment))
     except DatabaseError as error:
         log.warning("the last half hour is not counted", error=str(error))
     if len(_kept) >= MOST_KEPT:
