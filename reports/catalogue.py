@@ -206,7 +206,11 @@ AUDIENCE = Report(
             "New and returning",
             (
                 Table(
-                    "visits", "visit", ("visitors", "sessions", "bounce_rate"), "New and returning"
+                    "visits",
+                    "visit",
+                    ("visitors", "sessions", "bounce_rate"),
+                    "New and returning",
+                    "Visitor",
                 ),
             ),
         ),
