@@ -179,7 +179,14 @@ def test_the_keyboard_reaches_tiles_curve_and_rows(look: Look, alice: Any, busy:
     order = [reached.index(each) for each in ("tile-visitors", "chart", "row-link")]
     assert order == sorted(order)
     page.locator("#tile-sessions").focus()
-    expect(page.locator("#about-sessions")).to_be_visible()
+    page.keyboard.press("Tab")  # what it means stands behind it
+    page.keyboard.press("Enter")
+    meaning = page.locator("#means-tile-sessions")
+    expect(meaning).to_be_visible()
+    expect(meaning).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    expect(meaning).to_be_hidden()
+    page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#tile-sessions")).to_have_attribute("aria-current", "true")
     expect(page.locator("#tile-sessions")).to_be_focused()
@@ -188,6 +195,20 @@ def test_the_keyboard_reaches_tiles_curve_and_rows(look: Look, alice: Any, busy:
     expect(page.locator(".readout-name")).to_have_text("Tuesday 31 March 2026")
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".readout-name")).to_have_text("Monday 30 March 2026")
+
+
+def test_more_reports_are_behind_the_tabs(look: Look, alice: Any, busy: Any) -> None:
+    page = drawn(look(alice, report(busy), 390))
+    menu = page.locator("details.more")
+    menu.locator("summary").click()
+    expect(menu.get_by_role("link", name="Settings")).to_be_visible()
+    menu.get_by_role("link", name="Speed").click()
+    expect(page.get_by_role("heading", name="Speed", exact=True)).to_be_visible()
+    expect(page.locator("details.more summary")).to_contain_text("Speed")
+    assert overflow(page) == 0
+    page.locator(".vitals .define").first.click()
+    expect(page.locator("#means-vital-lcp")).to_be_in_viewport()
+    assert findings(page) == []
 
 
 def test_the_number_online_follows_by_itself(look: Look, alice: Any, busy: Any) -> None:
