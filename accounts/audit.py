@@ -45,6 +45,9 @@ ACTIONS: dict[str, str] = {
     "annotation.created": "Wrote a note on the charts of a property",
     "annotation.changed": "Changed a note on the charts of a property",
     "annotation.deleted": "Deleted a note on the charts of a property",
+    "segment.created": "Kept a filter as a segment",
+    "segment.changed": "Changed a segment",
+    "segment.deleted": "Deleted a segment",
     # Members
     "member.changed": "Changed the rights of a member",
     "member.removed": "Removed a member",

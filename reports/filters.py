@@ -135,6 +135,10 @@ def _parse(tree: object, depth: int, within: bool) -> Node:
     return _leaf(operator, rest)
 
 
+_OF_SEGMENTS = (
+    'Write ["is" | "is_not", "segment", [slugs]]. A segment stands in no other segment and in no '
+    '"visitor": write its filters there.'
+)
 _SHAPE = 'Write a filter as ["is", "country", ["DE"]], or ["and", filter, filter].'
 
 
@@ -150,7 +154,7 @@ def _branch(joint: str, parts: list[Any], depth: int, within: bool) -> Branch:
         raise _invalid("shape", f'"{joint}" takes 1 to {MOST_FILTERS} filters.')
     if joint == VISITOR:
         if within:
-            raise _invalid("shape", 'No "visitor" and no segment stands within another "visitor".')
+            raise _invalid("shape", _OF_SEGMENTS)
         return Branch(joint, (_parse(parts[0], 1, within=True),))
     return Branch(joint, tuple(_parse(part, depth + 1, within) for part in parts))
 
@@ -161,6 +165,8 @@ def _leaf(operator: str, rest: list[Any]) -> Leaf:
     name, values = rest
     if name.startswith(metrics.TIME):
         raise _invalid("unknown_dimension", 'Choose the time by "range", not by a filter.')
+    if name == SEGMENT:
+        raise _invalid("shape", _OF_SEGMENTS)
     check_dimension(name, "filters")
     if name == GOAL and operator not in ("is", "is_not"):
         raise _invalid("unknown_operator", 'A goal takes "is" and "is_not".')

@@ -23,6 +23,13 @@ _SPAN: Final[dict[str, Any]] = {
     "description": "Dates are inclusive days in the property's zone, date-times half-open.",
 }
 
+FILTERS: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {},
+    "description": f"[{' | '.join(filters.OPERATORS)}, dimension, [values]], nested by "
+    f"[{' | '.join(filters.JOINTS)}, ...].",
+}
+
 QUESTION: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["metrics"],
@@ -43,13 +50,7 @@ QUESTION: Final[dict[str, Any]] = {
                 [*DIMENSIONS, f"{PROPS}<name>", *(TIME + kind for kind in (*KINDS, *CYCLES))]
             ),
         },
-        "filters": {
-            "type": "array",
-            "nullable": True,
-            "items": {},
-            "description": f"[{' | '.join(filters.OPERATORS)}, dimension, [values]], nested by "
-            f"[{' | '.join(filters.JOINTS)}, ...].",
-        },
+        "filters": FILTERS | {"nullable": True},
         "range": {
             "oneOf": [{"type": "string"}, _SPAN],
             "default": questions.DEFAULT_RANGE,

@@ -13,6 +13,7 @@ from reports import (
     files,
     live_views,
     realtime_api,
+    segment_endpoints,
     stats,
     streams,
     usage,
@@ -155,6 +156,16 @@ urlpatterns += [
 
 # Below /api/v1/.
 api_urlpatterns: list[URLPattern] = [
+    path(
+        "accounts/<str:account>/segments",
+        segment_endpoints.Segments.as_view(),
+        name="api_segments",
+    ),
+    path(
+        "accounts/<str:account>/segments/<str:segment>",
+        segment_endpoints.OneSegment.as_view(),
+        name="api_segment",
+    ),
     path("accounts/<str:account>/usage", usage.Usage.as_view(), name="api_usage"),
     path("properties/<str:key>/query", api.Query.as_view(), name="api_query"),
     path("properties/<str:key>/histogram", api.Histogram.as_view(), name="api_histogram"),

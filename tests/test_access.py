@@ -309,6 +309,14 @@ ROWS += [
     api("api_user", "people:view", params=_PERSON),
     api("api_user", "people:manage", "PATCH", body={}, params=_PERSON),
 ]
+_SEGMENT = {"segment": "buyers"}
+ROWS += [
+    api("api_segments", "audience:view", viewer=200, bob=200, key_without=200),
+    api("api_segments", "audience:manage", "POST", owner=400, key=400, body={}),
+    api("api_segment", "audience:view", viewer=200, bob=200, params=_SEGMENT, key_without=404),
+    api("api_segment", "audience:manage", "PATCH", body={}, params=_SEGMENT),
+    api("api_segment", "audience:manage", "DELETE", owner=204, key=204, params=_SEGMENT),
+]
 # Visitors and persons: whoever may look at the settings sees the page, `people` opens the rest.
 _NOBODY = {"visitor": "somebody-unknown"}
 PRIVACY = [
@@ -452,6 +460,7 @@ def places(request: pytest.FixtureRequest) -> dict[str, Any]:
         "invitation": new_invitation(acme).pk,
     }
     new_person(shop)
+    new_segment(acme)
     ids["erasure"] = new_erasure(shop).pk
     return {"token": token, "shop": shop, "acme": acme, "ids": ids, **people}
 
@@ -462,6 +471,16 @@ def new_person(place: Any, user: str = "17") -> None:
     from tracking.people import import_users
 
     import_users(place, [{"id": user, "traits": {"plan": "pro"}}], datetime.now(UTC), "worker")
+
+
+def new_segment(account: Any, slug: str = "buyers") -> Any:
+    from accounts.tenancy import tenant
+    from reports.models import Segment
+
+    with tenant(account.pk):
+        return Segment.objects.create(
+            account_id=account.pk, slug=slug, name="Buyers", filters=["is", "country", ["DE"]]
+        )
 
 
 def new_goal(place: Any) -> Any:
@@ -610,6 +629,8 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/api/v1/accounts/{account}/members",
         "/api/v1/accounts/{account}/members/1",
         "/api/v1/accounts/{account}/members/1/grants",
+        "/api/v1/accounts/{account}/segments",
+        "/api/v1/accounts/{account}/segments/buyers",
         "/api/v1/accounts/{account}/invitations",
         "/api/v1/accounts/{account}/invitations/1",
         "/api/v1/properties/{key}",

@@ -17,6 +17,7 @@ from tests.test_access import (
     new_member,
     new_person,
     new_retired_key,
+    new_segment,
 )
 
 EXAMPLES = {"all": 8, "nothing": 3}  # of right and of wrong requests for each operation
@@ -84,9 +85,10 @@ def test_no_request_crashes_or_gets_an_answer_that_is_not_described(
     # One of the operations ends keys.
     secrets = [new_key(acme, *rights)[1] for _ in range(2)]
     new_person(shop)
+    new_segment(acme)
     real = {
         "account": acme.slug, "event": "pageview", "user": "17", "name": "page",
-        "year": "2026", "month": "3", "day": "14", "hour": "9",
+        "year": "2026", "month": "3", "day": "14", "hour": "9", "segment": "buyers",
     }  # fmt: skip
     promises = [
         not_a_server_error,

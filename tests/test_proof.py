@@ -59,6 +59,7 @@ def new_side(owner: Any) -> dict[str, Any]:
     key, _ = new_key(account, "audience:view")
     link, token = table.new_link(shop, "audience", "sources", downloads=True)
     table.new_person(shop)
+    table.new_segment(account)
     ids = {
         "revoke_api_key": key.pk,
         "api_key": key.pk,
