@@ -52,6 +52,7 @@ ACCOUNT_TABS: tuple[Row, ...] = (
     ("api_keys", "API keys", "view", "api_keys"),
     ("usage", "Usage", "view", "usage"),
     ("audit_log", "Audit log", "view", "audit"),
+    ("segments", "Segments", "view", "audience"),
     ("account_settings", "Settings", "view", "property"),
 )
 
@@ -79,6 +80,7 @@ BELOW_TABS = {
     "member": "members",
     "remove_member": "members",
     "api_key": "api_keys",
+    "segment": "segments",
     "delete_account": "account_settings",
 }
 

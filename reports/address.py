@@ -2,7 +2,8 @@
 
 Enters: a page's GET parameters, the property and now. Leaves: what the page asks about (range,
 comparison, interval, plotted metric, filters, tabs) and, by `Address.but(...)`, the link to any
-other view of it. Pure. reports/views.py reads it; what makes the parts of a page makes links of it.
+other view of it. Asks the database only for goals and segments that it names. reports/views.py
+reads it; what makes the parts of a page makes links of it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 
 from properties.api import Invalid
-from properties.inputs import is_storable
 from properties.models import Property
 from properties.periods import (
     KINDS,
@@ -31,15 +31,12 @@ from properties.periods import (
     parse_range,
     zone,
 )
-from properties.strangers_text import visible
-from reports.filters import LONGEST_VALUE, check_dimension
-from reports.formatting import name_of
-from reports.metrics import DIMENSIONS, PROPS, Dimension, find_dimension
+from reports import chips, filters, segments
+from reports.chips import Filter, FilterError, Item, Items
+from reports.metrics import PROPS
 from reports.queries import BOTS, DEFAULT_RANGE, MOST_POINTS, Bots
 
 DEFAULT_METRIC = "visitors"
-OPERATORS = {"is": "is", "is_not": "is not", "contains": "contains"}
-MOST_FILTERS = 20
 # How a shared page looks in a frame of another site, and what each may be.
 LOOKS = {"embed": ("1",), "theme": ("light", "dark")}
 # A line of more points is a smear on any screen.
@@ -63,73 +60,13 @@ class AddressError(ValueError):
 
 
 @dataclass(frozen=True)
-class Filter:
-    """`page:is:/pricing`: a dimension, an operator and one value."""
-
-    dimension: str
-    operator: str
-    value: str
-
-    @classmethod
-    def parse(cls, text: str) -> Filter:
-        """The filter in `page:is:/pricing` or `props:plan:is:pro`; AddressError if it is none."""
-        of_props = PROPS if text.startswith(PROPS) else ""
-        name, _, rest = text.removeprefix(PROPS).partition(":")
-        dimension = of_props + name
-        operator, colon, value = rest.partition(":")
-        try:
-            check_dimension(dimension, "filter")
-        except Invalid as error:
-            raise AddressError(
-                f"There is no filter by {dimension[:40]!r}: choose one of {', '.join(DIMENSIONS)}.",
-                "filter",
-            ) from error
-        if operator not in OPERATORS or not colon:
-            raise AddressError(
-                f"A filter is written {dimension}:is:value; "
-                f"instead of 'is' it may say {', '.join(list(OPERATORS)[1:])}.",
-                "filter",
-            )
-        if operator == "contains" and not value:
-            raise AddressError("Say what the filter should look for: its value is empty.", "filter")
-        if len(value) > LONGEST_VALUE or not is_storable(value):
-            raise AddressError(
-                f"No value is longer than {LONGEST_VALUE:,} letters or holds a NUL: shorten it.",
-                "filter",
-            )
-        return cls(dimension, operator, value)
-
-    @property
-    def text(self) -> str:
-        return f"{self.dimension}:{self.operator}:{self.value}"
-
-    @property
-    def of(self) -> Dimension:
-        found = find_dimension(self.dimension)
-        assert found is not None, f"{self.dimension!r} was parsed and is no dimension"
-        return found
-
-    @property
-    def label(self) -> str:
-        return f"{self.of.label} {OPERATORS[self.operator]}"
-
-    @property
-    def shown_value(self) -> str:
-        is_part = self.operator == "contains"
-        return visible(self.value) if is_part else name_of(self.dimension, self.value)
-
-    @property
-    def asked(self) -> list[Any]:
-        return [self.operator, self.dimension, [self.value]]
-
-
-@dataclass(frozen=True)
 class Address:
     """One view of the report page. `interval` "" is the range's own; so is every default.
 
     `opens_with`: the metric that is plotted unless another is chosen. `tabs` and `sorts`: of a card
     the table that is chosen, and the order of its rows. `window`: the days that may be seen (None:
-    all), on which the page opens, too.
+    all), on which the page opens, too. `meant`: the filters as a question takes them, with goals
+    and segments spelt out.
     """
 
     range: Range
@@ -138,7 +75,8 @@ class Address:
     chosen_interval: Kind | None = None
     metric: str = DEFAULT_METRIC
     opens_with: str = DEFAULT_METRIC
-    filters: tuple[Filter, ...] = ()
+    filters: Items = ()
+    meant: list[Any] | None = None
     bots: Bots = "exclude"
     tabs: Mapping[str, str] = field(default_factory=dict)
     sorts: Mapping[str, str] = field(default_factory=dict)
@@ -184,11 +122,7 @@ class Address:
 
     @property
     def asked_filters(self) -> list[Any] | None:
-        if not self.filters:
-            return None
-        if len(self.filters) == 1:
-            return self.filters[0].asked
-        return ["and", *[each.asked for each in self.filters]]
+        return self.meant
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
@@ -205,7 +139,7 @@ class Address:
             pairs.append(("interval", self.chosen_interval))
         if self.metric != self.opens_with:
             pairs.append(("metric", self.metric))
-        pairs += [("filter", each.text) for each in self.filters]
+        pairs += [("filter", text) for text in chips.texts_of(self.filters)]
         if self.bots != "exclude":
             pairs.append(("bots", self.bots))
         sorts = {card + SORT: order for card, order in self.sorts.items()}
@@ -218,7 +152,7 @@ class Address:
 
     @staticmethod
     def query_of(parameters: list[tuple[str, str]]) -> str:
-        return "?" + urlencode(parameters, safe="/:")
+        return "?" + urlencode(parameters, safe="/:()")
 
     def but(self, **changes: Any) -> str:
         """The query string of this view with something changed."""
@@ -229,7 +163,7 @@ class Address:
         added = Filter(dimension, "is", value)
         return self.but(filters=tuple(dict.fromkeys((*self.filters, added))))
 
-    def without_filter(self, unwanted: Filter) -> str:
+    def without_filter(self, unwanted: Item) -> str:
         return self.but(filters=tuple(each for each in self.filters if each != unwanted))
 
     def with_tab(self, card: str, table: str) -> str:
@@ -261,11 +195,12 @@ def read(
 
     `metrics`: those that can be plotted, first the one that the page opens with. `tabs`: card ->
     its tables -> what each can be sorted by. `may_view`: of a module, because a filter tells what
-    it filters by. The three parameters filter_dimension, filter_operator and filter_value (a
-    form's) count as one more `filter`, as `from` and `to` count as a range, alone or beside
-    range=custom.
+    it filters by. The parameters filter_dimension, filter_operator and filter_value (a form's)
+    count as one more filter, and filter_into says where among the others; `from` and `to` count as
+    a range, alone or beside range=custom.
     """
     shown = _range(params, place, now)
+    items = _filters(params)
     interval = _interval(params.get("interval", ""), shown)
     opens_with = metrics[0] if metrics else ""
     metric = params.get("metric", opens_with)
@@ -289,7 +224,8 @@ def read(
         chosen_interval=interval,
         metric=metric,
         opens_with=opens_with,
-        filters=_filters(params, may_view),
+        filters=items,
+        meant=_meant(items, place, may_view),
         bots=_bots(params.get("bots", "exclude")),
         tabs=_tabs(params, tabs),
         sorts=_sorts(params, tabs),
@@ -349,19 +285,51 @@ def _range(params: QueryDict, place: Property, now: datetime) -> Range:
     return shown if place.window is None else inside(shown, place.window)
 
 
-def _filters(params: QueryDict, may_view: Callable[[str], bool]) -> tuple[Filter, ...]:
-    texts = params.getlist("filter")
-    if params.get("filter_dimension"):
-        parts = (params.get(f"filter_{part}", "") for part in ("dimension", "operator", "value"))
-        texts = [*texts, ":".join(part.strip() for part in parts)]
-    if len(texts) > MOST_FILTERS:
-        raise AddressError(f"Over {MOST_FILTERS} filters at once: remove some.", "filter")
-    filters = tuple(dict.fromkeys(Filter.parse(text) for text in texts))
-    for each in filters:
+def _filters(params: QueryDict) -> Items:
+    try:
+        items = chips.read(params.getlist("filter"))
+        if params.get("filter_dimension"):
+            items = chips.put(items, _typed(params), params.get("filter_into", ""))
+            items = chips.read(chips.texts_of(items))  # not too many with it
+    except FilterError as error:
+        raise AddressError(str(error), "filter") from error
+    return items
+
+
+def _typed(params: QueryDict) -> Filter:
+    """What stands in the fields of the form."""
+    dimension, operator, value = (
+        params.get(f"filter_{part}", "").strip() for part in ("dimension", "operator", "value")
+    )
+    if dimension == PROPS:
+        name = params.get("filter_prop", "").strip()
+        if not name:
+            raise FilterError("Name the property of the event, such as plan.")
+        dimension += name
+    return Filter.parse(":".join([dimension, operator, value]))
+
+
+def _meant(items: Items, place: Property, may_view: Callable[[str], bool]) -> list[Any] | None:
+    """What a question asks by them; AddressError for what is not there or may not be viewed."""
+    if not items:
+        return None
+    for each in chips.filters_in(items):
         if not may_view(each.of.module):
             raise AddressError(
                 f"You may not view {each.of.module} here, so you cannot filter by "
                 f"{each.of.label.lower()}. Remove that filter.",
                 "filter",
             )
-    return filters
+    try:
+        meant = segments.resolved(place, chips.joined("and", items))
+        filters.parse(meant)
+    except Invalid as error:
+        raise AddressError(str(error.detail), "filter") from error
+    for module in segments.modules_of(meant):
+        if not may_view(module):
+            raise AddressError(
+                f"You may not view {module} here, and a segment or goal that this view is "
+                "narrowed to asks for it. Remove that filter.",
+                "filter",
+            )
+    return cast(list[Any], meant)

@@ -35,7 +35,7 @@ class Link:
 
 
 def bar(address: Address, now: datetime, asks_bots: bool = True) -> dict[str, Any]:
-    """Range picker, comparison switch and chips: links to the neighbouring views. `asks_bots`:
+    """Range picker, comparison switch and bots: links to the neighbouring views. `asks_bots`:
     whether the reader chooses if bots count."""
     shown = address.range
     tz = address.range.tz
@@ -53,9 +53,6 @@ def bar(address: Address, now: datetime, asks_bots: bool = True) -> dict[str, An
             Link(text, address.but(bots=choice), address.bots == choice)
             for choice, text in WITH_BOTS.items()
             if asks_bots
-        ],
-        "chips": [
-            {"filter": each, "without": address.without_filter(each)} for each in address.filters
         ],
         # What the forms of the bar carry along beside their own fields.
         "kept": address.parameters,

@@ -21,8 +21,7 @@ from django.http import QueryDict
 from properties.api import Invalid
 from properties.goals import fits
 from properties.models import Property
-from reports import filters, lately
-from reports.address import AddressError, Filter
+from reports import chips, filters, lately
 from reports.filters import Branch, Leaf, Node
 from tracking import keys, live, looks, recent, unusual
 from tracking.looks import Look
@@ -61,7 +60,7 @@ def read_filter(params: QueryDict) -> Node | None:
             raise Invalid(
                 "shape", 'Write the filter as JSON, like ["is", "page", ["/"]].', "filters"
             ) from error
-    trees += [_of_text(text) for text in params.getlist("filter")[: filters.MOST_FILTERS]]
+    trees += _of_texts(params.getlist("filter"))
     if not trees:
         return None
     node = filters.parse(trees[0] if len(trees) == 1 else ["and", *trees])
@@ -76,10 +75,10 @@ def read_filter(params: QueryDict) -> Node | None:
     return node
 
 
-def _of_text(text: str) -> list[Any]:
+def _of_texts(texts: list[str]) -> list[Any]:
     try:
-        return Filter.parse(text).asked
-    except AddressError as error:
+        return [item.asked for item in chips.read(texts)]
+    except chips.FilterError as error:
         raise Invalid("invalid_filter", str(error), "filter") from error
 
 

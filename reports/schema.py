@@ -23,7 +23,7 @@ _SPAN: Final[dict[str, Any]] = {
     "description": "Dates are inclusive days in the property's zone, date-times half-open.",
 }
 
-FILTERS: Final[dict[str, Any]] = {
+FILTER: Final[dict[str, Any]] = {
     "type": "array",
     "items": {},
     "description": f"[{' | '.join(filters.OPERATORS)}, dimension, [values]], nested by "
@@ -50,7 +50,7 @@ QUESTION: Final[dict[str, Any]] = {
                 [*DIMENSIONS, f"{PROPS}<name>", *(TIME + kind for kind in (*KINDS, *CYCLES))]
             ),
         },
-        "filters": FILTERS | {"nullable": True},
+        "filters": FILTER | {"nullable": True},
         "range": {
             "oneOf": [{"type": "string"}, _SPAN],
             "default": questions.DEFAULT_RANGE,

@@ -32,7 +32,7 @@ from reports.models import Segment
 TAGS = ["segments"]
 
 
-@extend_schema_field(schema.FILTERS)
+@extend_schema_field(schema.FILTER)
 class FiltersField(serializers.JSONField):
     """A filter as a question takes it; segments.py judges what is in it."""
 
@@ -126,8 +126,7 @@ class OneSegment(Tagged, SignedInView):
     def get(self, request: Request, account: str, segment: str) -> Response:
         place = see_account(self.actor, account)
         with tenant(place.pk):
-            usable = segments.of_account(place, self.actor)
-            found = next((each for each in usable if each.slug == segment), None)
+            found = segments.one_of_account(place, self.actor, segment)
         if found is None:
             raise Http404("There is nothing here.")
         return self.tagged(SegmentSerializer(found).data)

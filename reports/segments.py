@@ -68,6 +68,10 @@ def _goals_of(place: Property) -> Rows:
     return lambda: goals_of(place)
 
 
+def _goals_of_all(account: Account) -> list[Goal]:
+    return list(Goal.objects.of(account).select_related("property"))
+
+
 def modules_of(tree: object) -> list[str]:
     """The modules of everything that a filter without goals and segments names, each once."""
     names = [leaf.dimension for leaf in filters.all_leaves(filters.parse(tree))]
@@ -80,16 +84,28 @@ def modules_of(tree: object) -> list[str]:
 
 def of_account(account: Account, actor: Actor) -> list[Segment]:
     """The segments that the actor may use in some property of the account, by name."""
-    goals = list(Goal.objects.of(account))
+    every = list(Segment.objects.filter(account_id=account.pk))
+    goals = _goals_of_all(account) if every else []
+    return [each for each in every if _may_use(actor, account, _needed_at_all(each, goals))]
 
-    def modules(segment: Segment) -> list[str]:
-        try:
-            return needed(segment, goals)
-        except Invalid:  # its goal is gone everywhere; whoever may manage it must still find it
-            return [GOALS]
 
-    every = Segment.objects.filter(account_id=account.pk)
-    return [segment for segment in every if _may_use(actor, account, modules(segment))]
+def one_of_account(account: Account, actor: Actor, slug: str) -> Segment | None:
+    """None when there is none of that slug; raises Denied when it may be used nowhere."""
+    if not inputs.is_storable(slug):  # what Postgres cannot hold names nothing
+        return None
+    found = Segment.objects.filter(account_id=account.pk, slug=slug).first()
+    if found is not None:
+        modules = _needed_at_all(found, _goals_of_all(account))
+        if not _may_use(actor, account, modules):
+            raise Denied("view", modules[0], account)
+    return found
+
+
+def _needed_at_all(segment: Segment, goals: Iterable[Goal]) -> list[str]:
+    try:
+        return needed(segment, goals)
+    except Invalid:  # its goal is gone everywhere; whoever may manage it must still find it
+        return [GOALS]
 
 
 def of_property(place: Property, actor: Actor) -> list[Segment]:
@@ -137,7 +153,7 @@ def checked(account: Account, actor: Actor, tree: object) -> Any:
     if is_long:
         message = f"A segment's filters are at most {LONGEST:,} characters of JSON. Leave some out."
         raise Invalid("too_many", message, "filters")
-    meant = filters.with_goals(tree, lambda: Goal.objects.of(account))
+    meant = filters.with_goals(tree, lambda: _goals_of_all(account))
     filters.parse([filters.VISITOR, meant])
     for module in modules_of(meant):
         if not actor.may("view", module, account):

@@ -14,6 +14,7 @@ from reports import (
     live_views,
     realtime_api,
     segment_endpoints,
+    segment_pages,
     stats,
     streams,
     usage,
@@ -26,6 +27,13 @@ urlpatterns: list[URLPattern] = [
     path("a/<str:account>/usage/", usage.usage_page, name="usage"),
     path("a/<str:account>/usage.csv", usage.usage_csv, name="usage_csv"),
     path("a/<str:account>/live/stream", member(streams.of_account), name="account_live_stream"),
+    path("a/<str:account>/segments/", segment_pages.every_segment, name="segments"),
+    path("a/<str:account>/segments/<str:segment>/", segment_pages.one_segment, name="segment"),
+    path(
+        "a/<str:account>/segments/<str:segment>/delete/",
+        segment_pages.delete_segment,
+        name="delete_segment",
+    ),
     path("p/<str:key>/annotations/", annotation_pages.notes, name="annotations"),
     path("p/<str:key>/annotations/<int:pk>/", annotation_pages.note, name="annotation"),
     path(
@@ -61,6 +69,7 @@ for root, shared_, behind, file_behind, part_behind in (
             name=f"{shared_}chart_svg",
         ),
         path(f"{root}now/", behind("realtime")(views.now), name=f"{shared_}now"),
+        path(f"{root}count/", behind("audience")(views.count), name=f"{shared_}count"),
         path(
             f"{root}live/", behind("realtime")(live_views.live_of_property), name=f"{shared_}live"
         ),

@@ -13,7 +13,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -21,18 +21,16 @@ from django.views.decorators.http import require_safe
 
 from properties import goals
 from properties.access import Denied, actor_of
-from properties.api import Invalid
 from properties.capture import SWITCHES
 from properties.context import url_of as route_of
 from properties.models import Property
 from properties.periods import RangeError, parse_range, zone
-from reports import annotations, catalogue, curves, picks, segments, tables
-from reports.address import OPERATORS, Address, AddressError, read
+from reports import annotations, building, catalogue, curves, picks, tables
+from reports.address import Address, AddressError, read
 from reports.catalogue import OVERVIEW
-from reports.filters import LONGEST_VALUE
-from reports.metrics import DIMENSIONS
+from reports.metrics import VISITORS
 from reports.parts import MayView, Page, Report, Table, UrlOf, asked, whole
-from reports.queries import DEFAULT_RANGE
+from reports.queries import DEFAULT_RANGE, Question, ask
 from tracking import live, store
 
 # Fields of forms that become part of the address: the answer to them is a redirect to it.
@@ -176,6 +174,39 @@ def now(request: HttpRequest, place: Property) -> HttpResponse:
     return render(request, "reports/now.html", {"online": online(place, timezone.now())})
 
 
+# What of an address says who is counted, and over which range.
+_WHOM = {"range", "from", "to", "bots", "filter", "filter_into"} | {
+    f"filter_{part}" for part in ("dimension", "prop", "operator", "value")
+}
+
+
+@require_safe
+def count(request: HttpRequest, place: Property) -> HttpResponse:
+    """How many visitors the filters let pass, with the one that is being typed; the inside of a
+    line in the builder, which asks again while somebody types."""
+    params = QueryDict(mutable=True)
+    for name in _WHOM & request.GET.keys():
+        params.setlist(name, request.GET.getlist(name))
+    if not params.get("filter_value", "").strip():
+        params.pop("filter_dimension", None)
+    now = timezone.now()
+    context: dict[str, Any] = {}
+    try:
+        address = read(params, place, now, metrics=(), tabs={}, may_view=_may_view(request, place))
+        everybody = Question(metrics=(VISITORS,), range=address.range, bots=address.bots)
+        context["some"] = context["everybody"] = ask(place, everybody, now).totals[VISITORS]
+        if address.asked_filters is not None:
+            some = replace(everybody, filters=address.asked_filters)
+            context["some"] = ask(place, some, now).totals[VISITORS]
+        else:
+            context["everybody"] = None
+    except (AddressError, RangeError) as error:
+        context = {"error": str(error)}
+    response = render(request, "reports/count.html", context)
+    response["Cache-Control"] = "private, no-cache"
+    return response
+
+
 def url_of(request: HttpRequest, place: Property) -> UrlOf:
     """The addresses of the report pages, as seen from this one: below the property, or below the
     share link that shows it."""
@@ -214,10 +245,6 @@ def _read(request: HttpRequest, place: Property, report: Report) -> Page:
     address = read(request.GET, place, now, metrics=metrics, tabs=tabs, may_view=may_view)
     if not hasattr(request, "share_token"):
         address = replace(address, look=())  # only what is shared stands in frames
-    try:
-        segments.resolved(place, address.asked_filters)
-    except Invalid as error:  # a goal that has been deleted since the address was kept
-        raise AddressError(str(error.detail), "filter") from error
     return Page(place, report, address, now, may_view, url_of(request, place), has_goals)
 
 
@@ -240,9 +267,7 @@ def _page(
             "look": dict(page.address.look),
             "gives_files": _gives_files(request),
             "bar": picks.bar(page.address, page.now, page.report.bots is None),
-            "filter_dimensions": [each for each in DIMENSIONS.values() if may_view(each.module)],
-            "operators": OPERATORS,
-            "longest_value": LONGEST_VALUE,
+            "build": building.shown(page, actor_of(request)),
             "sees_online": sees_online,
             "now_url": page.url_of("now") if sees_online else "",
             "live_url": page.url_of("live") if sees_online else "",

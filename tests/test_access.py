@@ -311,9 +311,14 @@ ROWS += [
 ]
 _SEGMENT = {"segment": "buyers"}
 ROWS += [
+    Row("segments", viewer=200),
+    Row("segments", "POST"),
+    Row("segment", params=_SEGMENT),
+    Row("segment", "POST", params=_SEGMENT),
+    Row("delete_segment", "POST", owner=302, params=_SEGMENT),
     api("api_segments", "audience:view", viewer=200, bob=200, key_without=200),
     api("api_segments", "audience:manage", "POST", owner=400, key=400, body={}),
-    api("api_segment", "audience:view", viewer=200, bob=200, params=_SEGMENT, key_without=404),
+    api("api_segment", "audience:view", viewer=200, bob=200, params=_SEGMENT),
     api("api_segment", "audience:manage", "PATCH", body={}, params=_SEGMENT),
     api("api_segment", "audience:manage", "DELETE", owner=204, key=204, params=_SEGMENT),
 ]
@@ -353,6 +358,7 @@ ROWS += [
         ("shared_series_csv", "GET", 200, {}),
         ("shared_chart_svg", "GET", 200, {}),
         ("shared_live_stream", "GET", 403, {}),
+        ("shared_count", "GET", 200, {}),
         ("shared_live", "GET", 403, {}),
         ("shared_live_now", "GET", 403, {}),
         ("shared_report", "GET", 200, {"report": "sources"}),
@@ -380,6 +386,7 @@ _STATS = [("event", "pageview"), ("year", "2026"), ("month", "2"), ("day", "3"),
 REPORTS = [
     Row("overview", viewer=200, bob=200),
     Row("now", viewer=200),
+    Row("count", viewer=200, bob=200),
     Row("live", viewer=200),
     Row("live_now", viewer=200),
     Row("concurrency", viewer=200),
@@ -621,6 +628,8 @@ def seen(response: Any) -> tuple[int, bytes, dict[str, str]]:
         "/a/{account}/members/1/",
         "/a/{account}/members/1/remove/",
         "/a/{account}/leave/",
+        "/a/{account}/segments/",
+        "/a/{account}/segments/buyers/",
         "/a/{account}/settings/",
         "/a/{account}/api-keys/",
         "/a/{account}/audit/",

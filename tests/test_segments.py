@@ -137,7 +137,7 @@ def test_a_segment_asks_for_the_modules_of_its_filters(shop, program):
     slug = keep(program, shop, "By page", ["is", "page", ["/order"]])
     looks = with_key(new_key(shop.account, "audience:view")[1])
     assert count(looks, shop, ["is", "segment", [slug]]).status_code == 403
-    assert looks.get(below(shop, f"/{slug}")).status_code == 404
+    assert looks.get(below(shop, f"/{slug}")).status_code == 403
     listed = [each["slug"] for each in looks.get(below(shop)).json()["results"]]
     assert slug not in listed
     reads = with_key(new_key(shop.account, "audience:view", "content:view", place=shop)[1])
@@ -167,3 +167,206 @@ def test_another_account_does_not_know_it(shop, program):
     stranger = with_key(new_key(other.account, "audience:manage")[1])
     assert stranger.get(below(shop, f"/{slug}")).status_code == 404
     assert count(stranger, other, ["is", "segment", [slug]]).status_code == 400
+
+
+# -- on pages: the address, the builder, the count ---------------------------------------------
+
+
+def read(*texts):
+    from reports import chips
+
+    return chips.read(list(texts))
+
+
+NESTED = ["country:is:DE", "any(", "source:is:Bing", "event:has_done:purchase", ")"]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        ["is", "props:a:b", ["c:is:d"]],
+        ["and", ["is", "country", ["DE", "AT"]], ["not", ["contains", "page", ["/x"]]]],
+        ["visitor", ["and", ["is", "page", ["/"]], ["not", ["has_done", "event", ["signup"]]]]],
+        ["not", ["or", ["is", "os", ["iOS"]], ["not", ["matches", "page", ["/a*"]]]]],
+        ["is_not", "page", ["any(", ")"]],
+        ["or", ["is", "goal", ["Order"]], ["is_not", "segment", ["buyers"]]],
+    ],
+)
+def test_every_filter_of_a_question_can_be_written_in_an_address(tree):
+    from reports import chips
+
+    items = chips.of_question(tree)
+    texts = chips.texts_of(items)
+    assert chips.read(texts) == items
+    # What it asks says the same: written once more, nothing changes.
+    assert chips.of_question(chips.joined("and", items)) == items
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([")"], "closes no group"),
+        (["any("] * 9 + ["page:is:/"], "at most 8 deep"),
+        (["some(", "page:is:/", ")"], "There is no filter by"),
+        (["segment:contains:x"], "instead of 'is' it may say is_not"),
+        (["country:has_done:DE"], "it may say is_not, contains, contains_not, matches"),
+        (["page:contains_not:"], "its value is empty"),
+        ([f"page:is:/{n}" for n in range(21)], "Over 20 filters"),
+        (["any("] * 300, "Over 20 filters"),
+    ],
+)
+def test_what_no_address_can_say_is_refused_with_what_to_do(texts, message):
+    from reports.chips import FilterError
+
+    with pytest.raises(FilterError, match=message):
+        read(*texts)
+
+
+def test_a_group_that_is_not_closed_ends_with_the_address():
+    assert read("any(", "page:is:/a", "page:is:/b") == read("any(", "page:is:/a", "page:is:/b", ")")
+    assert read("any(", ")") == ()
+
+
+def test_the_builder_puts_filters_beside_into_and_instead_of_others():
+    from reports import chips
+
+    items = read("country:is:DE", "any(", "source:is:Bing", "source:is:Google", ")")
+    [added] = read("device:is:mobile")
+
+    def texts(into):
+        return chips.texts_of(chips.put(items, added, into))
+
+    assert texts("") == [*chips.texts_of(items), "device:is:mobile"]
+    assert texts("in:1")[-2:] == ["device:is:mobile", ")"]
+    assert texts("or:0")[:4] == ["any(", "country:is:DE", "device:is:mobile", ")"]
+    assert texts("or:1.0")[2:6] == ["any(", "source:is:Bing", "device:is:mobile", ")"]
+    for nowhere in ("in:7", "or:0.0", "or:1.9", "in:x", "at:1", "in:"):
+        with pytest.raises(chips.FilterError):
+            texts(nowhere)
+    assert [place.into for place in chips.places(items)] == [
+        "", "or:0", "in:1", "or:1.0", "or:1.1"
+    ]  # fmt: skip
+    gone = chips.changed(chips.changed(items, (1, 0), lambda _: None), (1, 0), lambda _: None)
+    assert chips.texts_of(gone) == ["country:is:DE"]
+    for item in read("page:is:/", "page:contains:/", "page:has_done:/", "page:matches:/*"):
+        assert item.turned().turned() == item or item.operator == "matches"
+
+
+@pytest.fixture(scope="module")
+def browser(shop, django_db_blocker):
+    from tests.people import signed_in_as
+
+    with django_db_blocker.unblock():
+        return signed_in_as(shop.account.memberships.get(role="owner").user)
+
+
+def query_of(*texts, **more):
+    from urllib.parse import urlencode
+
+    pairs = [("range", "2026-04-14..2026-04-14"), *(("filter", text) for text in texts)]
+    return "?" + urlencode([*pairs, *more.items()])
+
+
+# One of each that can be filtered by, and how many visitors of the day it lets pass.
+EVERY = [
+    ("page:is:/order", 2), ("entry_page:is:/thanks", 1), ("exit_page:contains:thanks", 1),
+    ("source:is:Google", 2), ("medium:is_not:cpc", 3), ("campaign:is:", 3), ("term:is:", 3),
+    ("content:is:", 3), ("channel:is:Direct", 3), ("referrer:is:", 3), ("country:is:DE", 2),
+    ("device:is:", 3), ("browser:is:", 3), ("os:is:", 3), ("language:is:", 3), ("screen:is:", 3),
+    ("event:is:purchase", 1), ("props:plan:is:", 3), ("props:plan:contains_not:x", 3),
+    ("visit:is:new", 2), ("goal:is:Bought", 1), ("segment:is:bought", 1),
+    ("segment:is_not:bought", 2), ("page:matches:/o*", 2), ("event:has_not_done:purchase", 2),
+]  # fmt: skip
+
+
+def test_page_address_csv_share_link_and_api_filter_by_everything(shop, program, browser):
+    from properties.models import Goal
+    from reports import chips
+    from tests.people import new_link, signed_in_as
+
+    Goal.objects.create(property=shop, account=shop.account, name="Bought", event="purchase")
+    keep(program, shop, "Bought", ["is", "goal", ["Bought"]])
+    modules = ("audience", "sources", "content", "events")
+    _, token = new_link(shop, *modules, downloads=True)
+    guest = signed_in_as(None)
+    every_key = with_key(new_key(shop.account, *(f"{module}:view" for module in modules))[1])
+    for text, visitors in [*EVERY, (NESTED, 2)]:
+        texts = [text] if isinstance(text, str) else text
+        query = query_of(*texts)
+        tree = chips.joined("and", chips.read(texts))
+        told = count(every_key, shop, tree)
+        assert told.json()["totals"] == {"visitors": visitors}, (text, told.content)
+        for client, root in ((browser, f"/p/{shop.key}/"), (guest, f"/share/{token}/")):
+            line = client.get(f"{root}count/{query}").content.decode()
+            assert f"{visitors} of 3 visitors" in line, (text, line)
+        rows = browser.get(f"/p/{shop.key}/table/country.csv{query}").content.decode().split()
+        of_link = guest.get(f"/share/{token}/table/country.csv{query}").content.decode().split()
+        assert rows == of_link
+        assert sum(int(row.split(",")[1]) for row in rows[1:]) == visitors, (text, rows)
+    page = browser.get(f"/p/{shop.key}/{query_of(*NESTED)}").content.decode()
+    for words in ("Source is <bdi", "Visitor has done <bdi", "any of", "Save as segment"):
+        assert words in page, words
+    shared = guest.get(f"/share/{token}/{query_of('segment:is:bought')}").content.decode()
+    assert "Save as segment" not in shared
+    assert "All segments" not in shared
+
+
+def test_what_a_link_does_not_show_cannot_be_filtered_by_there(shop, program, browser):
+    from tests.people import new_link, signed_in_as
+
+    slug = keep(program, shop, "Of content", ["is", "page", ["/order"]])
+    _, token = new_link(shop, "audience")
+    guest = signed_in_as(None)
+    for text in ("page:is:/order", f"segment:is:{slug}"):
+        refused = guest.get(f"/share/{token}/{query_of(text)}")
+        assert refused.status_code == 400
+        assert "You may not view content here" in refused.content.decode()
+        line = guest.get(f"/share/{token}/count/{query_of(text)}").content.decode()
+        assert "You may not view content here" in line
+    gone = browser.get(f"/p/{shop.key}/{query_of('segment:is:never-was')}")
+    assert gone.status_code == 400
+    assert "There is no segment &#x27;never-was&#x27;" in gone.content.decode()
+
+
+def test_the_count_knows_what_is_being_typed(shop, browser):
+    typed = {"filter_dimension": "country", "filter_operator": "is"}
+    path = f"/p/{shop.key}/count/"
+    for value, words in (("", "2 of 3"), ("DE", "1 of 3"), ("DE\0", "holds a NUL")):
+        line = browser.get(path + query_of("page:is:/order", filter_value=value, **typed))
+        assert words in line.content.decode()
+    instead = query_of("page:is:/thanks", filter_value="FR", filter_into="or:0", **typed)
+    assert "2 of 3" in browser.get(path + instead).content.decode()
+    sent = browser.get(f"/p/{shop.key}/{instead}")
+    assert sent.status_code == 302
+    ends = "filter=any(&filter=page:is:/thanks&filter=country:is:FR&filter=)"
+    assert sent["Location"].endswith(ends)
+
+
+def test_filters_are_kept_at_a_report_changed_and_deleted(shop, browser):
+    from accounts.tenancy import tenant
+    from reports.models import Segment
+
+    account = shop.account
+    list_path = f"/a/{account.slug}/segments/"
+    sent = {"name": "Berlin & <b>", "filter": NESTED, "back": f"/p/{shop.key}/?range=7d"}
+    answer = browser.post(list_path, sent)
+    assert answer["Location"] == f"/p/{shop.key}/?range=7d&filter=segment%3Ais%3Aberlin-b"
+    page = browser.get(answer["Location"]).content.decode()
+    assert "Berlin &amp; &lt;b&gt;" in page
+    listed = browser.get(list_path).content.decode()
+    assert "Country is Germany and (Source is Bing or Visitor has done purchase)" in listed
+    one = f"{list_path}berlin-b/"
+    form = browser.get(one).content.decode()
+    assert "\n".join(NESTED) in form
+    refused = browser.post(one, {"name": "Berlin", "filters": "colour:is:red"}).content.decode()
+    assert "There is no filter by &#x27;colour&#x27;" in refused
+    assert "colour:is:red" in refused
+    assert "Write at least one filter" in browser.post(one, {"name": "x"}).content.decode()
+    assert browser.post(one, {"name": "Berlin", "filters": "page:is:/"}).status_code == 302
+    replaced = {"replaces": "berlin-b", "filter": ["source:is:Bing"], "back": "//evil.example/p/"}
+    assert browser.post(list_path, replaced)["Location"] == list_path
+    with tenant(account.pk):
+        kept = Segment.objects.get(account_id=account.pk, slug="berlin-b")
+        assert (kept.name, kept.filters) == ("Berlin", ["is", "source", ["Bing"]])
+    assert browser.post(f"{one}delete/").status_code == 302
+    assert browser.get(one).status_code == 404

@@ -3,7 +3,8 @@
 (() => {
   htmx.config.scrollIntoViewOnBoost = false;
 
-  const isLive = (event) => event.detail.elt?.id === "now";
+  // Who is here now, and how many the filters let pass: parts that are asked for by themselves.
+  const isLive = (event) => ["now", "count"].includes(event.detail.elt?.id);
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     // Nobody looks at a hidden tab: do not ask for it.
