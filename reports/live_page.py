@@ -57,9 +57,15 @@ NUMBERS = (
     ),
 )
 VISITS = (
-    Word("new", "New", "Open visitors in their first visit."),
-    Word("returning", "Returning", "Open visitors who have been here before."),
-    Word("loyal", "Loyal", "Of the returning: here on at least 8 of the last 16 days."),
+    Word("new", "New", "Open visitors who were first seen within the hour."),
+    Word(
+        "returning",
+        "Returning",
+        "Open visitors who were here before, and less often than the loyal.",
+    ),
+    Word(
+        "loyal", "Loyal", "Open visitors who were here on at least 8 of the 16 days before today."
+    ),
 )
 LAST_30M = (
     Word("carts", "Running carts", "Visitors who put something into a cart and have not bought."),
@@ -74,7 +80,7 @@ OF_PAGES = (
         "Mean engaged time on the page, of those who left or hid it in the last 30 minutes.",
     ),
     Word("scroll", "Scroll", "How far down the page they came, on average."),
-    Word("new", "New", "Share of its open visitors who are in their first visit."),
+    Word("new", "New", "Share of its open visitors who were first seen within the hour."),
 )
 TRENDS = {
     "gaining": Word("gaining", "▲", "Gaining: more are here than ten minutes ago"),
