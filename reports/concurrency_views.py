@@ -29,7 +29,7 @@ from properties.inputs import is_storable
 from properties.models import Property
 from properties.periods import Kind, Range, RangeError, check_points, inside, parse_range, zone
 from properties.strangers_text import csv_cell, visible
-from reports import concurrency, schema
+from reports import concurrency, drawing, schema
 from reports.concurrency import INTERVALS, NAMES, Point
 from reports.filters import LONGEST_VALUE
 from reports.formatting import RANGES, exact, period_name, range_name, short, tick_name
@@ -201,6 +201,7 @@ def page(request: HttpRequest, place: Property) -> HttpResponse:
         "cards": [_card(place, asked, name, now) for name in DIMENSIONS],
         "live_url": url("live"),
         "csv_url": url("concurrency_csv") + asked.query if _gives_files(request) else "",
+        "svg_url": url("concurrency_svg") + asked.query,
         "every": EVERY,
         "window": place.window,
     }
@@ -313,6 +314,31 @@ def _card(place: Property, asked: Asked, dimension: str, now: datetime) -> dict[
             for value, numbers in found
         ],
     }
+
+
+@require_safe
+def as_svg(request: HttpRequest, place: Property) -> HttpResponse:
+    """The line as a picture; `?theme=dark`, and `?download=1` to save it."""
+    now = timezone.now()
+    try:
+        asked = read(request.GET, place, now)
+        theme = request.GET.get("theme", "light")
+        if theme not in drawing.THEMES:
+            raise Invalid("invalid_theme", "Write light or dark.", "theme")
+    except Invalid as error:
+        return HttpResponse(
+            str(error.detail),
+            status=HTTPStatus.BAD_REQUEST,
+            content_type="text/plain; charset=utf-8",
+        )
+    points = concurrency.series(
+        place, asked.range, asked.interval, now, asked.dimension, asked.value or ""
+    )
+    of = f"{asked.dimension} is {visible(asked.value)}" if asked.value is not None else ""
+    lines = [range_name(asked.range), of, f"looked at every {EVERY} seconds", place.timezone]
+    picture = drawing.of_curve(curve(asked, points, now), place.name, lines, theme, "at most")
+    name = f"{_called(request, place)}-concurrency-{asked.range.text.replace('..', '-to-')}.svg"
+    return drawing.response(picture, _safe_name(name) if "download" in request.GET else "")
 
 
 @require_safe

@@ -1,16 +1,19 @@
 """A chart as SVG: what the page draws by script, for whoever wants a picture or has no script.
 
 Enters: a Drawing, which is plain values and texts of anybody. Leaves: the text of an SVG file.
-Pure. Called by reports/views.py. Texts become text nodes, colours and lines are attributes: no
+Pure. Called by reports/files.py. Texts become text nodes, colours and lines are attributes: no
 style and no script, so the file is harmless wherever it is put.
 """
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
+
+from django.http import HttpResponse
 
 from properties.strangers_text import visible
 from reports.formatting import NOTHING, Number, duration, percent
@@ -69,6 +72,38 @@ class Drawing:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "colours", THEMES[self.theme])
+
+
+def of_curve(
+    curve: Mapping[str, Any],
+    about: str,
+    lines: Sequence[str],
+    theme: str,
+    before_name: str = "period before",
+) -> Drawing:
+    """The picture of what chart.js draws from the same values (curves.py `curve`)."""
+    return Drawing(
+        title=curve["label"],
+        about=about,
+        lines=lines,
+        unit=curve["unit"],
+        ticks=curve["ticks"],
+        values=curve["values"],
+        before=curve["before"],
+        before_name=before_name,
+        open_from=curve["openFrom"],
+        flags=[(flag["at"], flag["text"]) for flag in curve.get("flags", ())],
+        theme=theme,
+    )
+
+
+def response(drawing: Drawing, name: str = "") -> HttpResponse:
+    """The picture, to be shown; or to be saved by that name."""
+    answer = HttpResponse(as_svg(drawing), content_type="image/svg+xml; charset=utf-8")
+    answer["Cache-Control"] = "private, no-cache"
+    if name:
+        answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
 
 
 def as_svg(drawing: Drawing) -> str:

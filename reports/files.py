@@ -16,7 +16,6 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from accounts.audit import record
-from properties.access import Denied
 from properties.models import Property
 from properties.periods import RangeError
 from properties.streaming import csv_download
@@ -24,7 +23,6 @@ from reports import catalogue, curves, drawing, tables
 from reports.address import AddressError
 from reports.catalogue import OVERVIEW
 from reports.formatting import range_name
-from reports.metrics import METRICS
 from reports.parts import Page, Report, Table, asked, whole
 from reports.queries import MOST_REACHED, ask_rows
 from reports.views import _called, _may_view, _notes, _open, _read, _safe_name
@@ -69,7 +67,7 @@ def series_csv(
 ) -> HttpResponseBase:
     """The curve, period by period, with the metric of every tile: an empty cell is unknown."""
     try:
-        page = _with_curve(_read(request, place, catalogue.find(report)))
+        page = _read(request, place, catalogue.find(report))
     except (AddressError, RangeError) as error:
         return _refused(str(error))
     rows = _series(page)
@@ -83,29 +81,21 @@ def series_csv(
 def chart_svg(request: HttpRequest, place: Property, report: str = OVERVIEW.name) -> HttpResponse:
     """The curve as a picture; `?theme=dark`, and `?download=1` to save it."""
     try:
-        page = _with_curve(_read(request, place, catalogue.find(report)))
+        page = _read(request, place, catalogue.find(report))
     except (AddressError, RangeError) as error:
         return _refused(str(error))
     theme = request.GET.get("theme", "light")
-    picture = drawing.as_svg(_drawing(request, page, theme))
-    response = HttpResponse(picture, content_type="image/svg+xml; charset=utf-8")
-    response["Cache-Control"] = "private, no-cache"
-    if "download" in request.GET:
-        name = _file_name(request, page, page.address.metric, "svg")
-        response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-def _with_curve(page: Page) -> Page:
-    """The page, if there is anything on its curve that may be viewed. Raises Denied."""
-    if not page.tiles:
-        raise Denied("view", "audience", page.place)
-    return page
+    name = _file_name(request, page, page.address.metric, "svg")
+    return drawing.response(
+        _drawing(request, page, theme), name if "download" in request.GET else ""
+    )
 
 
 def _series(page: Page) -> list[dict[str, Any]]:
     """A row for every period, with the metric of every tile. What has not begun yet, and what was
-    before counting began, is None: unknown, not 0."""
+    before counting began, is None: unknown, not 0. Nothing where no tile may be viewed."""
+    if not page.tiles:
+        return []
     answer = curves.ask_numbers(replace(page, address=replace(page.address, compare="none"))).answer
     interval, tz = page.address.interval, page.address.range.tz
     key, opened, is_open = f"time:{interval}", answer.meta["open_from"], False
@@ -120,31 +110,21 @@ def _series(page: Page) -> list[dict[str, Any]]:
 
 
 def _drawing(request: HttpRequest, page: Page, theme: str) -> drawing.Drawing:
-    address = page.address
+    address, name = page.address, page.place.name
+    if not page.tiles:
+        lines = [range_name(address.range), "you may view none of its numbers"]
+        return drawing.Drawing(page.report.title, name, lines, "count", [], [], theme=theme)
     answer = curves.ask_numbers(page).answer
     points = curves.series(page, answer)
-    notes = _notes(request, page, curves.starts(answer))
-    label, _ = page.report.words_of(address.metric)
-    days = f"{points[0].name} to {points[-1].name}" if len(points) > 1 else ""
-    filters = [f"{each.label} {each.shown_value}" for each in address.filters]
-    return drawing.Drawing(
-        title=label,
-        about=page.place.name,
-        lines=[
-            range_name(address.range),
-            days,
-            *filters,
-            curves.caption(address, answer, page.now),
-        ],
-        unit=METRICS[address.metric].unit,
-        ticks=[point.tick for point in points],
-        values=[point.value for point in points],
-        before=[point.before for point in points] if address.compared else [],
-        before_name=curves.BEFORE.get(address.compare, "").removeprefix("the "),
-        open_from=next((at for at, point in enumerate(points) if point.is_open), None),
-        flags=[(flag.period, flag.text) for flag in notes.flags] if notes else (),
-        theme=theme,
-    )
+    curve = curves.curve(page, points, _notes(request, page, curves.starts(answer)))
+    lines = [
+        range_name(address.range),
+        f"{points[0].name} to {points[-1].name}" if len(points) > 1 else "",
+        *(f"{each.label} {each.shown_value}" for each in address.filters),
+        curves.caption(address, answer, page.now),
+    ]
+    before_name = curves.BEFORE.get(address.compare, "").removeprefix("the ")
+    return drawing.of_curve(curve, name, lines, theme, before_name)
 
 
 def _blocks(columns: Columns, rows: Iterator[dict[str, Any]]) -> Iterator[list[Any]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from sys import intern
 
 from django.db import connection
 from psycopg import sql
@@ -287,8 +288,9 @@ class _Reader:
         slots: Slots = defaultdict(dict)
         with connection.cursor() as cursor:
             cursor.execute(text, bound.values)
-            for period, value, measure, number in cursor.fetchall():
-                slots[period, value][measure] = number
+            # Row by row, and one text for each measure: a table may have a million values.
+            for period, value, measure, number in cursor:
+                slots[period, value][intern(measure)] = number
         return dict(slots)
 
     def _people(

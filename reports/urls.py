@@ -93,6 +93,11 @@ for root, shared_, behind, file_behind, part_behind in (
             part_behind("realtime")(streams.of_page),
             name=f"{shared_}live_stream",
         ),
+        path(
+            f"{root}concurrency.svg",
+            behind("realtime")(concurrency_views.as_svg),
+            name=f"{shared_}concurrency_svg",
+        ),
     ]
     # One route for each report and dimension, so that each stands behind the door of its module.
     for report in REPORTS.values():

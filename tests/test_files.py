@@ -82,13 +82,15 @@ def test_a_series_has_every_metric_and_no_zero_where_nothing_is_known(
     assert answer["Content-Disposition"].endswith('-day-2026-02-27-to-2026-03-12.csv"')
     rows = list(csv.DictReader(StringIO(answer.getvalue().decode())))
     assert [row["period"] for row in rows[:2]] == ["2026-02-27", "2026-02-28"]
+    names = [name for name in OVERVIEW.tiles if name in rows[0]]
+    assert {"visitors", "pageviews", "bounce_rate"} <= set(names)
     # Counting began on the 2nd of March.
-    assert all(rows[at][name] == "" for at in range(3) for name in OVERVIEW.tiles)
+    assert all(rows[at][name] == "" for at in range(3) for name in names)
     assert rows[3]["starts"] == "2026-03-02T00:00:00+01:00"
-    wanted = asked(busy, days, metrics=OVERVIEW.tiles, dimensions=("time:day",)).rows
+    wanted = asked(busy, days, metrics=tuple(names), dimensions=("time:day",)).rows
     for row, real in zip(rows[3:], wanted[3:], strict=True):
-        assert {name: row[name] for name in OVERVIEW.tiles} == {
-            name: "" if real[name] is None else str(real[name]) for name in OVERVIEW.tiles
+        assert {name: row[name] for name in names} == {
+            name: "" if real[name] is None else str(real[name]) for name in names
         }
     assert (rows[-1]["visitors"], rows[-1]["bounce_rate"]) == ("0", "")
     assert {row["is_complete"] for row in rows} == {"yes"}
@@ -202,6 +204,14 @@ def test_a_picture_has_the_colours_of_the_page() -> None:
     for text, theme in ((light, "light"), (dark, "dark")):
         for name, colour in THEMES[theme].items():
             assert f"--{name}: {colour};" in text, (theme, name)
+
+
+def test_the_picture_of_how_many_were_here_at_once(shop: Any, alice: Any) -> None:
+    answer = get(alice, f"/p/{shop.key}/concurrency.svg?range=2026-03-02..2026-03-04&theme=dark")
+    root = ElementTree.fromstring(answer.content)
+    assert (root.find(f"{SVG}title").text or "").startswith("Open, on average: ")  # type: ignore[union-attr]
+    assert "No value in this range" in (root.find(f"{SVG}desc").text or "")  # type: ignore[union-attr]
+    get(alice, f"/p/{shop.key}/concurrency.svg?theme=pink", expected=400)
 
 
 def test_bob_takes_away_what_he_may_view(busy: Any, bob: Any) -> None:
