@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 
 from properties.api import Invalid
+from properties.inputs import is_storable
 from properties.models import Property
 from properties.periods import (
     KINDS,
@@ -33,6 +34,7 @@ from properties.periods import (
 )
 from reports import chips, filters, segments
 from reports.chips import Filter, FilterError, Item, Items
+from reports.filters import LONGEST_VALUE
 from reports.metrics import PROPS
 from reports.queries import BOTS, DEFAULT_RANGE, MOST_POINTS, Bots
 
@@ -64,9 +66,9 @@ class Address:
     """One view of the report page. `interval` "" is the range's own; so is every default.
 
     `opens_with`: the metric that is plotted unless another is chosen. `tabs` and `sorts`: of a card
-    the table that is chosen, and the order of its rows. `window`: the days that may be seen (None:
-    all), on which the page opens, too. `meant`: the filters as a question takes them, with goals
-    and segments spelt out.
+    the table that is chosen, and the order of its rows. `own`: what only this page has in its
+    address. `window`: the days that may be seen (None: all), on which the page opens, too.
+    `meant`: the filters as a question takes them, with goals and segments spelt out.
     """
 
     range: Range
@@ -80,6 +82,7 @@ class Address:
     bots: Bots = "exclude"
     tabs: Mapping[str, str] = field(default_factory=dict)
     sorts: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
     window: Range | None = None
     look: tuple[tuple[str, str], ...] = ()  # of a shared page: LOOKS that were asked for
 
@@ -143,7 +146,8 @@ class Address:
         if self.bots != "exclude":
             pairs.append(("bots", self.bots))
         sorts = {card + SORT: order for card, order in self.sorts.items()}
-        return [*pairs, *sorted([*self.tabs.items(), *sorts.items()]), *self.look]
+        named = sorted([*self.tabs.items(), *sorts.items(), *self.own.items()])
+        return [*pairs, *named, *self.look]
 
     @property
     def query(self) -> str:
@@ -165,6 +169,9 @@ class Address:
 
     def without_filter(self, unwanted: Item) -> str:
         return self.but(filters=tuple(each for each in self.filters if each != unwanted))
+
+    def with_own(self, name: str, value: str) -> str:
+        return self.but(own={**self.own, name: value})
 
     def with_tab(self, card: str, table: str) -> str:
         """Another table of a card, in its own order."""
@@ -190,6 +197,7 @@ def read(
     metrics: Sequence[str],
     tabs: Tabs,
     may_view: Callable[[str], bool],
+    own: Sequence[str] = (),
 ) -> Address:
     """The view that GET parameters ask for; AddressError or RangeError says what is wrong.
 
@@ -197,7 +205,8 @@ def read(
     its tables -> what each can be sorted by. `may_view`: of a module, because a filter tells what
     it filters by. The parameters filter_dimension, filter_operator and filter_value (a form's)
     count as one more filter, and filter_into says where among the others; `from` and `to` count as
-    a range, alone or beside range=custom.
+    a range, alone or beside range=custom. `own`: further parameters that the page itself
+    understands.
     """
     shown = _range(params, place, now)
     items = _filters(params)
@@ -229,8 +238,16 @@ def read(
         bots=_bots(params.get("bots", "exclude")),
         tabs=_tabs(params, tabs),
         sorts=_sorts(params, tabs),
+        own={name: value for name in own if (value := _own(params, name))},
         look=_look(params),
     )
+
+
+def _own(params: QueryDict, name: str) -> str:
+    value = params.get(name, "")
+    if len(value) > LONGEST_VALUE or not is_storable(value):
+        raise AddressError("That name is too long or holds a NUL: choose one of the list.", name)
+    return value
 
 
 def _look(params: QueryDict) -> tuple[tuple[str, str], ...]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reports import worldmap
-from reports.metrics import DEPTHS, METRICS
+from reports import event_properties, worldmap
+from reports.metrics import DEPTHS, METRICS, PROPS
 from reports.parts import SHARE, WORTH, Block, Card, Report, Table, Words
 from reports.refused import refused
 from reports.speed import LIMITS, limits_in_words, vitals
@@ -222,8 +222,108 @@ EVENTS = Report(
     "Events",
     "What do visitors do?",
     "events",
-    tiles=("events", "visitors"),
-    cards=(Card("events", "Events", (Table("events", "event", ("events", "visitors", SHARE)),)),),
+    tiles=("events", "visitors", "events_per_visitor"),
+    blocks=(
+        Block(
+            "properties",
+            "events",
+            "reports/properties.html",
+            event_properties.make,
+            event_properties.ABOUT,
+        ),
+    ),
+    cards=(
+        Card(
+            "events",
+            "Events",
+            (
+                Table(
+                    "events",
+                    "event",
+                    ("events", "visitors", SHARE, "events_per_visitor"),
+                    words={
+                        "events_per_visitor": (
+                            "Per visitor",
+                            METRICS["events_per_visitor"].definition,
+                        )
+                    },
+                ),
+            ),
+        ),
+    ),
+    own=(event_properties.OWN,),
+)
+
+_MARKED = ["is", "event", ["element", "element_shown"]]
+_DONE = ("elements_shown", "elements_hovered", "elements_clicked", "element_click_rate")
+# Everything on the page is about elements.
+_OF_ELEMENTS = {
+    name: (label, METRICS[name].definition)
+    for name, label in zip(_DONE, ("Shown", "Hovered", "Clicked", "Click rate"), strict=True)
+}
+
+ELEMENTS = Report(
+    "elements",
+    "Elements",
+    "Which item of a list works? Marked elements by what they are, what they say and where they "
+    "stand: how often each was seen, and what came of it.",
+    "events",
+    tiles=(*_DONE, "visitors"),
+    cards=(
+        Card(
+            "items",
+            "Items",
+            (
+                Table(
+                    "labels-and-positions",
+                    f"{PROPS}label",
+                    _DONE,
+                    title="Labels and positions",
+                    label="Label",
+                    filters=_MARKED,
+                    words=_OF_ELEMENTS,
+                    by=f"{PROPS}position",
+                    by_label="Position",
+                ),
+                Table(
+                    "labels",
+                    f"{PROPS}label",
+                    _DONE,
+                    label="Label",
+                    filters=_MARKED,
+                    words=_OF_ELEMENTS,
+                ),
+                Table(
+                    "positions",
+                    f"{PROPS}position",
+                    _DONE,
+                    label="Position",
+                    filters=_MARKED,
+                    words=_OF_ELEMENTS,
+                ),
+            ),
+            rows=15,
+        ),
+        Card(
+            "types",
+            "Types",
+            (
+                Table(
+                    "types",
+                    f"{PROPS}type",
+                    _DONE,
+                    label="Type",
+                    filters=_MARKED,
+                    words=_OF_ELEMENTS,
+                ),
+                Table("element-pages", "page", _DONE, filters=_MARKED, words=_OF_ELEMENTS),
+            ),
+        ),
+    ),
+    filters=_MARKED,
+    words=_OF_ELEMENTS,
+    switches=("elements", "shown"),
+    in_more=True,
 )
 
 
@@ -430,6 +530,7 @@ REPORTS = {
         SOURCES,
         AUDIENCE,
         EVENTS,
+        ELEMENTS,
         SPEED,
         LINKS,
         SEARCH,

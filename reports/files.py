@@ -25,7 +25,7 @@ from reports.catalogue import OVERVIEW
 from reports.formatting import range_name
 from reports.parts import Page, Report, Table, asked, whole
 from reports.queries import MOST_REACHED, ask_rows
-from reports.views import _called, _may_view, _notes, _open, _read, _safe_name
+from reports.views import SPLIT, _called, _may_view, _notes, _open, _read, _safe_name
 
 ROWS_OF_A_BLOCK = 1_000
 
@@ -50,15 +50,17 @@ def report_table_csv(
 
 def _table(request: HttpRequest, place: Property, report: Report, table: Table) -> HttpResponseBase:
     try:
-        page = _read(request, place, report)
+        page = _read(request, place, report, SPLIT)
         table = page.fitted(table)
         order, _ = tables.read_order(request.GET, table)
+        shown = _open(request, place, tables.split(page, table))
     except (AddressError, RangeError) as error:
         return _refused(str(error))
-    count, rows = ask_rows(place, tables.question_of(page, table, order, MOST_REACHED))
+    count, rows = ask_rows(place, tables.question_of(page, shown, order, MOST_REACHED))
     _told(request, page, table.name, count)
-    columns = (table.dimension, *asked(table.columns))
-    return csv_download(_file_name(request, page, table.name, "csv"), _blocks(columns, rows))
+    columns = (*shown.dimensions, *asked(shown.columns))
+    name = "-by-".join([table.name, *shown.dimensions[1:]])
+    return csv_download(_file_name(request, page, name, "csv"), _blocks(columns, rows))
 
 
 @require_safe

@@ -362,6 +362,15 @@ METRICS = {
             "events",
         ),
         Metric(
+            "events_per_visitor",
+            "Events per visitor",
+            "count",
+            "Accepted events, divided by the visitors who sent them.",
+            "events",
+            "events",
+            over=VISITORS,
+        ),
+        Metric(
             "bounce_rate",
             "Bounce rate",
             "rate",

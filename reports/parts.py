@@ -43,9 +43,10 @@ class Table:
 
     `name` stands in the address and is unique in its report. `columns` are metrics or SHARE; the
     first orders the rows unless another is chosen. `extra` columns stand behind them for whoever
-    may view them; conversions, where the property has a goal. `filters` are always asked, beside
-    those of the reader. `label` (of a row), `title` (of them all) and `words` replace what the
-    registry calls the dimension and the columns. `bots`: not what the reader chooses, but this.
+    may view them; conversions, where the property has a goal. `by`: each value is split by this
+    dimension, too. `filters` are always asked, beside those of the reader. `label` (of a row),
+    `by_label`, `title` (of them all) and `words` replace what the registry calls dimensions and
+    columns. `bots`: not what the reader chooses, but this.
     """
 
     name: str
@@ -57,6 +58,17 @@ class Table:
     words: Words = field(default_factory=dict)
     bots: Bots | None = None
     extra: tuple[str, ...] = ()
+    by: str = ""
+    by_label: str = ""
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        return (self.dimension, self.by) if self.by else (self.dimension,)
+
+    @property
+    def by_name(self) -> str:
+        found = find_dimension(self.by)
+        return self.by_label or (found.label if found else "")
 
     @property
     def row_name(self) -> str:
@@ -66,12 +78,14 @@ class Table:
 
     @property
     def heading(self) -> str:
+        if self.by and not self.title:
+            return f"{plural(self.row_name)} by {self.by_name.lower()}"
         return self.title or plural(self.row_name)
 
     @property
     def modules(self) -> list[str]:
         """The modules that whoever sees it must be allowed to view."""
-        return modules_of(asked(self.columns), [self.dimension, *dimensions_of(self.filters)])
+        return modules_of(asked(self.columns), [*self.dimensions, *dimensions_of(self.filters)])
 
     def words_of(self, column: str) -> tuple[str, str]:
         """What a column is called, and what it means."""
@@ -115,7 +129,8 @@ class Report:
     `name` stands in the address, `title` in the navigation: among the tabs, or in the menu behind
     them if it is `in_more`. `module` opens the page; what needs another one is left out for whoever
     may not view that. `filters` narrow tiles and curve; `words` and `bots` as in Table. `switches`
-    are those of properties/capture.py without which there is nothing to report.
+    are those of properties/capture.py without which there is nothing to report. `own`: what only
+    its blocks have in the address.
     """
 
     name: str
@@ -130,6 +145,7 @@ class Report:
     bots: Bots | None = None
     switches: tuple[str, ...] = ()
     in_more: bool = False
+    own: tuple[str, ...] = ()
 
     @property
     def tables(self) -> dict[str, Table]:

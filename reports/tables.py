@@ -15,7 +15,7 @@ from django.http import QueryDict
 from reports.address import Address, AddressError
 from reports.curves import caption
 from reports.formatting import Number, exact, name_of, percent, short
-from reports.metrics import DIMENSIONS, METRICS, VISITORS
+from reports.metrics import DIMENSIONS, METRICS, PROPS, VISITORS, find_dimension
 from reports.parts import SHARE, Card, Page, Table, asked, plural
 from reports.picks import Link
 from reports.queries import MOST_ROWS, Answer, Question, ask
@@ -31,12 +31,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A value of a dimension with its numbers; following `query` filters by it."""
+    """A value of a dimension with its numbers; following `query` filters by it. `by`: the value of
+    the second dimension, if there is one."""
 
     name: str
     query: str
     width: str  # of the bar behind the text, in percent of the widest
     cells: list[Cell]
+    by: Link | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,15 @@ def fill(page: Page, card: Card) -> FilledCard | None:
     )
 
 
+def first_rows(
+    page: Page, table: Table, order: Order, limit: int
+) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
+    """The first rows of a table that stands on no card."""
+    answer = ask_table(page, table, order, limit)
+    columns = (_column(table, name, order, "") for name in table.columns)
+    return tuple(columns), tuple(_rows(page, table, answer.rows, answer.totals))
+
+
 def _url(page: Page, table: Table, kind: str = "") -> str:
     """Where all of a table is: that of a dimension has an address of its own."""
     if page.report.name != "overview":
@@ -166,12 +177,26 @@ def _rows(
     return [
         Row(
             name=name_of(dimension, row[dimension]),
-            query=page.address.with_filter(dimension, row[dimension] or ""),
+            query=_filtered(page, dimension, row[dimension] or ""),
             width=f"{(row[first] or 0) / widest * 100:.1f}%" if widest else "0%",
             cells=[_cell(table, name, row, totals) for name in table.columns],
+            by=_link(page, table.by, row) if table.by else None,
         )
         for row in rows
     ]
+
+
+def _link(page: Page, dimension: str, row: dict[str, Any]) -> Link:
+    value = row[dimension]
+    return Link(name_of(dimension, value), _filtered(page, dimension, value or ""))
+
+
+def _filtered(page: Page, dimension: str, value: str) -> str:
+    """The view filtered by a row. A colon ends the name of a property in an address: one with a
+    colon in its name is no filter there."""
+    if ":" in dimension.removeprefix(PROPS):
+        return page.address.query
+    return page.address.with_filter(dimension, value)
 
 
 def _cell(table: Table, column: str, row: dict[str, Any], totals: dict[str, Number]) -> Cell:
@@ -194,6 +219,7 @@ class WholeTable:
     columns: list[Column]
     rows: list[Row]
     totals: list[Cell]
+    splits: list[tuple[str, str]]  # dimensions that the rows may be split by: name and label
     caption: str
     first: int  # number of the first row shown
     previous_query: str
@@ -209,14 +235,38 @@ def ask_table(page: Page, table: Table, order: Order, limit: int) -> Answer:
 def question_of(page: Page, table: Table, order: Order, limit: int) -> Question:
     return replace(
         page.question(asked(table.columns), table),
-        dimensions=(table.dimension,),
+        dimensions=table.dimensions,
         order_by=((order.metric, "desc" if order.descending else "asc"),),
         limit=limit,
     )
 
 
-def whole_table(page: Page, table: Table, order: Order, number: int) -> WholeTable:
+def split(page: Page, table: Table) -> Table:
+    """The table split by what the address says (`by=device`); AddressError if that is nothing to
+    split by. Whether it may be viewed stands in `modules` of what comes back."""
+    by = page.address.own.get("by", "")
+    if not by or by == table.dimension:
+        return table
+    if find_dimension(by) is None:
+        raise AddressError(
+            f"Nothing can be split by {by[:40]!r}: choose one of {', '.join(DIMENSIONS)}.", "by"
+        )
+    return replace(table, by=by, by_label=table.by_label if by == table.by else "")
+
+
+def _splits(page: Page, table: Table) -> list[tuple[str, str]]:
+    """What can be chosen to split by: the registry's dimensions, and what is chosen already."""
+    found = {
+        name: each.label
+        for name, each in DIMENSIONS.items()
+        if name != table.dimension and page.may_view(each.module)
+    }
+    return list((found | ({table.by: table.by_name} if table.by else {})).items())
+
+
+def whole_table(page: Page, plain: Table, order: Order, number: int) -> WholeTable:
     """One page of the rows of a table."""
+    table = split(page, plain)
     address, first = page.address, (number - 1) * ROWS_OF_A_PAGE
     # One row more than shown tells whether there is a next page.
     answer = ask_table(page, table, order, first + ROWS_OF_A_PAGE + 1)
@@ -230,11 +280,12 @@ def whole_table(page: Page, table: Table, order: Order, number: int) -> WholeTab
         ],
         rows=_rows(page, table, shown, answer.totals),
         totals=[_cell(table, name, answer.totals, answer.totals) for name in table.columns],
+        splits=_splits(page, table),
         caption=caption(address, answer, page.now),
         first=first + 1,
         previous_query=_sorted(address, order, number - 1) if number > 1 else "",
         next_query=_sorted(address, order, number + 1) if more else "",
-        csv_url=_url(page, table, "_csv") + _sorted(address, order, 1),
+        csv_url=_url(page, plain, "_csv") + _sorted(address, order, 1),
     )
 
 

@@ -35,6 +35,7 @@ from tracking import live, store
 
 # Fields of forms that become part of the address: the answer to them is a redirect to it.
 _FORM_FIELDS = frozenset({"from", "to", "filter_dimension"})
+SPLIT = ("by",)  # what whole tables have in their address: `by=device`
 
 
 @require_safe
@@ -47,7 +48,7 @@ def report(request: HttpRequest, place: Property, report: str) -> HttpResponse:
     """Tiles, one time series, and the blocks and cards that the reader may see."""
     found = catalogue.find(report)
     try:
-        page = _read(request, place, found)
+        page = _read(request, place, found, found.own)
     except (AddressError, RangeError) as error:
         return _refused(request, place, found, error)
     if _FORM_FIELDS & request.GET.keys():
@@ -149,9 +150,10 @@ def _open(request: HttpRequest, place: Property, table: Table) -> Table:
 
 def _table(request: HttpRequest, place: Property, report: Report, table: Table) -> HttpResponse:
     try:
-        page = _read(request, place, report)
+        page = _read(request, place, report, SPLIT)
         table = page.fitted(table)
         order, number = tables.read_order(request.GET, table)
+        _open(request, place, tables.split(page, table))
     except (AddressError, RangeError) as error:
         return _refused(request, place, report, error, is_table=True)
     if _FORM_FIELDS & request.GET.keys():
@@ -232,8 +234,8 @@ def _may_view(request: HttpRequest, place: Property) -> MayView:
     return lambda module: actor.may("view", module, place)
 
 
-def _read(request: HttpRequest, place: Property, report: Report) -> Page:
-    """The report as the address asks for it."""
+def _read(request: HttpRequest, place: Property, report: Report, own: tuple[str, ...] = ()) -> Page:
+    """The report as the address asks for it; `own` parameters are for what stands on the page."""
     now, may_view = timezone.now(), _may_view(request, place)
     tabs = {
         card.name: {table.name: asked((*table.columns, *table.extra)) for table in card.tables}
@@ -241,7 +243,7 @@ def _read(request: HttpRequest, place: Property, report: Report) -> Page:
     }
     has_goals = goals.exist(place)
     metrics = report.shown_tiles(may_view, has_goals)
-    address = read(request.GET, place, now, metrics=metrics, tabs=tabs, may_view=may_view)
+    address = read(request.GET, place, now, metrics=metrics, tabs=tabs, may_view=may_view, own=own)
     if not hasattr(request, "share_token"):
         address = replace(address, look=())  # only what is shared stands in frames
     return Page(place, report, address, now, may_view, url_of(request, place), has_goals)

@@ -419,7 +419,10 @@ REPORTS = [
         for name in ("report", "report_series_csv", "report_chart_svg")
         for report, bob in [("pages", 403), ("sources", 200), ("audience", 200), ("events", 403)]
     ),
-    *(Row("report", viewer=200, params={"report": report}) for report in ("speed", "bots")),
+    *(
+        Row("report", viewer=200, params={"report": report})
+        for report in ("speed", "bots", "elements")
+    ),
     *(
         Row(name, viewer=200, bob=bob, params={"report": report, "table": table})
         for name in ("report_table", "report_table_csv")

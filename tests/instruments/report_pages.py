@@ -77,9 +77,9 @@ def _table(report: "Report", table: "Table", alone: bool) -> list[str]:
     parts = [] if alone else [f"### {table.heading}"]
     place = f"{report.name}/{table.name}"
     whole = f"table/{table.dimension}" if report.name == "overview" else place
+    each = " and ".join(f"`{name}`" for name in table.dimensions)
     parts.append(
-        f"A row for each `{table.dimension}`; whole: `/p/<key>/{whole}/`, as a file: "
-        f"`/p/<key>/{whole}.csv`."
+        f"A row for each {each}; whole: `/p/<key>/{whole}/`, as a file: `/p/<key>/{whole}.csv`."
     )
     parts += _always(table.filters)
     shown = (*table.columns, *table.extra)
