@@ -181,9 +181,7 @@ def expected(row: Row, asked: Asked, name: str, given: Given) -> int:
     if row.name in OWNERS_ONLY:
         return row.owner if name == "owner" else 403
     reach = {"account"} if asked.of_account else {"account", "shop"}
-    if row.name.startswith(
-        ("stats_", "account_live", "api_account_realtime", "api_account_stream")
-    ):
+    if row.name.startswith(SUMS):
         reach = {"account", "shop", "blog"}  # a sum of the properties in which she has the right
     if row.name == "api_segment" and row.method == "GET":
         reach = {"account", "shop", "blog"}  # she may use it in one of them

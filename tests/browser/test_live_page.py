@@ -104,8 +104,11 @@ def test_the_page_follows_its_visitors(
     expect(row(viewer, "/blog")).to_have_count(0)
     counts(viewer, 2, 1)
     # The network is lost: here until the time is up that the last ping has bought.
-    other.evaluate(BUSY)
+    with other.expect_request(lambda sent: '"engaged"' in (sent.post_data or "")):
+        other.evaluate(BUSY)
     expect(viewer.locator("#live-engaged")).to_have_text("1")
+    with other.expect_request(lambda sent: '"engaged"' in (sent.post_data or "")):
+        pass  # the beat that comes every five seconds
     ben.set_offline(True)
     counts(viewer, 1, 0, EXPIRED)
     first.close()
