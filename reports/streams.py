@@ -35,7 +35,7 @@ from reports import realtime, schema
 from reports.hub import hub
 from reports.realtime import Asked
 from reports.realtime_api import FILTER, FILTERS, places_of
-from reports.viewers import BEAT, BEGINNING, SLOW, Viewer, read_entry_id
+from reports.viewers import BEAT, BEGINNING, SLOW, Viewer, beginning, read_entry_id
 
 HEARTBEAT = 15.0  # seconds without anything, after which proxies would cut the line
 SLOW_AFTER = 10.0  # seconds that a viewer's line may be full
@@ -252,7 +252,7 @@ async def _run(
     here.join(viewer)
     listening = asyncio.ensure_future(_hear(receive, viewer))
     try:
-        await _write(send, BEGINNING)
+        await _write(send, beginning())
         while viewer.end is None:
             await _write(send, await _next(viewer))
         await _write(send, viewer.take() + viewer.end, is_last=True)

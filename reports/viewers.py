@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import randrange
 from typing import Any, NamedTuple
 
 import orjson
@@ -21,7 +22,7 @@ from properties.access import Actor, Right, rights_anew
 from properties.models import Property
 from reports.realtime import Asked
 
-RETRY = 2_000  # ms after which a browser connects again
+RETRY = 2_000  # ms, about, after which a browser connects again
 MOST_FEED = 300  # events that wait for one viewer
 
 Entry = tuple[int, int]  # id of an event in a feed: ms, number within it
@@ -37,6 +38,13 @@ def message(event: str, data: Any, last: str = "") -> bytes:
 
 
 BEGINNING = f"retry: {RETRY}\n\n".encode()
+
+
+def beginning() -> bytes:
+    """With a pause of each viewer's own: after a restart they do not come all at once."""
+    return f"retry: {randrange(RETRY // 2, 2 * RETRY)}\n\n".encode()  # noqa: S311  no secret
+
+
 BEAT = b": still here\n\n"
 SLOW = message("slow", {"message": "Your connection is too slow; it is opened again."})
 CLOSED = b": come again\n\n"

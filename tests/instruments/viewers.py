@@ -21,7 +21,8 @@ from tests.instruments.product import Product, running_product
 VIEWERS = int(os.environ.get("VIEWERS", "500"))
 ONLINE = [int(count) for count in os.environ.get("ONLINE", "10,100000").split(",")]
 SECONDS = float(os.environ.get("SECONDS", "10"))
-STARTS_WITHIN = 60.0
+STARTS_WITHIN = 120.0
+COMING = 10  # viewers who come at once
 AT_ONCE = 1_000  # pings of a request
 CHANGES = 20  # visitors a second who come, so that there is something to tell
 
@@ -37,8 +38,9 @@ class Heard:
     late: list[float] = field(default_factory=list)  # seconds from the count to its coming
 
 
-async def view(port: int, path: str, heard: Heard) -> None:
-    """One viewer, until cancelled."""
+async def view(port: int, path: str, heard: Heard, door: asyncio.Semaphore) -> None:
+    """One viewer, until cancelled; they come one after the other, as people do."""
+    await door.acquire()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
     writer.write(f"GET {path}live/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     is_first = True
@@ -49,13 +51,17 @@ async def view(port: int, path: str, heard: Heard) -> None:
                 data = await reader.readline()
                 heard.bytes += len(data)
                 heard.snapshots += 1
-                heard.began += is_first
+                if is_first:
+                    heard.began += 1
+                    door.release()
                 if not is_first and heard.snapshots % 50 == 0:
                     heard.late.append(time.time() - _at(data))
                 is_first = False
             elif line.startswith(b"event: feed"):
                 heard.events += 1
     finally:
+        if is_first:
+            door.release()
         writer.close()
 
 
@@ -131,8 +137,9 @@ async def come(port: int, key: str) -> None:
 
 async def measure(product: Product, port: int, key: str, path: str, viewers: int) -> str:
     """CPU milliseconds a second of each part, and what came."""
+    door = asyncio.Semaphore(COMING)
     heard, coming = Heard(), asyncio.create_task(come(port, key))
-    looking = [asyncio.create_task(view(port, path, heard)) for _ in range(viewers)]
+    looking = [asyncio.create_task(view(port, path, heard, door)) for _ in range(viewers)]
     until = time.monotonic() + STARTS_WITHIN
     while heard.began < viewers and time.monotonic() < until:
         await asyncio.sleep(0.1)
