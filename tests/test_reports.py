@@ -58,11 +58,14 @@ HISTORY = [
 
 @pytest.fixture(scope="module")
 def world(django_db_blocker: Any, django_db_setup: Any) -> Any:
+    from properties.models import Goal
     from tracking.models import Ledger
 
     with django_db_blocker.unblock():
         owner = new_user("owner")
         place = new_property(new_account(owner), timezone="UTC")
+        # Without a goal no table speaks of conversions.
+        Goal.objects.create(account=place.account, property=place, name="Left", event="outbound")
         write(place, HISTORY)
         roll_up(place, HISTORY)
         refused = {"hostname": 6, "dnt": 2}
@@ -75,8 +78,9 @@ def world(django_db_blocker: Any, django_db_setup: Any) -> Any:
 
 def get(user: Any, place: Any, tail: str, expected: int = 200) -> str:
     response = signed_in_as(user).get(f"/p/{place.key}/{tail}")
-    assert response.status_code == expected, (tail, response.content[:300])
-    return response.content.decode()
+    body = b"".join(response.streaming_content) if response.streaming else response.content
+    assert response.status_code == expected, (tail, body[:300])
+    return body.decode()
 
 
 def rows(user: Any, place: Any, tail: str) -> dict[str, dict[str, str]]:
