@@ -30,6 +30,9 @@ def _list(reports: "list[Report]") -> str:
         "",
         f"One page each, below a property and below a share link alike. {_MADE}",
         "",
+        "A whole table, and its file, takes a second dimension after `by=`, such as `by=device` or "
+        "`by=props:plan`; whoever asks must be allowed to view the modules of both.",
+        "",
         "| report | question | needs |",
         "| --- | --- | --- |",
     ]
