@@ -151,17 +151,20 @@ FROM (
 """
 
 # Sessions of which an earlier one is new or another now: their first or last touch may be. Nearly
-# always there is none. Those beyond the look-back only know their visitor's first session.
+# always there is none, as `people` tells, and no sessions are looked for. Those beyond the look-back
+# only know their visitor's first session.
 LATER = """
 SELECT v.property_id, l.started_at, l.ended_at
-FROM visits AS v CROSS JOIN LATERAL (
+FROM visits AS v JOIN people AS p
+    ON p.property_id = v.property_id AND p.visitor = v.visitor AND p.was_last > v.first
+CROSS JOIN LATERAL (
     SELECT started_at, ended_at FROM sessions
     WHERE property_id = v.property_id
         AND (visitor, started_at) > (v.visitor, v.last)
         AND (visitor, started_at) < (v.visitor, 'infinity')
     ORDER BY visitor, started_at
 ) AS l
-WHERE v.grows IS NOT TRUE AND v.visitor > 0 AND (
+WHERE v.grows IS NOT TRUE AND (
     l.started_at <= v.last + %(reach)s OR NOT EXISTS (
         SELECT FROM sessions
         WHERE property_id = v.property_id

@@ -29,9 +29,9 @@ class Renumbered(NamedTuple):
 
 
 # `who` is the id in `visitors` (bot_identity() in SQL). `low` to `high` are the numbers that Valkey
-# gave out, `visitor` is the one that counts. `was_first` is set when she was here
-# before what Postgres knew as her first event. `spot` is where Postgres keeps the visitor (nobody
-# else writes a property's visitors while the drain's lock is held).
+# gave out, `visitor` is the one that counts. `was_first` is set when she was here before what
+# Postgres knew as her first event, `was_last` is when it knew her last. `spot` is where Postgres
+# keeps the visitor (nobody else writes a property's visitors while the drain's lock is held).
 MAKE_PEOPLE = """
 CREATE TEMP TABLE IF NOT EXISTS people (
     account_id bigint NOT NULL,
@@ -47,7 +47,8 @@ CREATE TEMP TABLE IF NOT EXISTS people (
     visitor integer,
     spot tid,
     is_outdated boolean,
-    was_first timestamptz
+    was_first timestamptz,
+    was_last timestamptz
 ) ON COMMIT DELETE ROWS
 """
 
@@ -56,7 +57,8 @@ FIND_PEOPLE = """
 INSERT INTO people
 SELECT s.*, coalesce(v.number, CASE WHEN NOT bot THEN low END), v.spot,
     s.first < v.first_seen OR s.last > v.last_seen,
-    CASE WHEN s.first < v.first_seen AND NOT bot THEN v.first_seen END
+    CASE WHEN s.first < v.first_seen AND NOT bot THEN v.first_seen END,
+    CASE WHEN NOT bot THEN v.last_seen END
 FROM (
     SELECT account_id, property_id, visitor_uuid, bot,
         CASE WHEN bot THEN md5('bot ' || visitor_uuid::text)::uuid ELSE visitor_uuid END AS who,
