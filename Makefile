@@ -21,7 +21,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format clean bench draining questions histories memory chaos outage fuzz live viewers FORCE
+.PHONY: run test lint format clean bench draining questions crowds histories memory chaos outage fuzz live viewers FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -57,6 +57,10 @@ draining: $(TEST_STAMP)
 # Makes histories of up to 10 M events at its first run, which takes long, and keeps them.
 questions: $(TEST_STAMP)
 	@$(BIN)/python -m tests.instruments.questions $(QUESTIONS)
+
+# How many are in a segment, of a million visitors; CROWDS="--visitors 1000000 --days 30".
+crowds: $(TEST_STAMP)
+	@$(BIN)/python -m tests.instruments.crowded $(CROWDS)
 
 # Other histories than those of every run: do all ways of counting agree? HISTORIES=1000
 HISTORIES ?= 1000

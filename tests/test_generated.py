@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from tests.instruments import generated, questions
+from tests.instruments import crowded, generated, questions
 from tests.instruments.generated import History, draw
 
 SMALL = History(1_500, days=6, seed=7)
@@ -115,6 +115,14 @@ def test_every_question_is_measured_once():
         assert len(found.times) == len(found.cpu) == sum(found.routes.values()) == 3
         assert all(python > 0 for python in found.python)
         assert len(questions.row(found)) == len(questions.HEAD)
+
+
+def test_crowds_are_counted_from_their_bitmaps_alone():
+    place = crowded.made(300, 2, say=lambda text: None)
+    for kind in crowded.KINDS:
+        found = crowded.measure(place, 300, 2, kind, 3)
+        assert found.routes == {"rolled": 3}
+    assert crowded.made(300, 2, say=lambda text: None).pk == place.pk
 
 
 @pytest.mark.parametrize(("part", "wanted"), [(0.5, 50), (0.95, 95), (1, 100), (0.001, 1)])
