@@ -151,7 +151,7 @@ FROM (
 """
 
 # Sessions of which an earlier one is new or another now: their first or last touch may be. Nearly
-# always there is none, as `people` tells, and no sessions are looked for. Those beyond the look-back
+# always there is none, as `people` tells, and no session is looked for. Those beyond the look-back
 # only know their visitor's first session.
 LATER = """
 SELECT v.property_id, l.started_at, l.ended_at
