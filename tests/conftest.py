@@ -6,14 +6,15 @@ pytest_plugins = ["tests.servers", "tests.people", "tests.savings"]
 
 
 # Files of half a minute and more: they begin first, or one worker would end alone with the last.
+# Before them what looks through all there is: a worker's servers still hold little.
 LONG = (
     "test_supervisor",
-    "test_openapi",
-    "test_frame",
-    "test_import_log",
-    "test_proof",
-    "test_hostile_names",
+    "test_erasing",
     "test_register",
+    "test_openapi",
+    "test_every_page",
+    "test_proof",
+    "test_import_log",
     "test_pipeline",
     "test_docker",
     "test_report_browser",
@@ -21,7 +22,6 @@ LONG = (
     "test_inspector_browser",
     "test_queries",
     "test_truth_wikiticker",
-    "test_erasing",
     "test_headers",
 )
 

@@ -46,7 +46,7 @@ def look(new_context: Any, web_server: str, complaints: list[str]) -> Any:
         context = new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, **options
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         context.add_init_script(LISTEN)
         cookie = signed_in_as(user, fresh).cookies["sessionid"].value
         context.add_cookies([{"name": "sessionid", "value": cookie, "url": web_server}])

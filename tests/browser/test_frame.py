@@ -7,45 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.people import new_account, new_user
-from tests.test_access import places
 
 from .conftest import Look, findings, overflow
-from .pages import pages_of
-
-__all__ = ["places"]
-
-# Current tabs that their row has scrolled out of sight.
-OUT_OF_SIGHT = """() => [...document.querySelectorAll(":is(.tabs, .subnav) [aria-current]")]
-  .filter((tab) => {
-    const [row, own] = [tab.parentElement, tab].map((one) => one.getBoundingClientRect());
-    return own.left < row.left - 1 || own.right > row.right + 1;
-  })
-  .map((tab) => tab.textContent)"""
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
-def test_pages_fit_and_axe_finds_nothing(
-    look: Look, places: dict[str, Any], web_server: str, width: int, scheme: str
-) -> None:
-    from django.utils import timezone
-
-    alice, acme, shop = places["alice"], places["acme"], places["shop"]
-    acme.name = "An account with the longest name that anybody would write down"
-    acme.save()
-    shop.name = "مرحبا بالعالم " * 6
-    shop.save()
-    shop.replace_key(30, timezone.now())
-    found = [path for path in pages_of(places) if not path.endswith("/now/")]  # a part of a page
-    assert len(found) > 30
-    page = look(alice, found[0], width, scheme)
-    wrong = []
-    for path in found:
-        page.goto(web_server + path)
-        wider = overflow(page)
-        objections = [*findings(page), *([f"{wider} px too wide"] if wider else [])]
-        if objections := [*objections, *page.evaluate(OUT_OF_SIGHT)]:
-            wrong.append((path, objections))
-    assert wrong == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])

@@ -1,11 +1,15 @@
-"""Whatever people name things and whatever senders send, it is text on every page: nothing runs
-without a content security policy, and nothing offends against it. The pages are those of the table
-in tests/test_access.py and of the administration, so that a new one is looked at by itself."""
+"""Every page, full of hostile, long and right-to-left texts: whatever people name things and
+whatever senders send, it is text. Nothing runs without a content security policy, nothing offends
+against it; our pages fit a phone and a screen, in both themes, and axe finds nothing. The pages are
+those of the table in tests/test_access.py and of the administration, so that a new one is looked at
+by itself."""
 
 import io
 import re
 from typing import Any
 from urllib.parse import quote
+
+from playwright.sync_api import Page
 
 from tests.people import fresh, new_link, signed_in_as
 from tests.test_access import TABLES, ours, places
@@ -13,16 +17,26 @@ from tests.test_collector import pageview, post
 from tests.test_inspector import watched
 from tests.test_sessions_of_people import browser
 
-from .conftest import Look
+from .conftest import Look, findings, overflow
 from .pages import pages_of
 
 __all__ = ["places"]
 HOSTILE = "\"'></title></script><img src=x onerror=__ran=1><script>__ran=1</script>{{7*7}}"
+RIGHT_TO_LEFT = "مرحبا بالعالم "
+# Current tabs that their row has scrolled out of sight.
+OUT_OF_SIGHT = """() => [...document.querySelectorAll(":is(.tabs, .subnav) [aria-current]")]
+  .filter((tab) => {
+    const [row, own] = [tab.parentElement, tab].map((one) => one.getBoundingClientRect());
+    return own.left < row.left - 1 || own.right > row.right + 1;
+  })
+  .map((tab) => tab.textContent)"""
 OF_ADMINISTRATION = ("ledger", "usage", "refusals", "ticks", "audit")
 
 
 def name_everything(places: dict[str, Any]) -> None:
     """A hostile name for all that has one, and for what the audit log and sessions keep."""
+    from django.utils import timezone
+
     from properties.models import ApiKey, Goal, Invitation, ShareLink
     from tracking.models import Person
 
@@ -39,6 +53,9 @@ def name_everything(places: dict[str, Any]) -> None:
     assert Invitation.objects.of(acme).update(email=HOSTILE)
     for thing in (alice, acme, shop):
         type(thing).objects.filter(pk=thing.pk).update(name=HOSTILE)
+    shop.name = (HOSTILE + RIGHT_TO_LEFT * 6)[: shop._meta.get_field("name").max_length]
+    shop.save()
+    shop.replace_key(30, timezone.now())  # its settings show the former one, too
     for member in acme.memberships.exclude(user=alice):
         user = member.user
         named = {"name": HOSTILE, "email": f"{HOSTILE}{user.pk}"}
@@ -135,7 +152,21 @@ def administration(client: Any) -> list[str]:
     return ["/admin/", *(f"/admin/{page}/" for page in OF_ADMINISTRATION), *lists, *things]
 
 
-def test_a_hostile_text_runs_on_no_page(
+def objections(page: Page) -> list[str]:
+    """On a phone by night; then, without a further request, on a wide screen by day."""
+    found = []
+    for width, scheme in ((360, "dark"), (1280, "light")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        wider = overflow(page)
+        wrong = [*findings(page), *([f"too wide: {wider} px"] if wider else [])]
+        found += [f"{width}: {each}" for each in [*wrong, *page.evaluate(OUT_OF_SIGHT)]]
+    page.set_viewport_size({"width": 360, "height": 900})
+    page.emulate_media(color_scheme="dark")
+    return found
+
+
+def test_every_page_shows_text_as_text_fits_and_is_for_everybody(
     look: Look, places: dict[str, Any], complaints: list[str], web_server: str
 ) -> None:
     name_everything(places)
@@ -143,15 +174,21 @@ def test_a_hostile_text_runs_on_no_page(
     send_everything(web_server, places["shop"])
     seen = paths(places)
     assert len(seen) > 60
+    # Of our own making, and not a part of a page.
+    judged = {path for path in pages_of(places) if not path.endswith("/now/")}
+    assert len(judged) > 30
     shown: set[str] = set()
+    wrong = {}
     for bypass in (True, False):
-        page = look(places["alice"], seen[0], bypass_csp=bypass)
+        page = look(places["alice"], seen[0], 360, "dark", bypass_csp=bypass)
         for path in seen:
             page.goto(web_server + path, wait_until="load")
             assert page.evaluate("window.__ran") is None, path
             assert page.evaluate("window.violations") == [], path
             if "onerror=__ran" in page.locator("body").inner_text():
                 shown.add(path)
+            if not bypass and path in judged and (found := objections(page)):
+                wrong[path] = found
         complaints[:] = [each for each in complaints if "404" not in each]  # of /no-such-page/
         ran = "const s = document.createElement('script'); s.text = 'window.__ran = 1';"
         page.evaluate(f"() => {{ {ran} document.body.append(s); }}")
@@ -163,3 +200,4 @@ def test_a_hostile_text_runs_on_no_page(
             complaints.clear()
     hidden = sorted(set(seen) - shown)
     assert len(shown) > 50, hidden
+    assert wrong == {}
