@@ -28,10 +28,8 @@ def rows(product: Product) -> Iterator[Row]:
     yield _bare(product, settings)
     port = product.start_web()
     secret = product.make_api_key("realtime:view")
-    collectors = {}
     for name, pages in PAGES.items():
         collector = Collector(product, settings, port, product.make_property(name))
-        collectors[name] = collector
         yield _counted(product, collector, name, pages)
         job = Job(
             address=["127.0.0.1", port],
@@ -47,7 +45,8 @@ def rows(product: Product) -> Iterator[Row]:
         )
         measure = accepted(run(product, job, settings))
         yield measure.row(f"realtime, {VISITORS:,} online, {name}", unit="question")
-    yield from _heartbeats(product, settings, collectors["of 300 pages"])
+        if not pages:
+            yield from _heartbeats(product, settings, collector)
     product.stop_part("web")
 
 
