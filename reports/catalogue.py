@@ -385,7 +385,8 @@ class _Of:
 
     @property
     def words(self) -> Words:
-        return {"events": (self.label, self.definition)}
+        share = ("Share", "Visitors of the row, of all in the range of whom this is told.")
+        return {"events": (self.label, self.definition), SHARE: share}
 
     def table(self, name: str, dimension: str, title: str = "", label: str = "") -> Table:
         columns = ("events", "visitors", SHARE)
