@@ -28,6 +28,7 @@ from reports.models import Grain
 from reports.questions import Counted, Key, Question, best
 
 STEP = 200  # values whose people are read at once, at least
+AT_ONCE = 10_000  # rows of numbers that are taken from Postgres in one piece
 
 Numbers = dict[Key, dict[str, int]]
 Slot = tuple[int, str]  # period (from 1), value
@@ -288,9 +289,10 @@ class _Reader:
         slots: Slots = defaultdict(dict)
         with connection.cursor() as cursor:
             cursor.execute(text, bound.values)
-            # Row by row, and one text for each measure: a table may have a million values.
-            for period, value, measure, number in cursor:
-                slots[period, value][intern(measure)] = number
+            # In blocks, and one text for each measure: a table may have a million values.
+            while rows := cursor.fetchmany(AT_ONCE):
+                for period, value, measure, number in rows:
+                    slots[period, value][intern(measure)] = number
         return dict(slots)
 
     def _people(
