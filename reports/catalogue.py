@@ -158,13 +158,23 @@ SOURCES = Report(
         Card(
             "campaigns",
             "Campaigns",
-            _sources(
-                ("campaigns", "campaign", "Campaigns"),
-                ("media", "medium", "Media"),
-                ("terms", "term", "Terms"),
-                ("contents", "content", "Contents"),
-                ("first-campaigns", "first_campaign", "First-touch campaigns"),
-                ("last-campaigns", "last_campaign", "Last-touch campaigns"),
+            (
+                *_sources(("campaigns", "campaign", "Campaigns")),
+                Table(
+                    "campaign-sources",
+                    "campaign",
+                    _VISITS,
+                    "With sources",
+                    by="source",
+                    extra=WORTH,
+                ),
+                *_sources(
+                    ("media", "medium", "Media"),
+                    ("terms", "term", "Terms"),
+                    ("contents", "content", "Contents"),
+                    ("first-campaigns", "first_campaign", "First-touch campaigns"),
+                    ("last-campaigns", "last_campaign", "Last-touch campaigns"),
+                ),
             ),
         ),
     ),

@@ -23,7 +23,13 @@ def visited(shop: Any) -> Any:
         Happening(NOON - timedelta(days=3), 1, source="news", channel="Email"),
         Happening(NOON, 1, source="Direct", texts={"country": "DE"}),
         Happening(NOON + timedelta(minutes=1), 1, "signup", source="Direct"),
-        Happening(NOON, 2, source="Google", channel="Organic Search", texts={"country": "DE"}),
+        Happening(
+            NOON,
+            2,
+            source="Google",
+            channel="Organic Search",
+            texts={"country": "DE", "campaign": "spring"},
+        ),
         Happening(NOON, 3, source="Direct", texts={"country": "SG"}),
         Happening(NOON - timedelta(days=400), 9, source="Direct"),
         Happening(NOON - timedelta(days=358), 9, source="Direct"),
@@ -62,6 +68,14 @@ def test_sessions_are_shown_by_first_and_last_touch(alice: Any, visited: Any) ->
     assert sources("last-sources") == {"news": "2", "Direct": "1", "Google": "1"}
 
 
+def test_campaigns_are_shown_with_their_sources(alice: Any, visited: Any) -> None:
+    path = f"/p/{visited.key}/sources/campaign-sources.csv?range={MARCH}"
+    (row,) = csv.DictReader(StringIO(get(alice, path).getvalue().decode()))
+    assert (row["campaign"], row["source"], row["sessions"]) == ("spring", "Google", "1")
+    page = get(alice, f"/p/{visited.key}/sources/?range={MARCH}&campaigns=campaign-sources")
+    assert rows_of(page.content.decode(), "campaigns")[0][:2] == ("spring", "Google")
+
+
 def test_conversions_stand_where_there_is_a_goal_and_a_right(
     alice: Any, bob: Any, visited: Any
 ) -> None:
@@ -73,7 +87,7 @@ def test_conversions_stand_where_there_is_a_goal_and_a_right(
     assert {row[0]: row[-2:] for row in rows_of(page, "sources")}["news"] == ("1", "50 %")
     assert "Conversion" not in get(bob, path).content.decode()  # no right to view events
     file = f"/p/{visited.key}/sources/channels.csv?range={MARCH}&sort=-conversion_rate"
-    rows = list(csv.DictReader(StringIO(get(alice, file).content.decode())))
+    rows = list(csv.DictReader(StringIO(get(alice, file).getvalue().decode())))
     assert (rows[0]["channel"], rows[0]["conversion_rate"]) == ("Direct", "0.5")
     get(bob, file, 400)
     assert "Sign-up" in get(alice, f"/p/{visited.key}/?range={MARCH}&events=goal").content.decode()
