@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from reports import discovery, histograms, tables
 from reports.chips import Filter
+from reports.curves import is_measured
 from reports.filters import LONGEST_NAME
 from reports.formatting import NOTHING, short
 from reports.histograms import Bin, Histogram
@@ -129,10 +130,11 @@ def _all_url(page: Page, name: str) -> str:
 
 
 def _drawn(page: Page, chosen: str) -> Drawing | None:
+    before = page.address.compared
+    if before and not is_measured(page.place, before.span.start, before.tz):
+        before = None  # as of the curve: less than all of a period is nothing to compare with
     question: Question = replace(
-        page.question(("events",), page.report),
-        dimensions=(PROPS + chosen,),
-        compare=page.address.compared,
+        page.question(("events",), page.report), dimensions=(PROPS + chosen,), compare=before
     )
     found = histograms.ask(page.place, question, page.now)
     return draw(found) if found.bins else None
