@@ -51,7 +51,7 @@ def default_interval(asked: Range) -> Kind:
     """The finest that shows the range in some hundreds of points at most."""
     if asked.span.length <= 8 * _HOUR:
         return "minute"
-    return "hour" if asked.span.length <= timedelta(days=15) else "day"
+    return "hour" if asked.span.length <= timedelta(days=29) else "day"
 
 
 def series(

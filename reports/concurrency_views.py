@@ -33,6 +33,7 @@ from reports import concurrency, drawing, schema
 from reports.concurrency import INTERVALS, NAMES, Point
 from reports.filters import LONGEST_VALUE
 from reports.formatting import RANGES, exact, period_name, range_name, short, tick_name
+from reports.questions import DEFAULT_RANGE
 from reports.views import _called, _gives_files, _safe_name, url_of
 from tracking.rounds import DIMENSIONS, EVERY
 
@@ -40,7 +41,6 @@ STATES: Final = ("open", "active", "engaged")
 MOST_POINTS = 2_000
 READABLE = 800  # points of a line
 ROWS_OF_A_CARD = 20
-DEFAULT_RANGE = "7d"
 OFFERED: Final = ("today", "yesterday", "7d", "28d", "90d", "year")
 
 
