@@ -21,7 +21,7 @@ MOST_PERIODS = 400
 
 
 @dataclass(frozen=True)
-class Reason:
+class Cause:
     code: str
     number: int
     share: str
@@ -52,7 +52,7 @@ class Period:
 @dataclass(frozen=True)
 class Refused:
     total: int
-    reasons: list[Reason]
+    reasons: list[Cause]
     periods: list[Period]  # newest first, those in which something came
     interval: str
 
@@ -67,7 +67,7 @@ def refused(page: Page) -> Refused:
     return Refused(
         total=every,
         reasons=[
-            Reason(code, number, percent(number / every), advice_on(code))
+            Cause(code, number, percent(number / every), advice_on(code))
             for code, number in total.most_common()
         ],
         periods=[period for period in reversed(periods) if not period.is_empty][:MOST_PERIODS],
