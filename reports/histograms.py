@@ -35,7 +35,8 @@ LARGEST = 2**63  # what intake takes as a number
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _LONGEST = 400
 _STEPS = (Decimal(1), Decimal(2), Decimal(5), Decimal(10))
-_EXACT = Context(prec=100)
+# Of a text of _LONGEST characters with an exponent of three digits: so no edge is ever rounded.
+_EXACT = Context(prec=1_500)
 
 DEFINITION = (
     "Events by the number that the property has in them: each bin holds the numbers from its first "

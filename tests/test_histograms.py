@@ -56,6 +56,20 @@ def test_bins_are_round():
     assert edges([], 20) == []
 
 
+def test_numbers_of_hundreds_of_digits_have_bins_like_others():
+    from reports.histograms import edges, fill, parse
+
+    for texts in (
+        ("1", "1." + "0" * 150 + "1"),
+        ("9e18", "-1e-999"),
+        ("0." + "9" * 390 + "e-999",),
+    ):
+        numbers = [parse(text) for text in texts]
+        found = edges(numbers, 20)
+        assert sorted(set(found)) == found
+        assert sum(each.events for each in fill(dict.fromkeys(numbers, 2), found)) == 2 * len(texts)
+
+
 def test_what_is_a_number():
     from reports.histograms import parse, spread
 
