@@ -204,7 +204,8 @@ def with_goals(tree: object, goals: Callable[[], Iterable[Goal]], depth: int = 1
 
     Anything else stays as it is, for `parse` to judge. Raises Invalid for an unknown goal.
     """
-    if not isinstance(tree, list | tuple) or not tree or depth > MOST_DEPTH:
+    # In a "visitor" nesting begins anew.
+    if not isinstance(tree, list | tuple) or not tree or depth > 2 * MOST_DEPTH:
         return tree
     operator, *rest = tree
     if operator in JOINTS:

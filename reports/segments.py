@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -45,10 +46,11 @@ Rows = Callable[[], Iterable[Goal]]
 def resolved(place: Property, tree: object) -> object:
     """A filter with its goals and segments spelt out; raises Invalid for one that is not there.
 
-    Asks the database for what the filter names, and nothing if it names none.
+    Asks the database for what the filter names, once for each, and nothing if it names none.
     """
-    goals = _goals_of(place)
+    goals = cache(_goals_of(place))
 
+    @cache
     def filters_of(slug: str) -> object:
         with tenant(place.account_id):
             found = Segment.objects.filter(account_id=place.account_id, slug=slug).first()

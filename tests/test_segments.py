@@ -1,8 +1,11 @@
 """Segments: filters with a name, kept in the account, used in every question of its properties."""
 
 import json
+from functools import reduce
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from tests.history import Happening, at, roll_up, write
 from tests.people import new_account, new_key, new_property, new_user, with_key
@@ -155,10 +158,28 @@ def test_a_goal_in_it_is_that_of_the_property_asked_about(shop, program):
     Goal.objects.create(property=shop, account=shop.account, name="Order", event="purchase")
     slug = keep(program, shop, "Reached", ["is", "goal", ["Order"]])
     assert count(program, shop, ["is", "segment", [slug]]).json()["totals"] == {"visitors": 1}
+    deep = reduce(lambda tree, _: ["and", tree], range(4), ["is", "goal", ["Order"]])
+    deep = reduce(lambda tree, _: ["and", tree], range(4), ["visitor", deep])
+    assert count(program, shop, deep).json()["totals"] == {"visitors": 1}
     blog = new_property(shop.account)
     assert count(program, blog, ["is", "segment", [slug]]).json()["error"]["code"] == "unknown_goal"
     Goal.objects.of(shop.account).filter(name="Order").delete()
     assert slug in [each["slug"] for each in program.get(below(shop)).json()["results"]]
+
+
+def test_what_a_filter_names_is_looked_up_once_however_often_it_does(shop, program):
+    from properties.models import Goal
+    from reports.models import Segment
+
+    slug = keep(program, shop, "Often", ["is_not", "page", ["/nowhere"]])
+    goal = Goal.objects.create(property=shop, account=shop.account, name="Often", event="purchase")
+    often = ["or", *([["is", "goal", ["Often"]], ["is", "segment", [slug] * 2]] * 10)]
+    with CaptureQueriesContext(connection) as queries:
+        assert count(program, shop, often).status_code == 200
+    for model in (Goal, Segment):
+        table = f'FROM "{model._meta.db_table}"'
+        assert sum(table in query["sql"] for query in queries) <= 2, table
+    goal.delete()
 
 
 def test_another_account_does_not_know_it(shop, program):
