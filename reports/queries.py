@@ -131,9 +131,15 @@ def _count(place: Property, question: Question, within: Range) -> tuple[Counted,
 def _count_exactly(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
     """Without "(other)": what is put together must mean the same values."""
     counted, route = _count(place, question, within)
-    if any(crowds.OTHER in key for key in counted.groups):
+    if not _is_exact(counted):
         return _count_events(place, question, within)
     return counted, route
+
+
+def _is_exact(counted: Counted) -> bool:
+    """A row of the rest may have come by its people alone; or it is cut off, where only the best
+    are read."""
+    return counted.is_exact and not any(crowds.OTHER in key for key in counted.groups)
 
 
 def _count_events(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
@@ -214,7 +220,7 @@ def _meta(
         "timezone": place.timezone,
         **_edges(question.range),
         "complete_until": _shown(complete, question.range) if complete else None,
-        "exact": not any(crowds.OTHER in key for key in counted.groups),
+        "exact": _is_exact(counted),
         "definitions": {name: metrics.METRICS[name].definition for name in question.metrics},
         "identity": place.privacy,
     }

@@ -177,6 +177,7 @@ class Counted:
     groups: Mapping[Key, Base]
     total: Base
     from_columns: bool = False  # whether a packed day was read for it
+    is_exact: bool = True  # False: it is by values, of which some stand together as "(other)"
 
 
 # -- reading -----------------------------------------------------------------------------------

@@ -66,7 +66,8 @@ def count(place: Property, question: Question, within: Range) -> Counted | None:
     everything = named if named.values else _Named("")
     every = _Reader(place, whole, within, everything)
     every.among = reader.among
-    return Counted(reader.groups(), every.totals())
+    groups = reader.groups()
+    return Counted(groups, every.totals(), is_exact=not reader.has_other)
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ class _Reader:
         self.measures = [name for name in question.needs if name != metrics.VISITORS]
         self.asks_visitors = metrics.VISITORS in question.needs
         self.among: BitMap | None = None  # who is counted; None: everybody
+        self.has_other = False  # whether a number read stands for values without a row
 
     def choose(self) -> None:
         """Count only whom the filter means. Raises crowds.Hidden."""
@@ -293,6 +295,8 @@ class _Reader:
             while rows := cursor.fetchmany(AT_ONCE):
                 for period, value, measure, number in rows:
                     slots[period, value][intern(measure)] = number
+        if any((period, crowds.OTHER) in slots for period in self.places or [1]):
+            self.has_other = True
         return dict(slots)
 
     def _people(

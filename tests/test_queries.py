@@ -656,6 +656,7 @@ def test_a_value_beyond_the_most_frequent_ones_is_looked_up_in_raw_events():
     history = [
         Happening(at("2026-04-14T12:00"), 1, page="/rare"),
         Happening(at("2026-04-14T12:01"), 2),
+        Happening(at("2026-04-14T12:02"), 3),
     ]
     write(place, history)
     roll_up(place, history)
@@ -665,9 +666,14 @@ def test_a_value_beyond_the_most_frequent_ones_is_looked_up_in_raw_events():
     filtered = ask(place, **question, filters=["is", "page", ["/rare"]])
     assert (filtered.totals["pageviews"], filtered.meta["route"]) == (1, "raw")
     by_page = ask(place, **question, dimensions=["page"])
-    assert [row["page"] for row in by_page.rows] == ["(other)", "/"]
+    assert [row["page"] for row in by_page.rows] == ["/", "(other)"]
     assert by_page.meta["exact"] is False
     assert ask(place, **question).meta["exact"] is True
+    # Nor is it exact where the rest does not come among the rows.
+    best = question | {"metrics": ["pageviews", "visitors"], "limit": 1}
+    cut = ask(place, **best, dimensions=["page"])
+    assert [row["page"] for row in cut.rows] == ["/"]
+    assert (cut.meta["exact"], cut.meta["route"]) == (False, "rolled")
 
 
 def test_the_most_visited_pages_are_found_without_reading_all_bitmaps():
