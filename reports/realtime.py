@@ -208,7 +208,7 @@ def describe_pages(
     for row in rows:
         reading = read_by.get(row["page"], lately.UNREAD)
         row["engaged_ms"], row["scroll"] = reading.engaged_ms, reading.scroll
-        row["trend"] = "steady" if not then else _trend(row["open"], then.get(row["page"], 0))
+        row["trend"] = "steady" if then is None else _trend(row["open"], then.get(row["page"], 0))
 
 
 def _trend(now: int, then: float) -> str:

@@ -26,7 +26,7 @@ MOST_KNOWN = 10_000  # of what a process remembers
 _AWAY = (redis.exceptions.RedisError, ConnectionInterrupted)
 _noted: dict[str, int] = {}  # whose -> the last second that this process told
 _minutes: dict[tuple[str, int], list[list[int]]] = {}  # whose, minute that is over -> its rounds
-_pages: dict[tuple[str, int], dict[str, float] | None] = {}
+_pages: dict[str, tuple[int, dict[str, float] | None]] = {}  # whose -> minute, its pages
 
 log = structlog.get_logger()
 
@@ -89,10 +89,11 @@ def pages_before(places: Sequence[Property], second: int) -> dict[str, float] | 
     with few of many is not on it."""
     minute = (second // 60 - BEFORE) * 60
     whose = ",".join(str(place.pk) for place in places)
-    if (whose, minute) not in _pages:
+    known = _pages.get(whose)
+    if known is None or known[0] != minute:
         _make_room(_pages)
-        _pages[whose, minute] = _pages_of(places, minute)
-    return _pages[whose, minute]
+        known = _pages[whose] = minute, _pages_of(places, minute)
+    return known[1]
 
 
 def _pages_of(places: Sequence[Property], minute: int) -> dict[str, float] | None:
