@@ -86,6 +86,12 @@ class Actor:
         return isinstance(self.holder, ShareLink)
 
     @property
+    def sees_past(self) -> bool:
+        """Of days as far back as there are any; a share link may show some only."""
+        link = self.holder
+        return not isinstance(link, ShareLink) or (link.days is None and link.first is None)
+
+    @property
     def maker(self) -> User | None:
         """Who answers for what it makes: the user, or whoever made the key."""
         return self.holder if isinstance(self.holder, User) else self.holder.made_by

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from properties.models import Property
-from properties.periods import Kind, Range, Span, floor, parse_range, spans, zone
+from properties.periods import Kind, Range, Span, clamp, floor, parse_range, spans, zone
 from tracking.concurrency import HOURS_LIVE, MINUTES_LIVE, Rounds, read
 from tracking.models import Concurrency
 from tracking.rounds import DIMENSIONS, Counts, Six, merge
@@ -96,11 +96,13 @@ def ranked(
 
 def week_before(place: Property, within: Span, now: datetime, *of: str) -> list[tuple[int, float]]:
     """What was open on average in the same minutes of the wall a week before: minutes of `within`
-    (epoch seconds of their start) and numbers; those that nobody knows are left out. `of`: a
-    dimension and its value, as in `series`."""
+    (epoch seconds of their start) and numbers; those that nobody knows are left out, and all
+    where a share link does not show that day. `of`: a dimension and its value, as in `series`."""
     tz = zone(place.timezone)
     edges = {"from": within.start.isoformat(), "to": within.end.isoformat()}
     before = parse_range(edges, tz, now).previous(by_weekday=True)
+    if clamp(before, place.window) != before:
+        return []  # not all of it may be seen
     by = within.start - before.span.start
     return [
         (int((point.within.start + by).timestamp()), average)

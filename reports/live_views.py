@@ -10,7 +10,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -97,7 +97,7 @@ def _page(
         return _render(request, own | {"error": str(error)}, HTTPStatus.BAD_REQUEST)
     ways = own.get("ways")
     is_account = ways is not None
-    snapshot = _snapshot(request, places, now, is_account)
+    snapshot = _snapshot(request, places, address, now, is_account)
     # Several currencies have no sum, and several zones no common clock: the browser's is taken.
     currency = _common(place.currency for place in places)
     zone_name = _common(place.timezone for place in places)
@@ -153,7 +153,7 @@ def _json(
         return JsonResponse(body, status=HTTPStatus.BAD_REQUEST)
     if request.GET.get("before") == "1":  # the line of a week before, which a page asks for hourly
         return JsonResponse({"before": live_page.week_before(places, address, now)})
-    snapshot = _snapshot(request, places, now, is_account)
+    snapshot = _snapshot(request, places, address, now, is_account)
     if snapshot is None:
         body = {"error": {"code": "unavailable", "message": "The live numbers do not answer."}}
         return JsonResponse(body, status=HTTPStatus.SERVICE_UNAVAILABLE)
@@ -161,10 +161,15 @@ def _json(
 
 
 def _snapshot(
-    request: HttpRequest, places: Sequence[Property], now: datetime, is_account: bool
+    request: HttpRequest,
+    places: Sequence[Property],
+    address: live_page.Address,
+    now: datetime,
+    is_account: bool,
 ) -> dict[str, Any] | None:
     """None while Valkey does not answer: the page says so, and asks again."""
-    asked = asked_by(_actor(request), list(places), request.GET)
+    params = QueryDict(address.filter_query.removeprefix("?"))  # what the page shows, no more
+    asked = asked_by(_actor(request), list(places), params)
     try:
         return realtime.snapshot(places, asked, now, is_account)
     except store.Unavailable:

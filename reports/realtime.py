@@ -40,6 +40,7 @@ class Asked:
 
     filter: Node | None = None
     sees_money: bool = False  # may view ecommerce in all of the properties
+    sees_past: bool = True  # the weeks before, with which now is compared; a link has its days
 
     def fits(self) -> Callable[[Look], bool] | None:
         return None if self.filter is None else _fitting(self.filter)
@@ -185,7 +186,7 @@ def assemble(
     then = recent.pages_before(places, second) if fitting is None else None
     describe_pages(found["pages"], read_by, then)
     answer = {"at": _text(now), **found, "last_30m": known, "recent": [[second, *numbers]]}
-    if fitting is None and len(places) == 1 and not is_account:
+    if asked.sees_past and fitting is None and len(places) == 1 and not is_account:
         answer["unusual"] = unusual.now(places[0], found[live.OPEN], now)
     if is_account:
         answer["properties"] = [_of_place(place, counted[place.pk], fitting) for place in places]

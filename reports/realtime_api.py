@@ -54,7 +54,7 @@ LIST = [
 def asked_by(actor: Actor, places: list[Property], params: QueryDict) -> Asked:
     """What the address asks, by somebody who may see money or not. Raises Invalid."""
     sees_money = all(actor.may("view", "ecommerce", place) for place in places)
-    return Asked(realtime.read_filter(params), sees_money)
+    return Asked(realtime.read_filter(params), sees_money, actor.sees_past)
 
 
 def places_of(actor: Actor, account: Account) -> list[Property]:

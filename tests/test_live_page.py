@@ -115,6 +115,8 @@ def test_the_script_gets_the_same_numbers_as_json(world: dict[str, Any]) -> None
     assert (found["open"], [row["source"] for row in found["sources"]]) == (1, ["letter"])
     assert client.get(f"/p/{shop.key}/live/now/?filter=mood:is:good").status_code == 400
     assert client.get(f"/p/{shop.key}/live/now/?before=1").json() == {"before": []}
+    of_api = client.get(f"/p/{shop.key}/live/now/?filters=no+JSON")
+    assert (of_api.status_code, of_api.json()["open"]) == (200, 2), "not of this address"
 
 
 def test_an_account_adds_up_what_the_reader_may_view(world: dict[str, Any]) -> None:
@@ -161,7 +163,7 @@ def test_without_the_live_set_nothing_is_a_false_zero(
 def test_the_line_behind_is_that_of_the_same_weekday_by_the_clock() -> None:
     """Over the night on which clocks are put forward the week has an hour less."""
     from accounts.tenancy import tenant
-    from properties.periods import zone
+    from properties.periods import parse_range, zone
     from reports.live_page import Address, Filter, week_before
 
     place, berlin = old_property(timezone="Europe/Berlin"), zone("Europe/Berlin")
@@ -178,3 +180,7 @@ def test_the_line_behind_is_that_of_the_same_weekday_by_the_clock() -> None:
             for filters in [(), (Filter("page", "/a"),), (Filter("country", "SE"),)]
         ]
     assert found == [[(same, 2)], [(same, 1)], []]
+    for days, line in ((7, []), (8, [(same, 2)])):
+        place.window = parse_range(f"{days}d", berlin, now)  # of a share link
+        with tenant(place.account_id):
+            assert week_before([place], Address(), now) == line

@@ -217,6 +217,20 @@ def test_who_is_there_now_is_shown_by_a_link_that_shows_it(busy: Any) -> None:
     assert 'id="now"' not in text(get(fixed))
 
 
+def test_who_is_there_now_is_compared_with_no_weeks_that_a_link_does_not_show(busy: Any) -> None:
+    from properties.access import Actor
+    from reports.realtime import Asked
+    from reports.viewers import Viewer, _group_of
+
+    for days, told in ((None, True), (3, False)):
+        link, token = new_link(busy, "audience", "realtime", days=days)
+        assert ("unusual" in get(token, "live/now/").json()) is told
+        actor = Actor(link)
+        group = _group_of(Viewer(actor, busy, Asked()), actor.rights, {busy.pk: busy})
+        assert group is not None
+        assert group.asked.sees_past is told, "of the stream"
+
+
 def test_files_come_only_by_a_link_that_gives_them(busy: Any) -> None:
     _, token = new_link(busy, *REPORTS)
     get(token, "table/page.csv", expected=403)
