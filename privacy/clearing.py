@@ -16,6 +16,7 @@ from django_redis import get_redis_connection
 
 from privacy.subjects import Subject
 from properties.models import Property
+from reports.loyalty import KEPT, WIDTH
 from tracking import fields, keys
 from tracking.event import read_row
 from tracking.models import Erasure
@@ -50,6 +51,7 @@ def clear(place: Property, subject: Subject, traces: Traces, now: datetime) -> N
         leave(prefix, uuid)
     events_client().unlink(keys.feed(prefix))  # the last minutes, of everybody
     _clear_event_ids(prefix, traces.event_ids)
+    _clear_loyal(prefix, traces.numbers)
     for hour in traces.hours:
         names = list(_bits_of(prefix, hour, now))
         for number in traces.numbers:
@@ -76,6 +78,18 @@ def _clear_event_ids(prefix: str, event_ids: list[str]) -> None:
             for bits, bucket in keys.places_of(known):
                 pipe.hdel(keys.event_ids(prefix, bits, bucket), known[:15])
         pipe.execute()
+
+
+def _clear_loyal(prefix: str, numbers: Iterable[int]) -> None:
+    """Who comes often is asked anew in some hours, of bitmaps that know nothing of her any more."""
+    client = events_client()
+    for number in numbers:
+        name = keys.loyal(prefix, number // WIDTH)
+        if client.getbit(name, number % WIDTH):
+            pipe = client.pipeline(transaction=False)
+            pipe.setbit(name, number % WIDTH, 0)
+            pipe.expire(name, KEPT, nx=True)  # it may have ended between
+            pipe.execute()
 
 
 def _bits_of(prefix: str, hour: int, now: datetime) -> Iterator[str]:

@@ -208,9 +208,14 @@ def test_the_number_is_never_given_out_again() -> None:
     place = new_property()
     last = str(uuid.uuid4())
     collect(place, payload(str(uuid.uuid4())), payload(last))
+    prefix = keys.prefix(place.account_id, place.pk)
+    loyal = keys.loyal(prefix, 0)
+    for number in (1, 2):
+        events_client().setbit(loyal, number, 1)
     erase(place, visitor=last)
+    assert [events_client().getbit(loyal, number) for number in (1, 2)] == [1, 0]
     # Valkey loses its memory: the next number is above all that Postgres knows.
-    events_client().delete(keys.meta(keys.prefix(place.account_id, place.pk)))
+    events_client().delete(keys.meta(prefix))
     newcomer = str(uuid.uuid4())
     collect(place, payload(newcomer))
     drain(place)
