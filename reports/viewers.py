@@ -103,8 +103,9 @@ class Viewer:
     def offer(self, snapshot: bytes, feed: Sequence[bytes]) -> None:
         """Only the newest snapshot waits, and a bounded number of events."""
         self.snapshot = snapshot or self.snapshot
+        is_behind = bool(self.waiting)
         self.waiting.extend(feed)
-        if len(self.waiting) > MOST_FEED and len(feed) <= MOST_FEED:
+        if is_behind and len(self.waiting) > MOST_FEED:
             self.close(SLOW)
         elif snapshot or feed:
             self.news.set()
@@ -169,7 +170,7 @@ def _group_of(
     if not seen and not (is_account and _may_in(rights, viewer.place.pk)):
         return None
     sees_money = all(_may(rights, "ecommerce", place) for place in seen)
-    asked = Asked(viewer.asked.filter, sees_money)
+    asked = Asked(viewer.asked.filter, sees_money, viewer.actor.sees_past)
     return Group(tuple(place.pk for place in seen), asked, is_account)
 
 

@@ -222,3 +222,12 @@ def test_a_slow_reader_keeps_the_newest_snapshot_and_a_bounded_feed() -> None:
     for number in range(viewers.MOST_FEED + 1):
         viewer.offer(b"", [b"%d" % number])
     assert viewer.end == viewers.SLOW
+    many = [b"%d" % number for number in range(viewers.MOST_FEED + 1)]
+    busy = viewers.Viewer(Actor(user), viewer.place, Asked())
+    busy.offer(b"", many)
+    assert busy.end is None, "all that she missed, at once"
+    busy.take()
+    busy.offer(b"", many)
+    assert busy.end is None, "she reads as fast as it comes"
+    busy.offer(b"", many)
+    assert busy.end == viewers.SLOW, "she does not"
