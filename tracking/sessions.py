@@ -154,24 +154,26 @@ FROM (
 # always there is none, as `people` tells, and no session is looked for. Those beyond the look-back
 # only know their visitor's first session.
 LATER = """
-SELECT v.property_id, l.started_at, l.ended_at
+SELECT DISTINCT v.property_id, l.started_at, l.ended_at
 FROM visits AS v JOIN people AS p
     ON p.property_id = v.property_id AND p.visitor = v.visitor AND p.was_last > v.first
 CROSS JOIN LATERAL (
-    SELECT started_at, ended_at FROM sessions
-    WHERE property_id = v.property_id
-        AND (visitor, started_at) > (v.visitor, v.last)
-        AND (visitor, started_at) < (v.visitor, 'infinity')
-    ORDER BY visitor, started_at
-) AS l
-WHERE v.grows IS NOT TRUE AND (
-    l.started_at <= v.last + %(reach)s OR NOT EXISTS (
+    SELECT CASE WHEN EXISTS (
         SELECT FROM sessions
         WHERE property_id = v.property_id
             AND (visitor, started_at) > (v.visitor, '-infinity')
             AND (visitor, started_at) < (v.visitor, v.first)
-    )
-)
+    ) THEN v.last + %(reach)s ELSE 'infinity' END AS last
+    OFFSET 0
+) AS reach
+CROSS JOIN LATERAL (
+    SELECT started_at, ended_at FROM sessions
+    WHERE property_id = v.property_id
+        AND (visitor, started_at) > (v.visitor, v.last)
+        AND (visitor, started_at) <= (v.visitor, reach.last)
+    ORDER BY visitor, started_at
+) AS l
+WHERE v.grows IS NOT TRUE
 """
 
 REACH = """
