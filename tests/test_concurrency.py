@@ -168,6 +168,22 @@ def test_hours_and_days_are_the_propertys_own_in_the_night_in_which_clocks_are_p
     assert series(berlin, "2025-10-26T00:00..2025-10-26T01:00", "hour")[0].samples == 0
 
 
+def test_a_day_on_which_the_zone_was_changed_counts_each_moment_once() -> None:
+    place, start = old_property(), NOON - timedelta(days=3)
+    beat(place, start, 1, "/", "visible", 60_000)
+    sample(start)
+    keep(start + timedelta(minutes=2))
+    place.timezone = "Asia/Kolkata"  # its hours begin at half past
+    place.save(update_fields=["timezone"])
+    later = start + timedelta(minutes=10)
+    beat(place, later, 1, "/", "visible", 60_000)
+    sample(later)
+    keep(later + timedelta(minutes=2))
+    for interval in ("hour", "day"):
+        known = [point for point in series(place, "2026-03-08", interval) if point.samples]
+        assert [(point.samples, *six(point)) for point in known] == [(2, 1, 1, 0, 1, 1)], interval
+
+
 def test_a_property_that_is_gone_gets_no_row() -> None:
     """Deleting takes the rows once; one written afterwards would stay for ever."""
     from tests.test_deleting import rows

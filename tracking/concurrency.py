@@ -62,6 +62,7 @@ ON CONFLICT (hour) DO UPDATE SET rounds[%(place)s] = %(count)s
 def _keep(minute: int) -> None:
     whole, numbers = rounds.of_minute(minute)
     places = Property.objects.across_accounts().using(WORKER).filter(pk__in=numbers)
+    places = places.order_by("pk")  # whoever locks several does it in the same order
     for chunk in chunks(list(places), AT_ONCE):
         _keep_minute(chunk, minute, whole)
     at = minute % 3_600 // 60
@@ -99,6 +100,16 @@ JOIN concurrency AS part ON part.property_id = whole.id AND part.grain = %s
 """
 
 
+# Where a property has changed its zone, a period of the old one may begin within one of the new,
+# which is made of the same parts: beside it, they would count twice.
+OUTDATED = """
+DELETE FROM concurrency AS old
+USING unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) AS whole(id, start, stop)
+WHERE old.property_id = whole.id AND old.grain = %s
+    AND old.starts_at > whole.start AND old.starts_at < whole.stop
+"""
+
+
 def _rolled(cursor: Any, parts: Sequence[Row], kind: Kind) -> list[Row]:
     """The hours of these minutes, or the days of these hours, from all their parts."""
     if not parts:
@@ -110,6 +121,7 @@ def _rolled(cursor: Any, parts: Sequence[Row], kind: Kind) -> list[Row]:
         made[place.pk] = Row(place, kind[0], within.start, Counts())
         ends.append(within.end)
     starts = [row.start for row in made.values()]
+    cursor.execute(OUTDATED, [list(made), starts, ends, kind[0]])
     cursor.execute(PARTS, [list(made), starts, ends, parts[0].grain])
     for number, *texts in cursor.fetchall():
         made[number].counts.add(read(*map(orjson.loads, texts)))
