@@ -232,9 +232,11 @@ def ask(acme: Any, shop: Any) -> Callable[..., Any]:
 
     _, secret = new_key(acme, *(f"{module}:manage" for module in MODULES))
     new_person(shop)
+    new_segment(acme)
+    known = {"account": acme.slug, "user": "17", "segment": "buyers"}
 
     def send(method: str, path: str, body: bytes, kind: str = "application/json") -> Any:
-        named = {"account": acme.slug, "key": key_of(shop), "user": "17", "id": id_for(path, shop)}
+        named = known | {"key": key_of(shop), "id": id_for(path, shop)}
         address = re.sub(r"\{(\w+)\}", lambda found: named[found[1]], path)
         return with_key(secret).generic(method.upper(), address, body, content_type=kind)
 
