@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import orjson
 import redis.exceptions
 import structlog
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from properties.access import Actor
 from properties.models import Property
@@ -176,10 +176,10 @@ class Hub:
                 try:
                     asking = loop.run_in_executor(self._threads, allowed, viewers)
                     answers, places = await asyncio.wait_for(asking, UNSURE_FOR)
-                except (DatabaseError, TimeoutError) as error:
+                except Exception as error:  # whatever it is: who cannot be asked about goes
                     log.warning("rights of viewers unknown", error=str(error))
                     if time.monotonic() - self._sure_at > UNSURE_FOR:
-                        self.close_all()  # who cannot be asked about stays out
+                        self.close_all()
                 else:
                     self._sure_at = time.monotonic()
                     self._places = places

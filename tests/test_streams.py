@@ -1,6 +1,7 @@
 """Live numbers pushed by the served product: what comes, what a viewer who comes again gets, and
 who is let go."""
 
+import asyncio
 import http.client
 import json
 import time
@@ -206,6 +207,33 @@ def test_ids_are_read_as_they_were_given() -> None:
     for strange in ("", "1", "-", "a-1", "1-\u0663", "1-2-3", "(1-0"):
         assert read_entry_id(strange) is None
     assert read_entry_id("9" * 40 + "-0") == (10**18 - 1, 0)
+
+
+def test_nobody_stays_about_whom_nothing_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import InterfaceError
+
+    from properties.access import Actor
+    from reports import hub, viewers
+    from reports.realtime import Asked
+
+    viewer = viewers.Viewer(Actor(new_user("unsure")), new_property(), Asked())
+
+    def lost(_: Any) -> None:
+        raise InterfaceError("connection already closed")
+
+    monkeypatch.setattr(hub, "allowed", lost)
+    monkeypatch.setattr(hub, "UNSURE_FOR", 0.1)
+    monkeypatch.setattr(hub, "RIGHTS_EVERY", 0.02)
+
+    async def looks() -> bytes | None:
+        here = hub.Hub()
+        here.join(viewer)
+        async with asyncio.timeout(LONG):
+            await viewer.news.wait()
+        await here.stop()
+        return viewer.end
+
+    assert asyncio.run(looks()) == viewers.CLOSED
 
 
 def test_a_slow_reader_keeps_the_newest_snapshot_and_a_bounded_feed() -> None:
