@@ -266,6 +266,8 @@ def test_what_needs_another_module_is_left_out(world: Any) -> None:
         ("https://a.example/?utm_source=q", ""),
         ("https://a.example/search/red", ""),
         ("https://a.example/?q=somebody%40example.com", ""),
+        ("https://a.example/?q=somebody%2540example.com", ""),
+        ("https://a.example/?q=" + "x" * 90 + "+somebody%40example.com", ""),
         ("https://a.example/?q=4111111111111111", "************1111"),
         ("https://a.example/?q=" + "x" * 200, "x" * 100),
         ("https://a.example/?q=a%00b%ff", "a\ufffdb\ufffd"),

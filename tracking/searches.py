@@ -6,7 +6,7 @@ Called by tracking/intake.py.
 """
 
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import orjson
 
@@ -41,5 +41,6 @@ def term(url: str) -> str:
         return ""
     given = {name.lower(): value for name, value in reversed(pairs)}
     found = next((given[name] for name in PARAMETERS if given.get(name, "").strip()), "")
-    text = clean_text(without_cards(" ".join(found.split()).lower()), LONGEST)[0].strip()
-    return "" if "@" in text else text
+    if "@" in unquote(found):  # also of forms that encode twice, and behind what would be cut
+        return ""
+    return clean_text(without_cards(" ".join(found.split()).lower()), LONGEST)[0].strip()
