@@ -33,6 +33,7 @@ ABOUT = (
     "was sent; a yes or no, and a date, are texts."
 )
 ROWS = 12
+MOST_ZEROS = -9  # the power of ten below which a numeral would be mostly zeros
 _HIGH = 100  # of the drawing, in units of its own; its bins are 10 wide
 
 
@@ -209,9 +210,12 @@ def _told(value: Decimal | int | None) -> str:
 
 
 def numeral(number: Decimal) -> str:
-    """Whole as 1,234; a fraction with two decimals, or three digits where it is below 1."""
+    """Whole as 1,234; a fraction with two decimals, or three digits where it is below 1; nearly
+    nothing as 1.50e-12, for anybody may send numbers with a thousand zeros."""
     if number == number.to_integral_value():
         return f"{number:,.0f}"
+    if number.adjusted() < MOST_ZEROS:
+        return f"{number:.2e}"
     digits = 2 if abs(number) >= 1 else 2 - number.adjusted()
     text = f"{number:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

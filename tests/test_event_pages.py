@@ -169,4 +169,5 @@ def test_a_number_is_shown_as_long_as_it_must_be():
     from reports.event_properties import numeral
 
     shown = {"1234": "1,234", "12.50": "12.5", "0.004567": "0.00457", "-3.14159": "-3.14", "0": "0"}
+    shown |= {"0.000000012": "0.000000012", "-1.5e-999": "-1.50e-999"}
     assert {text: numeral(Decimal(text)) for text in shown} == shown
