@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import structlog
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from drf_spectacular.utils import (
@@ -86,12 +87,13 @@ def begin(request: HttpRequest, place: Property | Account) -> HttpResponse:
         raise (NoRoom if refusal == NoRoom.default_code else TooManyStreams)
     scope = getattr(request, "scope", None)
     if scope is not None and request.method == "GET":
-        is_browser = isinstance(actor.holder, User)
+        session: Any = request.session if isinstance(actor.holder, User) else None
         scope[SCOPE] = Viewer(
             actor,
             place,
             asked,
-            session=(request.session.session_key or "") if is_browser else "",
+            session=session.session_key or "" if session else "",
+            login=(int(session[SESSION_KEY]), session[HASH_SESSION_KEY]) if session else (0, ""),
             last=read_entry_id(
                 request.headers.get("Last-Event-ID", "") or request.GET.get("last_event_id", "")
             ),

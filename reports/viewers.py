@@ -17,7 +17,7 @@ import orjson
 from django.contrib.sessions.models import Session
 from django.db import connection
 
-from accounts.models import Account
+from accounts.models import Account, User
 from properties.access import Actor, Right, rights_anew
 from properties.models import Property
 from reports.realtime import Asked
@@ -86,6 +86,7 @@ class Viewer:
     place: Property | Account
     asked: Asked
     session: str = ""  # of the browser: the stream ends with it
+    login: tuple[int, str] = (0, "")  # whose session that is, and what her password makes of it
     last: Entry | None = None  # of Last-Event-ID
     until: float = 0.0  # when she has to come in again
     group: Group | None = None
@@ -146,15 +147,26 @@ def allowed(
             if sessions
             else ()
         )
+        hashes = _hashes({viewer.login[0] for viewer in viewers if viewer.session})
     finally:
         connection.close()
     answer: dict[Viewer, Group | bytes] = {}
     for viewer in viewers:
-        if viewer.session and viewer.session not in alive:
+        number, password = viewer.login
+        if viewer.session and (viewer.session not in alive or hashes.get(number) != password):
             answer[viewer] = SIGNED_OUT
         else:
             answer[viewer] = _group_of(viewer, rights[viewer.actor], places) or NO_RIGHT
     return answer, places
+
+
+def _hashes(users: set[int]) -> dict[int, str]:
+    """What stands in the sessions of these users: another password ends those before it, whose
+    rows stay until somebody comes with them."""
+    if not users:
+        return {}
+    found = User.objects.filter(pk__in=users, is_active=True)
+    return {user.pk: user.get_session_auth_hash() for user in found}
 
 
 def _group_of(

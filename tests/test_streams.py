@@ -129,7 +129,8 @@ def test_a_filter_narrows_numbers_and_feed(world: Any, web_server: str) -> None:
 
 
 def test_whoever_loses_the_right_is_out(world: Any, web_server: str) -> None:
-    """A member of a property, over the account's stream; then a signed-out browser."""
+    """A member of a property, over the account's stream; then a browser that is
+    signed out, and one that is signed in by a password of before."""
     from django.conf import settings
 
     from accounts.models import Membership
@@ -154,6 +155,13 @@ def test_whoever_loses_the_right_is_out(world: Any, web_server: str) -> None:
     with closing(Stream(web_server, page, Cookie=cookie)) as stream:
         stream.until(lambda event, _: event == "snapshot")
         client.logout()
+        assert stream.rest()[-1] == "gone"
+    client = signed_in_as(member.user)
+    cookie = f"{settings.SESSION_COOKIE_NAME}={client.session.session_key}"
+    with closing(Stream(web_server, page, Cookie=cookie)) as stream:
+        stream.until(lambda event, _: event == "snapshot")
+        member.user.set_password("another one, which whoever else is in does not know")
+        member.user.save()
         assert stream.rest()[-1] == "gone"
     for stream in streams:
         stream.close()
