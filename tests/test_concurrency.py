@@ -145,6 +145,34 @@ def test_a_round_that_was_cut_off_counts_for_nobody_and_a_late_one_makes_the_min
     assert (minute.samples, *six(minute)) == (3, 3, 3, 0, 2, 2)
 
 
+def test_samples_outlive_a_tick_that_died_and_what_was_kept_outlives_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from django.db import Error
+
+    from tracking import concurrency, keys, store
+
+    place, start = old_property(), NOON + timedelta(hours=5)
+    minute, where = int(start.timestamp()), "2026-03-11T17:00..2026-03-11T17:01"
+    client = store.events_client()
+    samples = keys.samples_of_minute(keys.prefix(place.account_id, place.pk), minute)
+    beat(place, start, 1, "/", "visible", 60_000)
+    sample(start)
+    with monkeypatch.context() as broken:
+        broken.setattr(concurrency, "SET", "SELECT nothing")
+        with pytest.raises(Error):
+            keep(start + timedelta(minutes=2))
+    assert client.ttl(samples) > 3_600
+    keep(start + timedelta(minutes=2))
+    assert 0 < client.ttl(samples) <= concurrency.KEPT_AGAIN
+    [kept] = series(place, where, "minute")
+    assert (kept.samples, *six(kept)) == (1, 1, 1, 0, 1, 1)
+    client.delete(samples, keys.rounds(minute))
+    again(start)
+    keep(start + timedelta(minutes=30))
+    assert series(place, where, "minute") == [kept]
+
+
 def test_hours_and_days_are_the_propertys_own_in_the_night_in_which_clocks_are_put_back() -> None:
     """02:00 to 03:00 comes twice in Berlin; in Kathmandu hours begin at a quarter."""
     berlin, kathmandu = old_property(timezone="Europe/Berlin"), old_property()

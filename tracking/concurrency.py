@@ -61,10 +61,13 @@ ON CONFLICT (hour) DO UPDATE SET rounds[%(place)s] = %(count)s
 
 def _keep(minute: int) -> None:
     whole, numbers = rounds.of_minute(minute)
+    if not whole:
+        return  # kept long ago by a tick that died before it said so: its samples are gone
     places = Property.objects.across_accounts().using(WORKER).filter(pk__in=numbers)
     places = places.order_by("pk")  # whoever locks several does it in the same order
     for chunk in chunks(list(places), AT_ONCE):
         _keep_minute(chunk, minute, whole)
+        rounds.let_go(chunk, minute, KEPT_AGAIN)
     at = minute % 3_600 // 60
     first = [len(whole) if place == at else 0 for place in range(60)]
     wanted = {"hour": instant(minute - 60 * at), "first": first}
@@ -73,7 +76,8 @@ def _keep(minute: int) -> None:
 
 
 def _keep_minute(places: Sequence[Property], minute: int, whole: set[bytes]) -> None:
-    found = rounds.samples(places, minute, KEPT_AGAIN)
+    # Not shorter before they are rows: a tick may die, and the next be long in coming.
+    found = rounds.samples(places, minute, rounds.LIVE)
     with transaction_of_worker() as cursor:
         # Who deletes a property waits for this lock, so that no row is written after it.
         lock_each(cursor, "concurrency", places, wait=True)

@@ -155,6 +155,14 @@ def of_minute(minute: int) -> tuple[set[bytes], list[int]]:
     return whole, [int(name[1:]) for name in found if name.startswith(b"p")]
 
 
+def let_go(places: Sequence[Property], minute: int, kept: int) -> None:
+    """Their samples are gone after `kept` seconds."""
+    pipe = store.events_client().pipeline(transaction=False)
+    for place in places:
+        pipe.expire(keys.samples_of_minute(keys.prefix(place.account_id, place.pk), minute), kept)
+    pipe.execute()
+
+
 def samples(places: Sequence[Property], minute: int, kept: int) -> dict[int, dict[bytes, bytes]]:
     """Property -> moment -> sample (packed); they are gone after `kept` seconds."""
     pipe = store.events_client().pipeline(transaction=False)
