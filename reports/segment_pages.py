@@ -72,6 +72,7 @@ def every_segment(request: HttpRequest, place: Account) -> HttpResponse:
 def one_segment(request: HttpRequest, place: Account, segment: str) -> HttpResponse:
     """Its name and filters, to be changed."""
     found = _find(place, segment)
+    segments.require_use(place, _actor(request), found)
     form = {"name": found.name, "filters": "\n".join(_texts_of(found))}
     if request.method == "POST":
         form = _typed(request)

@@ -97,10 +97,15 @@ def one_of_account(account: Account, actor: Actor, slug: str) -> Segment | None:
         return None
     found = Segment.objects.filter(account_id=account.pk, slug=slug).first()
     if found is not None:
-        modules = _needed_at_all(found, _goals_of_all(account))
-        if not _may_use(actor, account, modules):
-            raise Denied("view", modules[0], account)
+        require_use(account, actor, found)
     return found
+
+
+def require_use(account: Account, actor: Actor, segment: Segment) -> None:
+    """Raises Denied when the actor may use it nowhere: then she may not see its filters either."""
+    modules = _needed_at_all(segment, _goals_of_all(account))
+    if not _may_use(actor, account, modules):
+        raise Denied("view", modules[0], account)
 
 
 def _needed_at_all(segment: Segment, goals: Iterable[Goal]) -> list[str]:
@@ -193,6 +198,7 @@ def change(
     account: Account, actor: Actor, segment: Segment, changes: Mapping[str, Any], *, request: Any
 ) -> None:
     """Give it another `name` or other `filters`. Raises ValidationError, Invalid and Denied."""
+    require_use(account, actor, segment)
     before = audit.snapshot(segment, Segment.SETTINGS)
     if "name" in changes:
         segment.name = inputs.name(changes["name"])

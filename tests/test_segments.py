@@ -8,7 +8,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.history import Happening, at, roll_up, write
-from tests.people import new_account, new_key, new_property, new_user, with_key
+from tests.people import (
+    grant,
+    new_account,
+    new_key,
+    new_property,
+    new_user,
+    signed_in_as,
+    with_key,
+)
 
 HISTORY = [
     Happening(at("2026-04-14T12:00"), 1, "purchase", "/order", "Google", texts={"country": "DE"}),
@@ -137,6 +145,8 @@ def test_a_question_is_bounded_with_its_segments(shop, program):
 
 
 def test_a_segment_asks_for_the_modules_of_its_filters(shop, program):
+    from accounts.models import Membership
+
     slug = keep(program, shop, "By page", ["is", "page", ["/order"]])
     looks = with_key(new_key(shop.account, "audience:view")[1])
     assert count(looks, shop, ["is", "segment", [slug]]).status_code == 403
@@ -150,6 +160,19 @@ def test_a_segment_asks_for_the_modules_of_its_filters(shop, program):
     refused = post(manages, below(shop), {"name": "X", "filters": ["is", "page", ["/order"]]})
     assert refused.status_code == 403
     assert "content" in refused.json()["error"]["message"]
+    for change in ({}, {"name": "X"}, {"filters": ["is", "country", ["DE"]]}):
+        renamed = json.dumps(change)
+        answer = manages.patch(below(shop, f"/{slug}"), renamed, content_type="application/json")
+        assert (answer.status_code, b"/order" in answer.content) == (403, False)
+    user = new_user("carol")
+    member = Membership.objects.create(account=shop.account, user=user, role="viewer")
+    grant(member, "audience:manage")
+    browser, page = signed_in_as(user), f"/a/{shop.account.slug}/segments/"
+    for answer in (
+        browser.get(f"{page}{slug}/"),
+        browser.post(page, {"replaces": slug, "filter": "country:is:DE"}),
+    ):
+        assert (answer.status_code, b"/order" in answer.content) == (403, False)
 
 
 def test_a_goal_in_it_is_that_of_the_property_asked_about(shop, program):
