@@ -155,13 +155,18 @@ class SupportMiddleware(MiddlewareMixin):
 
 def current(request: HttpRequest) -> SupportSession | None:
     """What the browser's session names, if it still holds; its staff is who is signed in."""
-    now = timezone.now()
+    found = going_on(request.session[_NAMED])
+    return found if found is not None and found.staff == request.user else None
+
+
+def going_on(pk: int) -> SupportSession | None:
+    """The session of that number if it still holds: also by the rights of whoever began it."""
     found = (
         SupportSession.objects.select_related("staff", "user")
-        .filter(pk=request.session[_NAMED], ended=None, ends__gt=now)
+        .filter(pk=pk, ended=None, ends__gt=timezone.now())
         .first()
     )
-    if found is None or found.staff != request.user:
+    if found is None:
         return None
     try:
         check(found.staff, found.user)

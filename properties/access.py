@@ -36,6 +36,7 @@ from rest_framework.views import APIView
 from accounts import audit, modules
 from accounts.fresh import is_fresh
 from accounts.models import Account, SupportSession, User
+from accounts.support import going_on
 from accounts.tenancy import tenant
 from properties import sharing
 from properties.api import Invalid, NotFresh
@@ -218,9 +219,8 @@ _NEVER_BY_SUPPORT = frozenset(
 
 def _rights_in_support(begun: SupportSession) -> Iterator[Right]:
     """Those of the user in the accounts that let support in and were told so, to look unless the
-    session may write; none when it is over."""
-    goes_on = SupportSession.objects.filter(pk=begun.pk, ended=None, ends__gt=timezone.now())
-    if not goes_on.exists():
+    session may write; none when it is over, or the staff may act as nobody any more."""
+    if going_on(begun.pk) is None:
         return
     grants = Grant.objects.across_accounts().filter(
         account__in=begun.account_ids,

@@ -325,6 +325,11 @@ def test_a_stream_of_support_ends_with_it(boss: Any, alice: Any, shop: Any) -> N
     actor = Actor(alice, sessions(alice)[0])
     assert actor.still_may("view", "realtime", shop)
     assert not actor.may("manage", "property", shop)
+    held = list(boss.user_permissions.all())
+    boss.user_permissions.clear()
+    assert not actor.still_may("view", "realtime", shop), "of the staff"
+    boss.user_permissions.set(held)
+    assert actor.still_may("view", "realtime", shop)
     SupportSession.objects.filter(user=alice).update(ended=timezone.now())
     assert not actor.still_may("view", "realtime", shop)
 
