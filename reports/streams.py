@@ -47,7 +47,7 @@ STOPPING = "aktivat.is_stopping"  # there, too: whether the worker shuts down (p
 PATHS = "/stream"  # every address of a stream ends so
 CONTENT_TYPE = "text/event-stream"
 # Proxies that gather an answer would keep it until it ends, which it does not.
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = {"Cache-Control": "private, no-store", "X-Accel-Buffering": "no"}
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]

@@ -41,10 +41,16 @@ def one_middleware() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_hashes() -> Iterator[None]:
-    """Only in this process: the servers that tests start hash as the product does."""
+    """Only in this process: the servers that tests start hash as the product does, and would make
+    the hash of a user anew, which ends her sessions. So the hash that users of tests have is made
+    as the product makes it, once."""
     from django.contrib.auth.hashers import Argon2PasswordHasher
 
+    from tests.people import hashed_password
+
+    hashed_password()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("time_cost", 1), ("memory_cost", 64), ("parallelism", 1)):
             patch.setattr(Argon2PasswordHasher, name, value)
+        patch.setattr(Argon2PasswordHasher, "must_update", lambda *_: False)
         yield

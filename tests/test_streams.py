@@ -91,7 +91,8 @@ def test_numbers_and_events_come_and_resume_without_loss(world: Any, web_server:
     with closing(opened(world, web_server, path)) as stream:
         headers = {name.lower(): value for name, value in stream.answer.headers.items()}
         assert headers["content-type"] == "text/event-stream"
-        assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
+        assert headers["cache-control"] == "private, no-store"
+        assert headers["x-accel-buffering"] == "no"
         _, _, first = stream.until(lambda event, _: event == "snapshot")
         assert first["open"] == 0
         collect(shop, reader, event_of(reader, "signup", props={"plan": "pro"}))

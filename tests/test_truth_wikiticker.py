@@ -208,7 +208,7 @@ def test_page_api_csv_and_counters_agree(ticker: Ticker) -> None:
     assert f"Visitors: {exact(row['visitors'])}" in page
     table = browser.get(f"/p/{ticker.place.key}/table/event/?{query}").content.decode()
     assert f"Events: {exact(row['events'])}" in table
-    file = browser.get(f"/p/{ticker.place.key}/table/event.csv?{query}").content.decode()
+    file = browser.get(f"/p/{ticker.place.key}/table/event.csv?{query}").getvalue().decode()
     [line] = csv.DictReader(StringIO(file))
     assert {name: int(line[name]) for name in ("events", "visitors")} == asked["totals"]
     hours = ticker.ask("events", "visitors", dimensions=["time:hour"])["rows"]
