@@ -6,10 +6,12 @@ PYTHON ?= python3
 HOST_PYTHON := $(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
-# A worker for each core, and a file's tests stay together (they share its servers and browser).
+# A file's tests stay with one worker (they share its servers and browser).
 # What you ask for by hand (PYTEST="tests/test_intake.py -x") runs in one process.
-# In the order of tests/conftest.py: what takes long begins first.
-PYTEST ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One worker more than cores: many tests wait for servers to start or to stop. In the order of
+# tests/conftest.py: what takes long begins first.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST ?= --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 # A stamp is younger than what it was made from; a changed lock or a moved folder makes it again.
