@@ -56,7 +56,8 @@ def test_what_the_switches_ask_for_arrives_under_a_strict_policy(
     rows = list(Event.objects.using("worker").filter(property_id=place.pk))
     kept = {row.name: row for row in rows}
     done = {row.props["event"] for row in rows if row.name == "element"}
-    assert done == {"mouseover", "focus", "click"}
+    # A page that is closed takes the focus away, and may or may not tell.
+    assert done - {"blur"} == {"mouseover", "focus", "click"}
     assert kept["element"].props["label"] == "buy"
     assert kept["conversion"].props == {"goal": "newsletter"}
     assert (kept["conversion"].revenue, kept["conversion"].currency) == (Decimal("2.5"), "EUR")
