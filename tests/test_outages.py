@@ -1,11 +1,8 @@
 """Postgres goes away and comes back: pages say 503 meanwhile, and nobody has to be restarted."""
 
-import contextlib
 import os
-from typing import Any
 
 import psycopg
-import psycopg_pool
 import pytest
 import redis
 
@@ -42,30 +39,21 @@ def test_no_page_pays_for_a_restart_of_postgres(web_server: str) -> None:
     assert new_user("after").pk, "the tests' own pool noticed, too"
 
 
-def fill(pool: Any, most: int) -> int:
-    """Let as many connections rest in the pool as there may be; a thread that an earlier test left
-    may have one of them for itself."""
-    taken = []
-    with contextlib.suppress(psycopg_pool.PoolTimeout):
-        for _ in range(most):
-            taken.append(pool.getconn(timeout=1))
-    for one in taken:
-        pool.putconn(one)
-    return len(taken)
-
-
 def test_nobody_waits_while_a_full_pool_notices_a_restart_of_postgres() -> None:
     """Every connection at rest is dead, not only the one that is asked for: between two that it
     finds dead, the pool pauses."""
     from django.conf import settings
     from django.db import connections
 
-    connections["default"].ensure_connection()
-    pool = connections["default"].pool  # type: ignore[attr-defined]
     connections["default"].close()
+    # A new pool: a thread that an earlier test left may have a connection of the old one.
+    connections["default"].close_pool()  # type: ignore[attr-defined]
+    pool = connections["default"].pool  # type: ignore[attr-defined]
+    pool.open()
     most = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
-    assert fill(pool, most) > 4, "with so many at rest, one pause after each would be noticed"
-    assert end_sessions("DATABASE_URL") > 4
+    for one in [pool.getconn() for _ in range(most)]:
+        pool.putconn(one)
+    assert end_sessions("DATABASE_URL") >= most
     before = pool.get_stats().get("connections_lost", 0)
     assert new_user("after").pk
     assert pool.get_stats()["connections_lost"] - before == 1, "the first takes the others along"
