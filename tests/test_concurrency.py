@@ -227,11 +227,14 @@ def test_a_property_that_is_gone_gets_no_row() -> None:
 def test_page_file_and_api_show_the_same_numbers(alice: Any, acme: Any) -> None:
     """Of a page with a hostile name, too."""
     from tests.people import new_key, signed_in_as
+    from tracking import keys, store
 
     place = new_property(acme)
     now = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=3)
     place.created = now - timedelta(days=1)
     place.save(update_fields=["created"])
+    # Another test may have taken a round in that minute, when it was the present.
+    store.events_client().delete(keys.rounds(ms(now) // 60_000 * 60))
     page, name = "/<script>alert(1)</script>", "%2F%3Cscript%3Ealert%281%29%3C%2Fscript%3E"
     beat(place, now, 1, page, "engaged", 60_000)
     beat(place, now, 2, "/b", "visible", 60_000)
