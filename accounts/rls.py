@@ -78,6 +78,8 @@ def statements(web: str, worker: str) -> list[sql.Composed]:
 
 
 def _policy(table: str, web: sql.Identifier, worker: sql.Identifier) -> sql.Composed:
+    # (SELECT ...): the tenant is looked up once a statement. Once a row, it cost a quarter of what
+    # reading a hundred thousand rollups did.
     return sql.SQL(
         "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"
         "ALTER TABLE {table} FORCE ROW LEVEL SECURITY;"
@@ -85,7 +87,7 @@ def _policy(table: str, web: sql.Identifier, worker: sql.Identifier) -> sql.Comp
         "DROP POLICY IF EXISTS tenant ON {table};"
         "DROP POLICY IF EXISTS worker ON {table};"
         "CREATE POLICY tenant ON {table} FOR SELECT TO {web} USING"
-        " (account_id = nullif(current_setting({setting}, true), '')::bigint);"
+        " (account_id = (SELECT nullif(current_setting({setting}, true), '')::bigint));"
         "CREATE POLICY worker ON {table} TO {worker} USING (true) WITH CHECK (true)"
     ).format(
         table=sql.Identifier(table),
