@@ -3,7 +3,7 @@
 Enters: a property and a stretch. Leaves: a Block, counted from rows of `events` and `sessions`
 (`of_rows`), or read from the columns that the worker has packed of them (`packed`); what is
 computed from either is the same. Bots are left out. Called by reports/packing.py and by
-reports/columnar.py.
+reports/reading.py.
 
 A block's sessions are those with an event in the stretch: also those that began before it. Its
 events are ordered by their session. Columns are named by what they belong to:

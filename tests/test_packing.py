@@ -381,14 +381,14 @@ def test_sessions_over_several_blocks_count_once():
 
 
 def test_too_many_rows_between_packed_days_are_left_to_postgres():
-    from reports import columnar
+    from reports import reading
 
     place = packed_place(make_event(NOON), make_event(NOON + timedelta(days=1)))
     execute("UPDATE packed_days SET state = 'w' WHERE property_id = %s"
             " AND starts_at::date = '2026-03-12'", place)  # fmt: skip
     two = {"from": "2026-03-11", "to": "2026-03-12"}
     assert route(place, range=two) == "columns"
-    with patch.object(columnar, "MOST_ROWS", 1):
+    with patch.object(reading, "MOST_ROWS", 1):
         assert route(place, range=two) == "raw"
 
 

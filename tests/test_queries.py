@@ -496,7 +496,7 @@ def pack(place, dice):
 
 def _check(place, history, body):
     from accounts.tenancy import tenant
-    from reports import columnar, queries, raw, rolled
+    from reports import columnar, queries, raw, reading, rolled
 
     question = queries.parse_question(place, body, NOW)
     groups, total = naive(history, question, question.range)
@@ -505,7 +505,7 @@ def _check(place, history, body):
         answer = queries.ask(place, question, NOW)
         routes = [raw.count(place, question, question.range)]
         if columnar.can_answer(question):
-            with patch.object(columnar, "AT_ONCE", 2):
+            with patch.object(reading, "AT_ONCE", 2):
                 counted = columnar.count(place, question, question.range)
             assert counted is not None or not is_packed(place, question.range)
             routes += [counted] if counted is not None else []

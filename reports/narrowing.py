@@ -1,0 +1,176 @@
+"""A block, narrowed to what a question is about: its events, or only its sessions.
+
+Enters: a Block and a Plan. Leaves: a View with the places of the rows that match. Whom `has_done`
+and "visitor" mean is found first, in the whole range. Called by reports/columnar.py;
+reports/sums.py adds up what a View leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from reports import filters
+from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block
+from reports.columns import Merged, Numbers, Texts
+from reports.plans import Plan
+from reports.reading import Reader
+
+Meant = dict[filters.Node, Numbers]  # by the visitor's number: whether she is among them
+
+
+def who_are_meant(plan: Plan, reader: Reader) -> Meant:
+    """Whom `has_done` and "visitor" mean: found in the whole range before anything is counted."""
+    done = {leaf for leaf in plan.all_leaves if leaf.operator == "has_done"}
+    inside = {leaf for crowd in plan.crowds for leaf in filters.leaves(crowd.parts[0])}
+    names = {VISITOR, LENGTHS} | {f"event:{leaf.dimension}" for leaf in done}
+    names |= {f"{leaf.scope}:{leaf.dimension}" for leaf in inside if leaf.operator != "has_done"}
+    meant = _who(reader, done, names, lambda leaf, block: _did(leaf, block, plan)) if done else {}
+    if plan.crowds:
+        meant |= _who(
+            reader,
+            plan.crowds,
+            names,
+            lambda crowd, block: View(block, plan, meant).passing(crowd.parts[0]),
+        )
+    return meant
+
+
+N = TypeVar("N", bound=filters.Node)
+
+
+def _who(
+    reader: Reader, asked: Iterable[N], names: set[str], sessions: Callable[[N, Block], Numbers]
+) -> Meant:
+    """Whose sessions are among those that `sessions` says of any block."""
+    found: dict[N, list[Numbers]] = {node: [] for node in asked}
+    for block in reader.blocks(names, again=True):
+        for node, parts in found.items():
+            parts.append(block.numbers(VISITOR)[sessions(node, block)])
+    return {node: _table(parts) for node, parts in found.items()}
+
+
+def _did(leaf: filters.Leaf, block: Block, plan: Plan) -> Numbers:
+    """Sessions with such an event, or on such a page, in the range."""
+    rows = texts_hold(block, f"event:{leaf.dimension}", leaf, plan)
+    if plan.splits(block.span):
+        rows = rows & inside(block.numbers(TIME), block, plan)
+    return _owning(rows, block)
+
+
+def _owning(rows: Numbers, block: Block) -> Numbers:
+    """The sessions to which these events belong."""
+    sessions = np.zeros(len(block.lengths), dtype=bool)
+    sessions[block.owners[rows]] = True
+    return sessions
+
+
+def _table(parts: Sequence[Numbers]) -> Numbers:
+    """Whose numbers are among these; the last place, beyond all of them, is False."""
+    highest = max((int(part.max()) for part in parts if len(part)), default=0)
+    table = np.zeros(highest + 2, dtype=bool)
+    for part in parts:
+        table[part] = True
+    return table
+
+
+def inside(offsets: Numbers, block: Block, plan: Plan) -> Numbers:
+    """Which of these moments lie in the range."""
+    first, last = plan.edges
+    moments = offsets.astype(np.int64) + block.start
+    return (moments >= first) & (moments < last)
+
+
+def texts_hold(block: Block, name: str, leaf: filters.Leaf, plan: Plan) -> Numbers:
+    texts = block.texts(name)
+    if leaf in plan.judged:
+        return plan.judged[leaf].rows(texts)
+    found = texts.is_any([value.encode() for value in leaf.values])
+    return ~found if leaf.operator == "is_not" else found
+
+
+class View:
+    """The rows of a block that a question is about: its events, or only its sessions."""
+
+    def __init__(self, block: Block, plan: Plan, meant: Meant) -> None:
+        self.block, self.plan, self.meant = block, plan, meant
+        self.is_cut = plan.splits(block.span)
+        self.by_event = plan.names_event or self.is_cut or bool(plan.samples)
+        self._numbers: dict[str, Numbers] = {}
+
+    def numbers_of(self, name: str, texts: Texts, names: dict[str, Merged]) -> Numbers:
+        """The dictionary of a dimension in numbers that hold in every block."""
+        if name not in self._numbers:
+            self._numbers[name] = names[name].numbers(texts)
+        return self._numbers[name]
+
+    def serves(self, plan: Plan) -> bool:
+        """Whether another plan, of the same question without its dimensions, sees the same."""
+        is_cut = plan.splits(self.block.span)
+        return plan.names_event == self.plan.names_event and is_cut == self.is_cut
+
+    @cached_property
+    def events(self) -> Numbers:
+        """Places of the events that match."""
+        rows = np.ones(len(self.block.owners), dtype=bool)
+        if self.plan.tree is not None:
+            rows = self._holds(self.plan.tree, of_events=True)
+        if self.is_cut:
+            rows = rows & inside(self.block.numbers(TIME), self.block, self.plan)
+        return np.flatnonzero(rows)
+
+    @cached_property
+    def sessions(self) -> Numbers:
+        """Places of the sessions that match, by themselves."""
+        rows = np.ones(len(self.block.lengths), dtype=bool)
+        if self.plan.tree is not None:
+            rows = self._holds(self.plan.tree, of_events=False)
+        return np.flatnonzero(rows)
+
+    @cached_property
+    def begins(self) -> Numbers:
+        """By session: whether it begins in the range; in this block, or in one before it."""
+        if not self.is_cut and not self.plan.names_event:
+            return self._starts_here
+        return inside(self.block.numbers(START), self.block, self.plan)
+
+    def is_at(self, page: str) -> Numbers:
+        """By event: whether it happened on that page of its session."""
+        block, pages = self.block, self.plan.pages
+        of_event, of_session = block.texts("event:page"), block.texts(f"session:{page}")
+        there = pages.numbers(of_session)[of_session.codes]
+        return pages.numbers(of_event)[of_event.codes] == there[block.owners]
+
+    @cached_property
+    def _starts_here(self) -> Numbers:
+        return self.block.numbers(CROSSES) & 1 == 0
+
+    def passing(self, node: filters.Node) -> Numbers:
+        """Sessions with an event in the range on which the filter holds."""
+        scopes = {leaf.scope for leaf in filters.leaves(node)}
+        if not self.is_cut and "event" not in scopes:
+            return self._holds(node, of_events=False) & (self.block.lengths > 0)
+        rows = self._holds(node, of_events=True)
+        if self.is_cut:
+            rows = rows & inside(self.block.numbers(TIME), self.block, self.plan)
+        return _owning(rows, self.block)
+
+    def _holds(self, node: filters.Node, of_events: bool) -> Numbers:
+        if isinstance(node, filters.Branch) and node.joint != filters.VISITOR:
+            parts = [self._holds(part, of_events) for part in node.parts]
+            if node.joint == "not":
+                return ~parts[0]
+            joined = np.logical_and if node.joint == "and" else np.logical_or
+            return joined.reduce(parts)
+        if node in self.meant:
+            table = self.meant[node]
+            rows = table[np.minimum(self.block.numbers(VISITOR), len(table) - 1)]
+        else:
+            assert isinstance(node, filters.Leaf)
+            rows = texts_hold(self.block, f"{node.scope}:{node.dimension}", node, self.plan)
+            if node.scope == "event":
+                return rows
+        return rows[self.block.owners] if of_events else rows
