@@ -30,6 +30,7 @@ from properties.models import Property
 from reports import realtime
 from reports.viewers import CLOSED, Entry, Group, Viewer, allowed, message, read_entry_id, text_of
 from tracking import keys, live, recent, sources, store
+from tracking.crowds import Crowd
 from tracking.event import read_row
 from tracking.looks import VISITS, Look
 
@@ -289,7 +290,7 @@ class Hub:
         self,
         group: Group,
         these: Sequence[Property],
-        counted: Mapping[int, Mapping[bytes, int]],
+        counted: Mapping[int, Crowd],
         now: datetime,
     ) -> tuple[bytes, dict[str, Any]]:
         """What is new to those who look already (b"": nothing), and what it was made of."""
@@ -369,11 +370,8 @@ def _since(last: Entry, is_account: bool) -> str:
 
 
 def _of_group(group: Group, feeds: Mapping[int, Sequence[Happened]]) -> list[Happened]:
-    fits = group.asked.fits()
     found = [event for pk in group.places for event in feeds.get(pk, ())]
-    return sorted(
-        (event for event in found if fits is None or fits(event.look)), key=lambda e: e.entry
-    )
+    return sorted((event for event in found if group.asked.fits(event.look)), key=lambda e: e.entry)
 
 
 _hub: tuple[asyncio.AbstractEventLoop | None, Hub] | None = None

@@ -3,18 +3,18 @@
 In: properties behind THE DOOR, the moment, and a filter of the reports. Out: the snapshot as JSON
 (schema.py describes it): numbers and lists of the live set (tracking/live.py), what the last half
 hour brought (lately.py), which pages gain, and the last minutes second by second
-(tracking/recent.py). Filters are asked of what each visitor shows, those who show the same at
-once, so that an answer costs the same however many are here.
+(tracking/recent.py). Filters are asked of what visitors show, of each value once
+(tracking/crowds.py), so that an answer costs the same however many are here.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
+from functools import partial
 from typing import Any, Final
 
+import numpy as np
 import orjson
 from django.http import QueryDict
 
@@ -22,12 +22,12 @@ from properties.api import Invalid
 from properties.goals import fits
 from properties.models import Property
 from reports import chips, filters, lately
-from reports.filters import Branch, Leaf, Node
-from tracking import keys, live, looks, recent, unusual
+from reports.filters import Leaf, Node
+from tracking import crowds, keys, live, recent, unusual
+from tracking.crowds import Crowd
 from tracking.looks import Look
 
-# What is known of whoever is here: dimension -> what a look says of it.
-DIMENSIONS: Final = {name: attrgetter(name) for name in (*live.LISTS.values(), "visit")}
+DIMENSIONS: Final = crowds.DIMENSIONS  # what is known of whoever is here
 LISTS: Final = {dimension: name for name, dimension in live.LISTS.items()}
 MOST_ROWS = 1_000
 CHANGE = 0.1  # of a page's visitors, from which on it gains or loses
@@ -42,8 +42,18 @@ class Asked:
     sees_money: bool = False  # may view ecommerce in all of the properties
     sees_past: bool = True  # the weeks before, with which now is compared; a link has its days
 
-    def fits(self) -> Callable[[Look], bool] | None:
-        return None if self.filter is None else _fitting(self.filter)
+    def check(self) -> None:
+        """Raises Invalid for what cannot be asked of who is here now."""
+        self.fits(Look(0))
+
+    def fits(self, look: Look) -> bool:
+        return self.filter is None or bool(_answer(self.filter, partial(_of_look, look)))
+
+    def chosen(self, crowd: Crowd) -> Crowd:
+        """Those of whom the filter is true."""
+        if self.filter is None:
+            return crowd
+        return crowd.chosen(_answer(self.filter, partial(_of_crowd, crowd)))
 
 
 # -- the question ----------------------------------------------------------------------------------
@@ -96,29 +106,41 @@ def read_list(params: QueryDict) -> tuple[str, int]:
     raise Invalid("invalid_limit", f"Write a whole number from 1 to {MOST_ROWS:,}.", "limit")
 
 
-def _fitting(node: Node) -> Callable[[Look], bool]:
-    """The filter as a question to a look."""
-    if isinstance(node, Branch):
-        if node.joint not in ("and", "or", "not"):
-            raise _unanswerable(node.joint)
-        parts = [_fitting(part) for part in node.parts]
-        if node.joint == "not":
-            return lambda look: not parts[0](look)
-        several = all if node.joint == "and" else any
-        return lambda look: several(part(look) for part in parts)
-    return _fitting_leaf(node)
+def _answer(node: Node, ask: Callable[[Leaf], Any]) -> Any:
+    """Whether a filter is true of what `ask` is asked about: one answer, or one for each look."""
+    if isinstance(node, Leaf):
+        return ask(node)
+    parts = [_answer(part, ask) for part in node.parts]
+    if node.joint == "not":
+        return np.logical_not(parts[0])
+    if node.joint == "and":
+        return np.logical_and.reduce(parts)
+    if node.joint == "or":
+        return np.logical_or.reduce(parts)
+    raise _unanswerable(node.joint)
 
 
-def _fitting_leaf(leaf: Leaf) -> Callable[[Look], bool]:
-    said, values = DIMENSIONS[leaf.dimension], leaf.values
+def _of_look(look: Look, leaf: Leaf) -> bool:
+    return _question(leaf)(getattr(look, leaf.dimension))
+
+
+def _of_crowd(crowd: Crowd, leaf: Leaf) -> Any:
     if leaf.operator == "is":
-        return lambda look: said(look) in values
+        return crowd.is_one_of(leaf.dimension, leaf.values)
+    return crowd.fits(leaf.dimension, _question(leaf))
+
+
+def _question(leaf: Leaf) -> Callable[[str], bool]:
+    """What a leaf asks of a value."""
+    values = leaf.values
+    if leaf.operator == "is":
+        return lambda text: text in values
     if leaf.operator == "is_not":
-        return lambda look: said(look) not in values
+        return lambda text: text not in values
     if leaf.operator == "contains":
-        return lambda look: any(value in said(look) for value in values)
+        return lambda text: any(value in text for value in values)
     if leaf.operator == "matches":
-        return lambda look: any(fits(said(look), value) for value in values)
+        return lambda text: any(fits(text, value) for value in values)
     raise _unanswerable(leaf.operator)
 
 
@@ -141,55 +163,45 @@ def snapshot(
     return answer
 
 
-def count(places: Iterable[Property], now: datetime) -> dict[int, Mapping[bytes, int]]:
+def count(places: Iterable[Property], now: datetime) -> dict[int, Crowd]:
     """Who shows what, by property. Raises store.Unavailable."""
     moment = round(now.timestamp() * 1000)
-    return {place.pk: live.counts_of_a_second(place, moment) for place in places}
+    return {place.pk: live.crowd_of_a_second(place, moment) for place in places}
 
 
 def one_list(
     places: Sequence[Property], asked: Asked, now: datetime, dimension: str, most: int
 ) -> dict[str, Any]:
     """The three numbers, and one list that may be longer than those of the snapshot."""
-    found = live.summary(together(count(places, now).values()), asked.fits(), most)
+    crowd = crowds.together(list(count(places, now).values()))
+    found = live.summary(asked.chosen(crowd), most)
     wanted = (live.OPEN, live.ACTIVE, live.ENGAGED, LISTS[dimension])
     return {"at": _text(now)} | {name: found[name] for name in wanted}
 
 
-def together(counted: Iterable[Mapping[bytes, int]]) -> Mapping[bytes, int]:
-    """Those of several properties; who is in two of them is two visitors."""
-    every = list(counted)
-    if len(every) == 1:
-        return every[0]
-    total: Counter[bytes] = Counter()
-    for counts in every:
-        total.update(counts)
-    return total
-
-
 def assemble(
     places: Sequence[Property],
-    counted: Mapping[int, Mapping[bytes, int]],
+    counted: Mapping[int, Crowd],
     asked: Asked,
     now: datetime,
     is_account: bool = False,
 ) -> dict[str, Any]:
     """The snapshot of what was counted, with the present second only."""
-    fitting = asked.fits()
-    found = live.summary(together(counted[place.pk] for place in places), fitting)
+    chosen = {place.pk: asked.chosen(counted[place.pk]) for place in places}
+    found = live.summary(crowds.together(list(chosen.values())))
     numbers = [found[name] for name in (live.OPEN, live.ACTIVE, live.ENGAGED)]
     second = int(now.timestamp())
     whose = whose_of(places)
-    if fitting is None:
+    if asked.filter is None:
         recent.note(whose, second, numbers)
     known, read_by = lately.of(places, asked.filter, asked.sees_money, now)
-    then = recent.pages_before(places, second) if fitting is None else None
+    then = recent.pages_before(places, second) if asked.filter is None else None
     describe_pages(found["pages"], read_by, then)
     answer = {"at": _text(now), **found, "last_30m": known, "recent": [[second, *numbers]]}
-    if asked.sees_past and fitting is None and len(places) == 1 and not is_account:
+    if asked.sees_past and asked.filter is None and len(places) == 1 and not is_account:
         answer["unusual"] = unusual.now(places[0], found[live.OPEN], now)
     if is_account:
-        answer["properties"] = [_of_place(place, counted[place.pk], fitting) for place in places]
+        answer["properties"] = [_of_place(place, chosen[place.pk]) for place in places]
     return answer
 
 
@@ -219,15 +231,8 @@ def _trend(now: int, then: float) -> str:
     return "gaining" if change > 0 else "losing"
 
 
-def _of_place(
-    place: Property, counts: Mapping[bytes, int], fitting: Callable[[Look], bool] | None
-) -> dict[str, Any]:
-    states = [0, 0, 0]
-    for packed, number in counts.items():
-        look = looks.read(packed)
-        if fitting is None or fitting(look):
-            states[look.rank] += number
-    return {"property": place.key, "name": place.name} | live.by_activity(states)
+def _of_place(place: Property, crowd: Crowd) -> dict[str, Any]:
+    return {"property": place.key, "name": place.name} | live.by_activity(crowd.states)
 
 
 def _text(moment: datetime) -> str:

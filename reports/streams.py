@@ -81,7 +81,7 @@ def begin(request: HttpRequest, place: Property | Account) -> HttpResponse:
     actor = actor_of(request)
     assert actor is not None, "THE DOOR lets nobody in without an actor"
     asked = Asked(realtime.read_filter(request.GET))
-    asked.fits()  # raises for what cannot be asked
+    asked.check()
     refusal = hub().refuses(actor)
     if refusal:
         raise (NoRoom if refusal == NoRoom.default_code else TooManyStreams)

@@ -112,6 +112,7 @@ def test_a_heartbeat_that_changes_nothing_moves_one_score(place: Any) -> None:
 
 
 def test_rows_are_the_most_visited() -> None:
+    from tracking.crowds import of
     from tracking.live import MOST_ROWS, summary
     from tracking.looks import pack
 
@@ -119,7 +120,7 @@ def test_rows_are_the_most_visited() -> None:
         return pack(state, page, "Direct", "", "DE", "desktop")
 
     counts = {look("visible", f"/{number}"): 2 for number in range(100)} | {look("hidden", "/7"): 1}
-    rows = summary(counts)["pages"]
+    rows = summary(of(counts))["pages"]
     assert len(rows) == MOST_ROWS
     assert rows[0] == {"page": "/7", "open": 3, "active": 2, "engaged": 0, "new": None}
 
@@ -159,6 +160,7 @@ def test_many_looks_are_read_in_steps(place, monkeypatch):
     from tracking import live
     from tracking.collecting import now_ms
 
+    monkeypatch.setattr(live, "AT_ONCE", 999)
     monkeypatch.setattr(live, "CHUNK", 100)
     now = now_ms()
     ping(place, now, 1_000, pages=1_000)

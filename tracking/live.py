@@ -6,12 +6,11 @@ off stays counted; a visitor with several tabs is one visitor, in the most activ
 
 Visitors are counted when they come, change and go (lua/online.lua), those who look alike (the same
 page, source, country, device and state, to the byte) together. A reader first lets those leave
-whose time is up, then reads how many show what. Above MANY tabs a snapshot is shared by all who
-ask within a second. Called by reports/realtime.py and reports/views.py.
+whose time is up, then reads how many show what, and counts them in columns (crowds.py). Above MANY
+tabs a snapshot is shared by all who ask within a second. Called by reports/realtime.py and
+reports/views.py.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import redis.exceptions
@@ -20,11 +19,10 @@ from django.core.cache import cache
 from django_redis.exceptions import ConnectionInterrupted
 
 from properties.models import Property
-from tracking import keys, looks, store
-from tracking.looks import VISITS, Look
+from tracking import crowds, keys, store
+from tracking.crowds import Crowd
 
 OPEN, ACTIVE, ENGAGED = "open", "active", "engaged"
-NEW = VISITS["n"]
 # A list of the snapshot -> the dimension of its rows, which is a text of a look.
 LISTS: Final = {
     "pages": "page",
@@ -34,7 +32,8 @@ LISTS: Final = {
     "devices": "device",
 }
 MOST_ROWS = 50
-CHUNK = 5_000  # looks a command: a long one would keep the collector waiting
+AT_ONCE = 50_000  # looks a command, which takes 10 ms then: steps would take three times as long
+CHUNK = 5_000  # looks of a step, where there are more
 MANY = 2_000  # tabs, or looks; below, counting costs less than sharing what was counted
 FRESH = 1_000  # ms for which a snapshot of many is shared
 MOST_COUNTED = 200  # properties
@@ -75,19 +74,19 @@ def snapshot(place: Property, now: int) -> dict[str, Any]:
     return summary(here(place, now))
 
 
-def here(place: Property, now: int) -> dict[bytes, int]:
-    """How many visitors show what (looks.py), once those have left whose time is up. Raises
+def here(place: Property, now: int) -> Crowd:
+    """How many visitors show what, once those have left whose time is up. Raises
     store.Unavailable."""
     try:
-        return counts(keys.prefix(place.account_id, place.pk), now)
+        return crowd_of(keys.prefix(place.account_id, place.pk), now)
     except redis.exceptions.RedisError as error:
         raise store.Unavailable(str(error)) from error
 
 
-def counts_of_a_second(place: Property, now: int) -> Mapping[bytes, int]:
-    """`here`, shared by those who ask this process within a second, where they are dear."""
-    at, known = _counted.get(place.pk, (0, {}))
-    if len(known) < MANY or not 0 <= now - at < FRESH:
+def crowd_of_a_second(place: Property, now: int) -> Crowd:
+    """`here`, shared by those who ask this process within a second, where it is dear."""
+    at, known = _counted.get(place.pk, (0, None))
+    if known is None or len(known) < MANY or not 0 <= now - at < FRESH:
         known = here(place, now)
         if len(_counted) >= MOST_COUNTED:
             _counted.clear()
@@ -95,69 +94,43 @@ def counts_of_a_second(place: Property, now: int) -> Mapping[bytes, int]:
     return known
 
 
-_counted: dict[int, tuple[int, Mapping[bytes, int]]] = {}
+_counted: dict[int, tuple[int, Crowd]] = {}
 
 
-def counts(prefix: str, now: int) -> dict[bytes, int]:
-    """Where more than CHUNK looks are read in steps, somebody who changes meanwhile may be missed
+def crowd_of(prefix: str, now: int) -> Crowd:
+    """Where more than AT_ONCE looks are read in steps, somebody who changes meanwhile may be missed
     or seen twice: one in a thousand at most."""
     store.sweep(prefix, now)
+    client, name = store.events_client(), keys.online_looks(prefix)
+    if client.hlen(name) <= AT_ONCE:
+        return crowds.of(client.hgetall(name))
     found: dict[bytes, bytes] = {}
     cursor = 0
     while True:
-        cursor, part = store.events_client().hscan(keys.online_looks(prefix), cursor, count=CHUNK)
+        cursor, part = client.hscan(name, cursor, count=CHUNK)
         found.update(part)
         if not cursor:
-            return {look: int(count) for look, count in found.items()}
+            return crowds.of(found)
 
 
-def summary(
-    counts: Mapping[bytes, int],
-    fits: Callable[[Look], bool] | None = None,
-    most: int = MOST_ROWS,
-) -> dict[str, Any]:
+def summary(crowd: Crowd, most: int = MOST_ROWS) -> dict[str, Any]:
     """{"open", "active", "engaged", "pages": [{"page", "open", "active", "engaged", "new"}],
     "sources", "campaigns", "countries", "devices", "visits": {"new", "returning", "loyal"}} of so
-    many visitors by what they show, of whom only those count whose look `fits`; rows by open
-    visitors, at most `most`. `new` is the share of new ones, None where of nobody it is known.
+    many visitors by what they show; rows by open visitors, at most `most`. `new` is the share of
+    new ones, None where of nobody it is known.
     """
-    states = [0, 0, 0]
-    found = {name: defaultdict[str, list[int]](_nobody) for name in LISTS}
-    visits = dict.fromkeys(VISITS.values(), 0)
-    new: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # page -> new, known
-    for packed, count in counts.items():
-        look = looks.read(packed)
-        if fits and not fits(look):
-            continue
-        rank = look.rank
-        states[rank] += count
-        for value, by_value in zip(look[1:6], found.values(), strict=True):
-            by_value[value][rank] += count
-        if look.visit:
-            visits[look.visit] += count
-            of_page = new[look.page]
-            of_page[0] += count if look.visit == NEW else 0
-            of_page[1] += count
-    answer: dict[str, Any] = by_activity(states)
+    answer: dict[str, Any] = by_activity(crowd.states)
     for name, field in LISTS.items():
-        answer[name] = _rows(field, found[name], most)
-    for row in answer["pages"]:
-        few, all_known = new.get(row["page"], (0, 0))
-        row["new"] = few / all_known if all_known else None
-    return answer | {"visits": visits}
-
-
-def _nobody() -> list[int]:
-    """Visitors by rank."""
-    return [0, 0, 0]
+        with_new = name == "pages"
+        answer[name] = [
+            {field: row.value}
+            | by_activity(row.states)
+            | ({"new": row.new / row.known if row.known else None} if with_new else {})
+            for row in crowd.ranked(field, most, with_new)
+        ]
+    return answer | {"visits": crowd.visits}
 
 
 def by_activity(states: list[int]) -> dict[str, int]:
     """Who is engaged is active too, and who is active has a tab open."""
     return {OPEN: sum(states), ACTIVE: states[1] + states[2], ENGAGED: states[2]}
-
-
-def _rows(field: str, found: Mapping[str, list[int]], most: int) -> list[dict[str, Any]]:
-    counted = [(value, by_activity(states)) for value, states in found.items() if value]
-    counted.sort(key=lambda row: (-row[1][OPEN], row[0]))
-    return [{field: value, **counts} for value, counts in counted[:most]]

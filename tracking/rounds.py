@@ -8,21 +8,22 @@ concurrency.py makes rows of the samples when their minute is over.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from properties.models import Property
-from tracking import keys, live, looks, store
+from tracking import crowds, keys, live, store
+from tracking.crowds import Crowd
 from tracking.drain import chunks
 from tracking.working import WORKER
 
 EVERY = 5  # seconds from round to round (aktivat/celery.py)
 SAMPLED = 100  # pages, and sources, of a sample; one with fewer visitors has nobody in it
 AT_ONCE = 500  # properties of a step
-SMALL = 1_000  # looks; more are read in steps (live.py), so that no event waits for long
+SMALL = 1_000  # looks; more are read by themselves (live.py), so that no event waits for long
 LIVE = 3 * 3_600  # seconds for which samples wait for Postgres
 
 Six = list[int]  # most open, active, engaged; and their sums
@@ -67,9 +68,9 @@ def take_across_accounts(now: int) -> int:
     present = 0
     for chunk in chunks(list(rows), AT_ONCE):
         pipe = client.pipeline(transaction=False)
-        for (account_id, property_id), counts in _present(chunk, now):
+        for (account_id, property_id), crowd in _present(chunk, now):
             name = keys.samples_of_minute(keys.prefix(account_id, property_id), minute)
-            pipe.hset(name, str(now), pack(counts))
+            pipe.hset(name, str(now), pack(crowd))
             pipe.expire(name, LIVE)
             pipe.hset(keys.rounds(minute), f"p{property_id}", 1)
             present += 1
@@ -83,9 +84,7 @@ def take_across_accounts(now: int) -> int:
     return present
 
 
-def _present(
-    rows: Sequence[tuple[int, int]], now: int
-) -> Iterator[tuple[tuple[int, int], Mapping[bytes, int]]]:
+def _present(rows: Sequence[tuple[int, int]], now: int) -> Iterator[tuple[tuple[int, int], Crowd]]:
     """Those of the properties where somebody is online, and how many show what."""
     prefixes = [keys.prefix(*row) for row in rows]
     pipe = store.events_client().pipeline(transaction=False)
@@ -96,7 +95,7 @@ def _present(
     small: list[tuple[tuple[int, int], str]] = []
     for row, prefix, size, left in zip(rows, prefixes, found[::2], found[1::2], strict=True):
         if size > SMALL:
-            yield row, live.counts(prefix, now)
+            yield row, live.crowd_of(prefix, now)
         elif size:
             if left:
                 store.sweep(prefix, now)
@@ -106,36 +105,20 @@ def _present(
         pipe.hgetall(keys.online_looks(prefix))
     for (row, _), counts in zip(small, pipe.execute(), strict=True):
         if counts:
-            yield row, {look: int(count) for look, count in counts.items()}
+            yield row, crowds.of(counts)
 
 
-def counted(counts: Mapping[bytes, int]) -> Counts:
-    """Looks and their visitors as a sample."""
-    sample = Counts()
-    for raw, count in counts.items():
-        look = looks.read(raw)
-        one = [count, count * (look.rank > 0), count * (look.rank > 1)]
-        _add_three(sample.total, one)
-        for dimension, value in (("page", look.page), ("source", look.source)):
-            if value:
-                _add_three(sample.by[dimension].setdefault(value, [0] * 6), one)
-    return sample
-
-
-def _add_three(six: Six, three: Sequence[int]) -> None:
-    """Within one moment: the most is the sum."""
-    for at, count in enumerate(three):
-        six[at] += count
-        six[at + 3] += count
-
-
-def pack(looks_of_all: Mapping[bytes, int]) -> bytes:
-    sample = counted(looks_of_all)
+def pack(crowd: Crowd) -> bytes:
+    """Open, active and engaged of all, and of the values with the most visitors, as a sample."""
     by = {
-        dimension: {value: six[:3] for value, six in sample.most(dimension, SAMPLED).items()}
+        dimension: {row.value: _three(row.states) for row in crowd.ranked(dimension, SAMPLED)}
         for dimension in DIMENSIONS
     }
-    return zlib.compress(orjson.dumps([sample.total[:3], by]), 1)
+    return zlib.compress(orjson.dumps([_three(crowd.states), by]), 1)
+
+
+def _three(states: list[int]) -> list[int]:
+    return list(live.by_activity(states).values())
 
 
 def unpack(packed: bytes) -> Counts:
