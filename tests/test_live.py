@@ -20,7 +20,7 @@ STEPS = st.tuples(
         st.tuples(
             st.integers(0, 3),
             st.integers(0, 2),
-            st.sampled_from((*STATES, "gone")),
+            st.sampled_from((*STATES, "gone", "viewed")),
             st.sampled_from((1_000, 15_000, 90_000)),
             st.sampled_from(PAGES),
         ),
@@ -30,11 +30,11 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, min_size=1, max_size=12))
 def test_every_number_at_every_moment_is_that_of_a_plain_count(steps: list[Any]) -> None:
-    """Visitors that come, idle, open tabs, hide them, change the page, go or are lost; several of
-    them in one call."""
+    """Visitors that come, idle, open tabs, hide them, change the page, view one, go or are lost;
+    several of them in one call."""
     from tracking import keys, store
     from tracking.collecting import collect, now_ms
     from tracking.live import snapshot
@@ -45,17 +45,13 @@ def test_every_number_at_every_moment_is_that_of_a_plain_count(steps: list[Any])
         now += passed
         beats = []
         for who, tab, state, next_ms, page in pings:
-            plain.ping(now, who, tab, state, next_ms, page)
-            beats.append(
-                {
-                    "name": "ping",
-                    "visitor": ids[0][who],
-                    "tab": ids[1][tab],
-                    "state": state,
-                    "next_ms": next_ms,
-                    "url": f"https://a.example{page}",
-                }
-            )
+            shown = {"visitor": ids[0][who], "tab": ids[1][tab], "url": f"https://a.example{page}"}
+            if state == "viewed":
+                plain.view(now, who, tab, page)
+                beats.append(shown | {"name": "pageview"})
+            else:
+                plain.ping(now, who, tab, state, next_ms, page)
+                beats.append(shown | {"name": "ping", "state": state, "next_ms": next_ms})
         collect(place, beats, now=now)
         if is_watched:
             found = snapshot(place, now)
@@ -69,6 +65,29 @@ def test_every_number_at_every_moment_is_that_of_a_plain_count(steps: list[Any])
     prefix = keys.prefix(place.account_id, place.pk)
     names = (keys.online(prefix), keys.online_visitors(prefix), keys.online_looks(prefix))
     assert store.events_client().exists(*names) == 0, "nothing is left of those who left"
+
+
+def test_a_page_view_keeps_nobody_engaged_for_longer_than_the_ping_said(place: Any) -> None:
+    """Engaged is who interacted in the last 5 seconds; a view keeps the page open and visible."""
+    from tracking.collecting import collect, now_ms
+    from tracking.live import snapshot
+
+    now, shown = now_ms(), {"visitor": str(uuid.uuid4()), "tab": str(uuid.uuid4())}
+    shown |= {"url": "https://a.example/"}
+    collect(place, [shown | {"name": "ping", "state": "engaged", "next_ms": 5_000}], now=now)
+    collect(place, [shown | {"name": "pageview"}], now=now + 4_000)
+    ends = now + 2 * 5_000 + 2_000
+
+    def numbers(at: int) -> tuple[int, ...]:
+        found = snapshot(place, at)
+        return tuple(found[name] for name in NUMBERS)
+
+    assert numbers(ends - 1) == (1, 1, 1)
+    assert numbers(ends) == (1, 1, 0)
+    collect(place, [shown | {"name": "pageview"}], now=ends + 1)
+    assert numbers(ends + 1) == (1, 1, 0), "a view is no ping that says engaged"
+    assert numbers(ends + 32_000) == (1, 1, 0)
+    assert numbers(ends + 32_001) == (0, 0, 0)
 
 
 def test_a_visitor_shows_at_most_so_many_tabs(place: Any) -> None:

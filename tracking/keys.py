@@ -33,8 +33,9 @@ stand in a key: a dictionary per day numbers them.
                                    string  see "containers"                           hour 3 days
     :o                             zset    who is online: visitor uuid + tab (raw)    minutes after
                                            -> ms at which the entry expires           the last ping
-    :w                             hash    visitor uuid (raw) -> her tabs and what    as :o
-                                           each shows: state, page ... (its look)
+    :w                             hash    visitor uuid (raw) -> her tabs, what each  as :o
+                                           shows: state, page ... (its look), and
+                                           until when it goes on (lua/online.lua)
     :g                             hash    look -> how many visitors show it, each    as :o
                                            by the most active of her tabs
     :k:<utc minute>                hash    moment (ms) of a round of sampling ->      3 hours

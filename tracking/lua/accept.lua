@@ -455,26 +455,34 @@ local function shown(before, look, is_ping)
   return kept .. string.sub(look, rest)
 end
 
--- What a tab shows at last (nil: nothing any more), and when it expires: exactly then, or then at
--- the earliest.
-local function follow(look, items)
+-- What a tab shows at last (nil: nothing any more), when it expires (exactly then, or then at the
+-- earliest), and until when it goes on as visible after that (online.lua).
+local function follow(look, on_until, items)
   local at_least, exactly
   for _, item in ipairs(items) do
     local expiry, is_ping = item[1], item[3]
     if expiry <= now then
-      look, at_least, exactly = nil, nil, 0
+      look, on_until, at_least, exactly = nil, 0, nil, 0
     elseif is_ping then
-      look, at_least, exactly = shown(look, item[2], true), nil, expiry
+      look, on_until, at_least, exactly = shown(look, item[2], true), 0, nil, expiry
     else
+      local was_engaged = look and string.byte(look) == ENGAGED
       look = shown(look, item[2], false)
-      if exactly then
+      if was_engaged then  -- for as long as the ping said, which no event makes longer
+        on_until = math.max(on_until, expiry)
+      elseif exactly then
         exactly = math.max(exactly, expiry)
       else
         at_least = math.max(at_least or 0, expiry)
       end
     end
   end
-  return look, exactly, at_least
+  return look, on_until, exactly, at_least
+end
+
+-- An event goes on from what the tab showed, but not from what is over and was not taken out yet.
+local function is_over(member)
+  return tonumber(redis.call('ZSCORE', online, member) or 0) <= now
 end
 
 local function show_online()
@@ -484,25 +492,32 @@ local function show_online()
     local tabs, is_changed = read_tabs(entries[i]), false
     local before = best_of(tabs)
     for _, tab in ipairs(seen[visitor].order) do
-      local at = place_of(tabs, tab)
-      local old = at and tabs[at + 1]
-      local look, exactly, at_least = follow(old, seen[visitor][tab])
+      local items, at = seen[visitor][tab], place_of(tabs, tab)
+      local old, old_until = at and tabs[at + 1], at and tabs[at + 2] or 0
+      local from, from_until, is_late = old, old_until, false
+      if at and not items[1][3] and is_over(visitor .. tab) then
+        from, from_until, is_late = old_until > now and as_visible(old) or nil, 0, old_until > now
+      end
+      local look, on_until, exactly, at_least = follow(from, from_until, items)
+      if is_late and at_least then at_least = math.max(at_least, old_until) end
       if not look then
         gone[#gone + 1] = visitor .. tab
         if at then drop_tab(tabs, at) end
       else
-        local list = exactly and scores or later
-        list[#list + 1] = exactly or at_least
-        list[#list + 1] = visitor .. tab
+        local list = exactly and scores or at_least and later
+        if list then
+          list[#list + 1] = exactly or at_least
+          list[#list + 1] = visitor .. tab
+        end
         if at then
-          tabs[at + 1] = look
+          tabs[at + 1], tabs[at + 2] = look, on_until
         else
-          add_tab(tabs, tab, look)
+          add_tab(tabs, tab, look, on_until)
         end
       end
-      is_changed = is_changed or look ~= old
+      is_changed = is_changed or look ~= old or on_until ~= old_until
     end
-    while #tabs > 2 * MOST_TABS do
+    while #tabs > 3 * MOST_TABS do
       gone[#gone + 1] = visitor .. tabs[1]
       drop_tab(tabs, 1)
     end

@@ -5,8 +5,8 @@
 -- Answers  how many tabs she had.
 
 local tabs = read_tabs(redis.call('HGET', who, ARGV[1]))
-for i = 1, #tabs, 2 do redis.call('ZREM', online, ARGV[1] .. tabs[i]) end
+for i = 1, #tabs, 3 do redis.call('ZREM', online, ARGV[1] .. tabs[i]) end
 move(best_of(tabs), nil)
 write_visitors({ARGV[1], {}})
 write_moved()
-return #tabs / 2
+return #tabs / 3

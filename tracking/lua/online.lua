@@ -9,50 +9,69 @@
 local MOST_TABS = 32  -- of one visitor; a tab more, and one of them is not shown
 local online, who, looks = KEYS[1] .. ':o', KEYS[1] .. ':w', KEYS[1] .. ':g'
 
--- An entry of `:w` as {tab, look, tab, look, ...}, sorted by tab: equal tabs, equal bytes.
+-- An entry of `:w` as {tab, look, until, ...}, sorted by tab: equal tabs, equal bytes. `until` (ms) is
+-- how long somebody whom a ping called engaged is still open, by an event after it, when that ping
+-- is over: then she goes on as visible. 0, which is not written: she leaves with the ping.
+local GOES_ON = 32768  -- in the length of a look, which is shorter: `until` stands behind it
 local function read_tabs(entry)
   local tabs, at = {}, 1
   while entry and at <= #entry do
     local tab, length = struct.unpack('>c16H', entry, at)
+    local is_longer, on_until = length >= GOES_ON, 0
+    if is_longer then length = length - GOES_ON end
     tabs[#tabs + 1] = tab
     tabs[#tabs + 1] = string.sub(entry, at + 18, at + 17 + length)
     at = at + 18 + length
+    if is_longer then
+      on_until = struct.unpack('>i8', entry, at)
+      at = at + 8
+    end
+    tabs[#tabs + 1] = on_until
   end
   return tabs
 end
 
 local function write_tabs(tabs)
   local parts = {}
-  for i = 1, #tabs, 2 do
-    parts[#parts + 1] = struct.pack('>c16H', tabs[i], #tabs[i + 1]) .. tabs[i + 1]
+  for i = 1, #tabs, 3 do
+    local look, on_until = tabs[i + 1], tabs[i + 2]
+    local goes_on = on_until > 0
+    parts[#parts + 1] = struct.pack('>c16H', tabs[i], #look + (goes_on and GOES_ON or 0)) .. look
+    if goes_on then parts[#parts + 1] = struct.pack('>i8', on_until) end
   end
   return table.concat(parts)
 end
 
 local function place_of(tabs, tab)
-  for i = 1, #tabs, 2 do
+  for i = 1, #tabs, 3 do
     if tabs[i] == tab then return i end
   end
 end
 
-local function add_tab(tabs, tab, look)
+local function add_tab(tabs, tab, look, on_until)
   local at = 1
-  while tabs[at] and tabs[at] < tab do at = at + 2 end
+  while tabs[at] and tabs[at] < tab do at = at + 3 end
+  table.insert(tabs, at, on_until)
   table.insert(tabs, at, look)
   table.insert(tabs, at, tab)
 end
 
 local function drop_tab(tabs, at)
-  table.remove(tabs, at)
-  table.remove(tabs, at)
+  for _ = 1, 3 do table.remove(tabs, at) end
+end
+
+-- A look begins with its state (tracking/looks.py).
+local VISIBLE, ENGAGED = 1, 2
+local function as_visible(look)
+  return string.char(VISIBLE) .. string.sub(look, 2)
 end
 
 -- What the most active tab shows; of equals always the same one. Nil for nobody.
 local function best_of(tabs)
-  if #tabs <= 2 then return tabs[2] end
+  if #tabs <= 3 then return tabs[2] end
   local best, highest
-  for i = 2, #tabs, 2 do
-    local rank = string.byte(tabs[i])  -- a look begins with its state (tracking/looks.py)
+  for i = 2, #tabs, 3 do
+    local rank = string.byte(tabs[i])
     if not best or rank > highest or rank == highest and tabs[i] > best then
       best, highest = tabs[i], rank
     end
@@ -105,8 +124,8 @@ local function write_visitors(changed)
   end
 end
 
--- Takes out at most so many tabs that have expired; returns how many there were. `:g` is written
--- by write_moved().
+-- Takes out at most so many tabs that have expired, or lets them go on as visible; returns how many
+-- there were. `:g` is written by write_moved().
 local function let_leave(now, most)
   local left = redis.call('ZRANGEBYSCORE', online, '-inf', now, 'LIMIT', 0, most)
   if #left == 0 then return 0 end
@@ -120,19 +139,25 @@ local function let_leave(now, most)
     end
     table.insert(tabs_of[at], string.sub(member, 17))
   end
-  local entries, changed = redis.call('HMGET', who, unpack(visitors)), {}
+  local entries, changed, stay = redis.call('HMGET', who, unpack(visitors)), {}, {}
   for i, entry in ipairs(entries) do
     local tabs = read_tabs(entry)
     local before = best_of(tabs)
     for _, tab in ipairs(tabs_of[i]) do
       local at = place_of(tabs, tab)
-      if at then drop_tab(tabs, at) end
+      if at and tabs[at + 2] > now then
+        stay[#stay + 1], stay[#stay + 2] = tabs[at + 2], visitors[i] .. tab
+        tabs[at + 1], tabs[at + 2] = as_visible(tabs[at + 1]), 0
+      elseif at then
+        drop_tab(tabs, at)
+      end
     end
     move(before, best_of(tabs))
     changed[#changed + 1], changed[#changed + 2] = visitors[i], tabs
   end
   write_visitors(changed)
   redis.call('ZREM', online, unpack(left))
+  if #stay > 0 then redis.call('ZADD', online, unpack(stay)) end
   return #left
 end
 
