@@ -88,10 +88,15 @@ def is_measured(place: Property, start: datetime, tz: ZoneInfo) -> bool:
     return first is not None and floor("day", first, tz) <= start
 
 
-def is_new(place: Property, now: datetime) -> bool:
-    """Whether the first event came so lately that it need not be counted yet."""
+def waits_for(place: Property, now: datetime) -> str:
+    """What an empty report waits for: `first-event`, `first-count` or, counting, nothing.
+
+    The first event needs not be counted yet when it came lately.
+    """
     first = place.first_event_at
-    return first is not None and first <= now < first + FIRST_COUNT
+    if first is None:
+        return "first-event"
+    return "first-count" if first <= now < first + FIRST_COUNT else ""
 
 
 def tiles(page: Page, numbers: Numbers) -> Iterator[Tile]:

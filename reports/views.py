@@ -72,14 +72,16 @@ def report(request: HttpRequest, place: Property, report: str) -> HttpResponse:
             "caption": curves.caption(page.address, numbers.answer, page.now),
             "bots_apart": curves.bots_apart(page),
         }
+    waits_for = "" if is_counted else curves.waits_for(place, page.now)
+    if waits_for and request.headers.get("HX-Trigger") == waits_for:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)  # as before: nothing is swapped
     return _page(
         request,
         page,
         "reports/report.html",
         {
             **context,
-            "is_empty": place.first_event_at is None and not is_counted,
-            "is_new": curves.is_new(place, page.now) and not is_counted,
+            "waits_for": waits_for,
             "blocks": list(_blocks(page)),
             "cards": [card for each in found.cards if (card := tables.fill(page, each))],
             "switched_off": _switched_off(page),

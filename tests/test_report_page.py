@@ -504,6 +504,25 @@ def test_a_property_without_events_shows_the_next_step(alice: Any, bob: Any, sho
     assert snippet not in page
 
 
+def test_a_page_that_waits_is_swapped_only_when_there_is_news(alice: Any, shop: Any) -> None:
+    from django.utils import timezone
+
+    from tests.people import signed_in_as
+
+    def looks_again(waits_for: str) -> Any:
+        headers = {"HX-Request": "true", "HX-Trigger": waits_for}
+        return signed_in_as(alice).get(f"/p/{shop.key}/?range=7d", headers=headers)
+
+    assert looks_again("first-event").status_code == 204
+    shop.first_event_at = timezone.now() - timedelta(seconds=2)
+    shop.save(update_fields=["first_event_at"])
+    assert "The first event has arrived" in looks_again("first-event").content.decode()
+    assert looks_again("first-count").status_code == 204
+    shop.first_event_at -= timedelta(minutes=10)
+    shop.save(update_fields=["first_event_at"])
+    assert 'id="curve"' in looks_again("first-count").content.decode()
+
+
 def test_the_first_event_is_waited_for_until_it_is_counted(alice: Any, shop: Any) -> None:
     from django.utils import timezone
 

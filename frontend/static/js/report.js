@@ -8,12 +8,13 @@
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     // Nobody looks at a hidden tab: do not ask for it.
-    if (isLive(event) && document.hidden) event.preventDefault();
+    const waits = event.detail.elt?.matches("#first-event, #first-count");
+    if ((isLive(event) || waits) && document.hidden) event.preventDefault();
   });
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr } = event.detail;
-    if (isLive(event)) return;
+    if (isLive(event) || xhr.status === 204) return; // 204: all is as it was
     if (!xhr.responseText.includes('id="report"')) {
       // Signed out, or another kind of page: go there instead of showing it inside this one.
       event.detail.shouldSwap = false;
