@@ -14,6 +14,10 @@ WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST ?= --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
+# Some machines ask for no bytecode. Every test worker and every server that a test starts would
+# compile the same modules, and pytest rewrite the same tests, once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A stamp is younger than what it was made from; a changed lock or a moved folder makes it again.
 VENV_STAMP := $(VENV)/made
 RUN_STAMP := $(VENV)/installed-run
