@@ -18,12 +18,13 @@ events are ordered by their session. Columns are named by what they belong to:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple, cast, get_args
+from uuid import uuid4
 
 import numpy as np
 import psycopg
@@ -39,6 +40,7 @@ from reports.tallies import LONGEST_GAP
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+FETCHED = 2_000  # rows that Postgres hands over at a time where it keeps the others
 AT_ONCE = 20_000  # rows turned into columns at a time
 
 VISITOR, START, CROSSES = "session:visitor", "session:start", "session:crosses"
@@ -166,6 +168,23 @@ def binary_cursor(using: str = DEFAULT_DB_ALIAS) -> Iterator[psycopg.Cursor]:
     with psycopg.Cursor(connections[using].connection) as cursor:
         cursor.format = pq.Format.BINARY
         yield cursor
+
+
+def row_by_row(
+    text: sql.Composed, values: Mapping[str, Any], at_once: int = FETCHED
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a statement of the running transaction, of which Postgres keeps those that have
+    not been taken: a client's cursor would hold them all."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    connection.ensure_connection()
+    with binary_cursor() as cursor:
+        # All of them are wanted: the plan that gives the first ones soonest would be dearer.
+        cursor.execute("SELECT set_config('cursor_tuple_fraction', '1', true)")
+    with psycopg.ServerCursor(connection.connection, f"rows_{uuid4().hex}") as cursor:
+        cursor.format = pq.Format.BINARY
+        cursor.itersize = at_once
+        cursor.execute(text, values)
+        yield from cursor
 
 
 # -- from rows -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ by their numbers, sessions that go on from one block to the next by their visito
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from properties.models import Property
@@ -17,7 +18,7 @@ from reports import filters
 from reports.columns import Unfit
 from reports.narrowing import View, who_are_meant
 from reports.plans import Plan
-from reports.questions import Counted, Question
+from reports.questions import Base, Counted, Key, Question
 from reports.reading import Reader
 from reports.sums import Sums
 
@@ -35,16 +36,31 @@ def count(place: Property, question: Question, within: Range) -> Counted | None:
         return None
 
 
+def each(place: Property, question: Question, within: Range) -> Iterator[tuple[Key, Base]] | None:
+    """The groups of `count`, one at a time; None where it is."""
+    try:
+        _, [sums] = _counted(place, [Plan(question, within)])
+    except Unfit:
+        return None
+    return sums.rows()
+
+
 def _count(place: Property, question: Question, within: Range) -> Counted:
     plan = Plan(question, within)
     whole = Plan(replace(question, dimensions=()), within)
-    asked = [whole, plan] if question.dimensions else [whole]
-    reader = Reader(place, plan, set().union(*(each.columns for each in asked)))
+    reader, sums = _counted(place, [whole, plan] if question.dimensions else [whole])
+    total, *groups = (dict(some.rows()) for some in sums)
+    return Counted(groups[0] if groups else {}, total[()], from_columns=bool(reader.days))
+
+
+def _counted(place: Property, asked: list[Plan]) -> tuple[Reader, list[Sums]]:
+    """Sums of all of these plans from one reading; the last one is the question itself."""
+    plan = asked[-1]
+    reader = Reader(place, plan, set().union(*(some.columns for some in asked)))
     meant = who_are_meant(plan, reader)
-    sums = [Sums(each) for each in asked]
+    sums = [Sums(some) for some in asked]
     for block in reader.blocks():
         view = View(block, plan, meant)
-        for each in sums:
-            each.add(view if view.serves(each.plan) else View(block, each.plan, meant))
-    total, *groups = (each.done() for each in sums)
-    return Counted(groups[0] if groups else {}, total[()], from_columns=bool(reader.days))
+        for some in sums:
+            some.add(view if view.serves(some.plan) else View(block, some.plan, meant))
+    return reader, sums

@@ -10,22 +10,30 @@ that very event. Called by reports/queries.py.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from typing import Protocol
 
 from properties import goals
 from properties.models import Goal, Property
 from properties.periods import Range
 from reports import filters, metrics
 from reports.metrics import GOAL
-from reports.questions import Base, Counted, Key, Question
+from reports.questions import EVERY, Base, Counted, Key, Question
 
 Plain = Callable[[Question, Range], tuple[Counted, str]]  # counts a question without goals
+
+
+class Each(Protocol):  # the same, one group at a time
+    def __call__(
+        self, question: Question, within: Range, /, *, exactly: bool
+    ) -> Iterator[tuple[Key, Base]]: ...
+
+
 Names = Mapping[str, str]  # a base number of the answer, and what it is in a plain question
 
 ROUTES = ("rolled", "columns", "raw")  # of several parts, the dearest is named
-ALL = 1_000_000_000  # parts are put together before the best rows are known
 
 
 def names_goals(question: Question) -> bool:
@@ -38,6 +46,18 @@ def count(place: Property, question: Question, within: Range, plain: Plain) -> t
     parts = _Parts(question, within, plain, goals.of(place))
     counted = parts.by_goal() if GOAL in question.dimensions else parts.of_any_goal(question)
     return counted, max(parts.routes, key=ROUTES.index, default=ROUTES[0])
+
+
+def each(
+    place: Property, question: Question, within: Range, plain: Each
+) -> Iterator[tuple[Key, Base]]:
+    """The groups of `count`, one at a time, where it is not split by `goal`: only those in which
+    one was reached are held meanwhile."""
+
+    def held(part: Question, within: Range) -> tuple[Counted, str]:
+        return Counted(dict(plain(part, within, exactly=True)), {}), ROUTES[0]
+
+    return _Parts(question, within, held, goals.of(place)).each_of_any_goal(plain)
 
 
 class _Parts:
@@ -62,6 +82,19 @@ class _Parts:
         if not self.goals:
             return _joined([free, self._unknown(question)])
         return _joined([free, self._part(self._narrowed(question, self.goals), self.reached)])
+
+    def each_of_any_goal(self, plain: Each) -> Iterator[tuple[Key, Base]]:
+        """The groups of `of_any_goal`."""
+        reached: dict[Key, Base] = {}
+        if self.goals:
+            narrowed = self._narrowed(self.question, self.goals)
+            reached = dict(self._part(narrowed, self.reached).groups)
+        names = self.own | self.asked
+        if names:
+            asked = self._plain(self.question, names)
+            for key, numbers in plain(asked, self.within, exactly=True):
+                yield key, {**_renamed(numbers, names), **reached.pop(key, {})}
+        yield from reached.items()
 
     def by_goal(self) -> Counted:
         """A row for each goal, of those who reached it; its rate is one of all who were asked."""
@@ -89,17 +122,19 @@ class _Parts:
         """These base numbers, under the names that they have in the answer."""
         if not names:
             return Counted({}, {})
-        own = self._own_metrics if names.keys() & self.own.keys() else []
-        others = [of for name, of in names.items() if name not in self.own]
-        plain = replace(
-            question, metrics=tuple(dict.fromkeys([*own, *others])), order_by=(), limit=ALL
-        )
-        counted, route = self._count(plain, self.within)
+        counted, route = self._count(self._plain(question, names), self.within)
         self.routes.add(route)
         return Counted(
             {key: _renamed(numbers, names) for key, numbers in counted.groups.items()},
             _renamed(counted.total, names),
         )
+
+    def _plain(self, question: Question, names: Names) -> Question:
+        """What is asked to learn these base numbers."""
+        own = self._own_metrics if names.keys() & self.own.keys() else []
+        others = [of for name, of in names.items() if name not in self.own]
+        asked = tuple(dict.fromkeys([*own, *others]))
+        return replace(question, metrics=asked, order_by=(), limit=EVERY)
 
     @staticmethod
     def _narrowed(question: Question, some: Iterable[Goal]) -> Question:

@@ -1,8 +1,9 @@
 """What can be taken away from a report: a whole table or its curve as CSV, the curve as SVG.
 
 Enters: a request behind THE DOOR (urls.py names the right of each), with the address of the page it
-stands on. Leaves: a file. A table is whole, whatever the page shows of it: it is counted once, then
-sent in blocks, so that its text is never whole in memory and a slow reader holds no transaction.
+stands on. Leaves: a file. A table is whole, whatever the page shows of it: it is counted once, kept
+as columns of numbers, then written and sent in blocks: so its text is never whole in memory, and a
+slow reader holds no transaction.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from reports.address import AddressError
 from reports.catalogue import OVERVIEW
 from reports.formatting import range_name
 from reports.parts import Page, Report, Table, asked, whole
-from reports.queries import MOST_REACHED, ask_rows
+from reports.queries import EVERY, ask_rows
 from reports.views import SPLIT, _called, _may_view, _notes, _open, _read, _safe_name
 
 ROWS_OF_A_BLOCK = 1_000
@@ -56,7 +57,7 @@ def _table(request: HttpRequest, place: Property, report: Report, table: Table) 
         shown = _open(request, place, tables.split(page, table))
     except (AddressError, RangeError) as error:
         return _refused(str(error))
-    count, rows = ask_rows(place, tables.question_of(page, shown, order, MOST_REACHED))
+    count, rows = ask_rows(place, tables.question_of(page, shown, order, EVERY))
     _told(request, page, table.name, count)
     columns = (*shown.dimensions, *asked(shown.columns))
     name = "-by-".join([table.name, *shown.dimensions[1:]])

@@ -8,7 +8,8 @@ of packed days, reports/raw.py counts events and sessions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -27,6 +28,7 @@ from reports.questions import (
     BOTS,
     DEFAULT_LIMIT,
     DEFAULT_RANGE,
+    EVERY,
     MOST_POINTS,
     MOST_REACHED,
     MOST_ROWS,
@@ -39,6 +41,7 @@ from reports.questions import (
     best,
     parse_question,
 )
+from reports.sheets import Sheet
 from tracking.keeping import SHORTEST, kept_since
 from tracking.lag import complete_until
 
@@ -48,6 +51,7 @@ __all__ = [
     "DEFAULT_RANGE",
     "MOST_POINTS",
     "MOST_REACHED",
+    "EVERY",
     "MOST_ROWS",
     "Answer",
     "Bots",
@@ -83,12 +87,13 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
 
 
 def ask_rows(place: Property, question: Question) -> tuple[int, Iterator[dict[str, Any]]]:
-    """How many rows the answer has, and each as it is taken: for files, whose text is many times
-    as large as the numbers. Everything is counted when this returns. Raises what `ask` raises."""
-    question = _meant(place, question)
-    counted, _ = count(place, question, question.range)
-    ordered = _wanted(question, counted.groups)
-    return len(ordered), _each_row(question, ordered, question.labels(question.range))
+    """How many rows a ranked table has, and each as it is taken: for files, which are as long as
+    the table whatever the question's limit. Everything is counted when this returns, and held in
+    little memory (sheets.py). Raises what `ask` raises."""
+    question = replace(_meant(place, question), limit=EVERY)
+    with _looking(place, question.range):
+        sheet = Sheet(question, _each(place, question, question.range))
+    return len(sheet), _each_row(question, sheet.ordered(), {})
 
 
 def _meant(place: Property, question: Question) -> Question:
@@ -111,10 +116,7 @@ def _inside(window: Range | None, question: Question) -> Question:
 
 def count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
     """Base numbers, and the name of the route that they came by. Raises TooSlow."""
-    # Every number comes by here: whoever forgot to ask for less learns it at once.
-    if periods.clamp(within, place.window) != within:
-        raise PermissionDenied("Days were asked for that may not be seen here.")
-    with patience():
+    with _looking(place, within):
         if conversions.names_goals(question):
             return conversions.count(place, question, within, partial(_count_exactly, place))
         return _count(place, question, within)
@@ -123,6 +125,36 @@ def count(place: Property, question: Question, within: Range) -> tuple[Counted, 
 def _count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
     if rolled.can_answer(question, within):
         counted = rolled.count(place, question, within)
+@contextmanager
+def _looking(place: Property, within: Range) -> Iterator[None]:
+    """Every number comes by here: whoever forgot to ask for less learns it at once."""
+    if periods.clamp(within, place.window) != within:
+        raise PermissionDenied("Days were asked for that may not be seen here.")
+    with patience():
+        yield
+
+
+def _each(place: Property, question: Question, within: Range) -> Iterator[tuple[Key, Base]]:
+    """The groups of `count`, one at a time and in any order, by the same routes."""
+    if metrics.GOAL in question.dimensions:  # few, or those in which one was reached
+        return iter(count(place, question, within)[0].groups.items())
+    if conversions.names_goals(question):
+        return conversions.each(place, question, within, partial(_each_plain, place))
+    return _each_plain(place, question, within)
+
+
+def _each_plain(
+    place: Property, question: Question, within: Range, *, exactly: bool = False
+) -> Iterator[tuple[Key, Base]]:
+    """`exactly`: without "(other)", as `_count_exactly`."""
+    found = None
+    if rolled.can_answer(question, within):
+        found = rolled.each(place, question, within, exactly=exactly)
+    if found is None and columnar.can_answer(question):
+        found = columnar.each(place, question, within)
+    return raw.each(place, question, within) if found is None else found
+
+
         if counted is not None:
             return counted, "rolled"
     return _count_events(place, question, within)
@@ -191,7 +223,7 @@ def _wanted(question: Question, groups: Mapping[Key, Base]) -> list[tuple[Key, B
 
 
 def _each_row(
-    question: Question, ordered: list[tuple[Key, Base]], labels: Mapping[int, str]
+    question: Question, ordered: Iterable[tuple[Key, Base]], labels: Mapping[int, str]
 ) -> Iterator[dict[str, Any]]:
     for key, numbers in ordered:
         named = {

@@ -26,7 +26,8 @@ Base = Mapping[str, int | None]  # base numbers by name; None: a quantile of not
 DEFAULT_RANGE = "28d"
 DEFAULT_LIMIT = 100
 MOST_ROWS = 10_000
-MOST_REACHED = 1_000_000  # rows of a table, by its pages or as a file
+MOST_REACHED = 1_000_000  # rows of a table, by its pages
+EVERY = 1_000_000_000  # rows: more than there are
 MOST_POINTS = 2_000
 MOST_TURNS = 20_000  # periods that are folded into a cycle: two years of hours
 MOST_DIMENSIONS = 4
@@ -161,7 +162,7 @@ class Answer:
     the range have expired "raw_from" (ISO instant since which they are all there; not exact); with
     a time dimension
     also "interval" (its kind), "starts" (ISO instant of each row of a plain series) and "open_from"
-    (label of the first period that is not complete yet, None if all are).
+    (label of the first period that is not complete yet, None if all are)}.
     """
 
     rows: list[dict[str, Any]]

@@ -8,8 +8,9 @@ Quantiles are those of the events in the range.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.db import connection
 from psycopg import sql
@@ -17,8 +18,9 @@ from psycopg import sql
 from properties.models import Property
 from properties.periods import Range
 from reports import filters, metrics, touches
+from reports.blocks import row_by_row
 from reports.filters import BOTH, EVENTS, EVENTS_IN_RANGE, Bound
-from reports.questions import Counted, Key, Question
+from reports.questions import Base, Counted, Key, Question
 
 _BOTS = {
     "exclude": sql.SQL("NOT {}.bot"),
@@ -38,25 +40,38 @@ def count(place: Property, question: Question, within: Range) -> Counted:
     return Counted(groups, total.get((), {}))
 
 
+def each(place: Property, question: Question, within: Range) -> Iterator[tuple[Key, Base]]:
+    """The groups, one at a time: Postgres keeps those that have not been taken."""
+    statement = _Statement(place, question, within)
+    bound = statement.bound()
+    yield from statement.rows(row_by_row(statement.text(bound), bound.values))
+
+
 @dataclass(frozen=True)
 class _Statement:
     place: Property
     question: Question
     within: Range
 
-    def run(self) -> dict[Key, dict[str, int]]:
-        bound = Bound(
+    def run(self) -> dict[Key, Base]:
+        bound = self.bound()
+        with connection.cursor() as cursor:
+            cursor.execute(self.text(bound), bound.values)
+            return dict(self.rows(cursor.fetchall()))
+
+    def rows(self, found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Key, Base]]:
+        width, needs = len(self.question.dimensions), self.question.needs
+        for row in found:
+            yield row[:width], dict(zip(needs, row[width:], strict=True))
+
+    def bound(self) -> Bound:
+        return Bound(
             property=self.place.pk,
             start=self.within.span.start,
             end=self.within.span.end,
             starts=[period.start for period in self.question.periods(self.within)],
             places=self.question.places(self.within),
         )
-        with connection.cursor() as cursor:
-            cursor.execute(self.text(bound), bound.values)
-            rows = cursor.fetchall()
-        width, needs = len(self.question.dimensions), self.question.needs
-        return {row[:width]: dict(zip(needs, row[width:], strict=True)) for row in rows}
 
     def text(self, bound: Bound) -> sql.Composed:
         """`visitors` and event measures, and session measures, joined on the dimensions."""

@@ -10,8 +10,11 @@ only from those that the answer shows.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from sys import intern
 
 from django.db import connection
@@ -22,13 +25,14 @@ from properties import periods
 from properties.models import Property
 from properties.periods import Range
 from reports import crowds, filters, metrics
-from reports.blocks import binary_cursor
+from reports.blocks import binary_cursor, row_by_row
 from reports.crowds import Stretch, union
 from reports.models import Grain
-from reports.questions import Counted, Key, Question, best
+from reports.questions import Base, Counted, Key, Question, best
 
 STEP = 200  # values whose people are read at once, at least
 AT_ONCE = 10_000  # rows of numbers that are taken from Postgres in one piece
+BITMAPS_AT_ONCE = 500  # of 8 kB for every 65,536 visitors, where they are many
 
 Numbers = dict[Key, dict[str, int]]
 Slot = tuple[int, str]  # period (from 1), value
@@ -49,6 +53,36 @@ def can_answer(question: Question, within: Range) -> bool:
 
 def count(place: Property, question: Question, within: Range) -> Counted | None:
     """Base numbers over the range; None when a filtered value may hide in "(other)"."""
+    reader = _reader(place, question, within)
+    if reader is None:
+        return None
+    if not question.dimensions:
+        return Counted({}, reader.totals())
+    if question.is_series:
+        return reader.series()
+    whole = replace(question, dimensions=())
+    everything = reader.named if reader.named.values else _Named("")
+    every = _Reader(place, whole, within, everything)
+    every.among = reader.among
+    groups = reader.groups()
+    return Counted(groups, every.totals(), is_exact=not reader.has_other)
+
+
+def each(
+    place: Property, question: Question, within: Range, *, exactly: bool = False
+) -> Iterator[tuple[Key, Base]] | None:
+    """The groups of `count` by one dimension, one at a time; None where it is, and where something
+    stands together as "(other)" and the answer has to be `exactly`."""
+    reader = _reader(place, question, within)
+    if reader is None:
+        return None
+    if exactly and crowds.hides_values(place, reader.named.dimension, reader.stretches):
+        return None
+    return reader.each()
+
+
+def _reader(place: Property, question: Question, within: Range) -> _Reader | None:
+    """None when a filtered value may hide in "(other)"."""
     named = _named(question)
     assert named is not None
     reader = _Reader(place, question, within, named)
@@ -58,16 +92,7 @@ def count(place: Property, question: Question, within: Range) -> Counted | None:
         reader.choose()
     except crowds.Hidden:
         return None
-    if not question.dimensions:
-        return Counted({}, reader.totals())
-    if question.is_series:
-        return reader.series()
-    whole = replace(question, dimensions=())
-    everything = named if named.values else _Named("")
-    every = _Reader(place, whole, within, everything)
-    every.among = reader.among
-    groups = reader.groups()
-    return Counted(groups, every.totals(), is_exact=not reader.has_other)
+    return reader
 
 
 @dataclass(frozen=True)
@@ -237,6 +262,50 @@ class _Reader:
                 kept = {slot: numbers[slot] for slot in numbers if slot[1] in set(values)}
                 return self._by_key(kept, self._people(values))
         return self._by_key(numbers, self._people())
+
+    def each(self) -> Iterator[tuple[Key, Base]]:
+        """Base numbers by value, from two readings in the order of values: neither is held."""
+        blank = metrics.DIMENSIONS[self.named.dimension].blank
+        parts = merge(self._each_number(), self._each_crowd(), key=itemgetter(0))
+        for value, several in groupby(parts, itemgetter(0)):
+            found = {name: number for _, numbers in several for name, number in numbers.items()}
+            if any(found.values()) and (blank or value):
+                yield (value,), found
+
+    def _each_number(self) -> Iterator[tuple[str, Base]]:
+        if not self.measures:
+            return
+        bound = filters.Bound()
+        sums = [
+            sql.SQL("(coalesce(sum(number) FILTER (WHERE measure = {}), 0))::bigint").format(
+                bound.add(name)
+            )
+            for name in self.measures
+        ]
+        text = sql.SQL(
+            "SELECT value, {sums} FROM rollups WHERE {rows}{values}"
+            ' AND measure = ANY({measures}::text[]) GROUP BY value ORDER BY value COLLATE "C"'
+        ).format(
+            sums=sql.SQL(", ").join(sums),
+            rows=self._rows(bound),
+            values=self._values(bound, self.named.values),
+            measures=bound.add(list(self.measures)),
+        )
+        for value, *numbers in row_by_row(text, bound.values):
+            yield value, dict(zip(self.measures, numbers, strict=True))
+
+    def _each_crowd(self) -> Iterator[tuple[str, Base]]:
+        if not self.asks_visitors:
+            return
+        bound = filters.Bound()
+        text = sql.SQL(
+            'SELECT value, bits FROM bitmaps WHERE {rows}{values} ORDER BY value COLLATE "C"'
+        ).format(rows=self._rows(bound), values=self._values(bound, self.named.values))
+        found = row_by_row(text, bound.values, BITMAPS_AT_ONCE)
+        for value, several in groupby(found, itemgetter(0)):
+            people = union(BitMap.deserialize(bits) for _, bits in several)
+            among = people if self.among is None else people & self.among
+            yield value, {metrics.VISITORS: len(among)}
 
     # -- putting together --
 

@@ -8,7 +8,7 @@ visitor and start, each once. Called by reports/columnar.py.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,6 +20,8 @@ from reports.columns import Merged, Numbers
 from reports.narrowing import View
 from reports.plans import Plan
 from reports.questions import Base, Key
+
+AT_ONCE = 10_000  # groups that become objects
 
 
 @dataclass
@@ -251,8 +253,9 @@ class Sums:
 
     # -- the end --
 
-    def done(self) -> dict[Key, Base]:
-        """Base numbers by group; those that the answer cannot show may lack."""
+    def rows(self) -> Iterator[tuple[Key, Base]]:
+        """Base numbers by group, when all blocks are in; those that the answer cannot show may
+        lack."""
         self._add_crossing()
         size = self.size
         columns: dict[str, Numbers] = {}
@@ -270,17 +273,17 @@ class Sums:
         if not self.plan.question.dimensions:
             some[:] = True
         shown = np.flatnonzero(some & self._shown(columns, some, size))
-        lists: dict[str, list[int | None]] = {
-            name: [None if number == NONE else number for number in numbers[shown].tolist()]
-            if name in metrics.QUANTILES
-            else numbers[shown].tolist()
-            for name, numbers in columns.items()
-        }
-        rows = zip(*lists.values(), strict=True)
-        return {
-            self._key(group): dict(zip(lists, row, strict=True))
-            for group, row in zip(shown.tolist(), rows, strict=True)
-        }
+        for start in range(0, len(shown), AT_ONCE):
+            part = shown[start : start + AT_ONCE]
+            lists: dict[str, list[int | None]] = {
+                name: [None if number == NONE else number for number in numbers[part].tolist()]
+                if name in metrics.QUANTILES
+                else numbers[part].tolist()
+                for name, numbers in columns.items()
+            }
+            rows = zip(*lists.values(), strict=True)
+            for group, row in zip(part.tolist(), rows, strict=True):
+                yield self._key(group), dict(zip(lists, row, strict=True))
 
     def _visitors(self, size: int) -> Numbers:
         pairs = _distinct(np.concatenate(self.people)) if self.people else np.zeros(0, np.int64)

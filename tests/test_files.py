@@ -3,6 +3,7 @@ nothing is known, and the chart as a picture that is harmless whatever stands in
 
 import csv
 import json
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
@@ -48,6 +49,31 @@ def test_a_table_is_whole_and_comes_in_blocks(wide: Any, alice: Any) -> None:
     assert len(rows) == MANY - 1  # the last has no view, and nothing is no row
     assert [row["page"] for row in (rows[0], rows[-1])] == ["/p1", f"/p{MANY - 1}"]
     assert rows[0]["pageviews"] == str(MANY - 1)
+
+
+def test_a_row_that_waits_to_be_sent_costs_its_text_and_some_numbers(shop: Any) -> None:
+    def peak(many: int) -> int:
+        with connections["worker"].cursor() as cursor:
+            cursor.execute("DELETE FROM rollups WHERE property_id = %s", [shop.pk])
+            cursor.execute(ROLLED, {"account": shop.account_id, "place": shop.pk, "many": many})
+        body = {"metrics": ["pageviews"], "dimensions": ["page"]}
+        body |= {"range": {"from": "2026-03-01", "to": "2026-03-31"}}
+        with tenant(shop.account_id):
+            question = parse_question(shop, body, datetime(2026, 4, 1, tzinfo=UTC))
+            tracemalloc.start()
+            try:
+                count, rows = ask_rows(shop, question)
+                assert sum(1 for _ in rows) == count == many - 1
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    from accounts.tenancy import tenant
+    from reports.queries import ask_rows, parse_question
+
+    few, more = MANY, 5 * MANY
+    # A dictionary a row takes five hundred bytes and more.
+    assert (peak(more) - peak(few)) / (more - few) < 100
 
 
 def test_the_api_gives_the_same_table_by_pages(wide: Any) -> None:
