@@ -138,9 +138,8 @@ class Point:
 
 
 def series(page: Page, answer: Answer) -> list[Point]:
-    """The plotted metric, period by period. What has not begun yet, and what was before counting
-    began, has no value, not 0."""
-    place, address, now = page.place, page.address, page.now
+    """The plotted metric, period by period; what is unknown (queries.py) has no value."""
+    address = page.address
     key, unit = f"time:{address.interval}", METRICS[address.metric].unit
     earlier = answer.compared["rows"] if answer.compared else []
     compared = address.compared
@@ -150,14 +149,11 @@ def series(page: Page, answer: Answer) -> list[Point]:
     for index, row in enumerate(answer.rows):
         start = _instant(answer.meta["starts"][index])
         is_open = is_open or row[key] == answer.meta["open_from"]
-        known = start <= now and is_measured(place, start, address.range.tz)
-        value = row[address.metric] if known else None
+        value = row[address.metric]
         before_name, before = "", None
         if index < min(len(earlier), len(past)):
-            began = past[index].start
-            before_name = period_name(address.interval, began, address.range)
-            if is_measured(place, began, address.range.tz):
-                before = earlier[index].get(address.metric)
+            before_name = period_name(address.interval, past[index].start, address.range)
+            before = earlier[index].get(address.metric)
         points.append(
             Point(
                 name=period_name(address.interval, start, address.range),

@@ -95,18 +95,17 @@ def chart_svg(request: HttpRequest, place: Property, report: str = OVERVIEW.name
 
 
 def _series(page: Page) -> list[dict[str, Any]]:
-    """A row for every period, with the metric of every tile. What has not begun yet, and what was
-    before counting began, is None: unknown, not 0. Nothing where no tile may be viewed."""
+    """A row for every period, with the metric of every tile; None is unknown, not 0. Nothing where
+    no tile may be viewed."""
     if not page.tiles:
         return []
     answer = curves.ask_numbers(replace(page, address=replace(page.address, compare="none"))).answer
-    interval, tz = page.address.interval, page.address.range.tz
+    interval = page.address.interval
     key, opened, is_open = f"time:{interval}", answer.meta["open_from"], False
     rows = []
     for row, start in zip(answer.rows, curves.starts(answer), strict=True):
-        known = start <= page.now and curves.is_measured(page.place, start, tz)
         is_open = is_open or row[key] == opened
-        numbers = {name: row[name] if known else None for name in page.tiles}
+        numbers = {name: row[name] for name in page.tiles}
         about = {"period": row[key], "starts": start.isoformat()}
         rows.append(about | numbers | {"is_complete": "no" if is_open else "yes"})
     return rows

@@ -45,13 +45,15 @@ from reports.sheets import Sheet
 from tracking.keeping import SHORTEST, kept_since
 from tracking.lag import complete_until
 
+Number = int | float | None
+
 __all__ = [
     "BOTS",
     "DEFAULT_LIMIT",
     "DEFAULT_RANGE",
+    "EVERY",
     "MOST_POINTS",
     "MOST_REACHED",
-    "EVERY",
     "MOST_ROWS",
     "Answer",
     "Bots",
@@ -60,6 +62,7 @@ __all__ = [
     "ask_rows",
     "best",
     "count",
+    "is_known",
     "parse_question",
 ]
 
@@ -74,11 +77,11 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     """
     question = _meant(place, question)
     counted, route = count(place, question, question.range)
-    rows = _rows(question, counted, question.range)
+    rows = _rows(place, question, counted, question.range, now)
     raw_from = _raw_from(place, question, question.range, route, now)
     return Answer(
         rows=rows,
-        totals=_values(question, counted.total),
+        totals=_totals(place, question, counted, question.range, now),
         compared=_compared(place, question, now),
         meta=_meta(place, question, counted, rows, now)
         | {"route": route}
@@ -122,9 +125,6 @@ def count(place: Property, question: Question, within: Range) -> tuple[Counted, 
         return _count(place, question, within)
 
 
-def _count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
-    if rolled.can_answer(question, within):
-        counted = rolled.count(place, question, within)
 @contextmanager
 def _looking(place: Property, within: Range) -> Iterator[None]:
     """Every number comes by here: whoever forgot to ask for less learns it at once."""
@@ -155,6 +155,9 @@ def _each_plain(
     return raw.each(place, question, within) if found is None else found
 
 
+def _count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+    if rolled.can_answer(question, within):
+        counted = rolled.count(place, question, within)
         if counted is not None:
             return counted, "rolled"
     return _count_events(place, question, within)
@@ -205,16 +208,48 @@ def _compared(place: Property, question: Question, now: datetime) -> dict[str, A
         return None
     return {
         **_edges(question.compare),
-        "totals": _values(question, counted.total),
-        "rows": _rows(question, counted, question.compare) if question.is_series else [],
+        "totals": _totals(place, question, counted, question.compare, now),
+        "rows": _rows(place, question, counted, question.compare, now)
+        if question.is_series
+        else [],
     }
 
 
-def _rows(question: Question, counted: Counted, within: Range) -> list[dict[str, Any]]:
+def _rows(
+    place: Property, question: Question, counted: Counted, within: Range, now: datetime
+) -> list[dict[str, Any]]:
     groups, labels = counted.groups, question.labels(within)
-    if question.is_series:  # zero-filled
-        groups = {(place,): groups.get((place,), {}) for place in labels}
+    if question.is_series:  # filled: 0 where nobody came, and nothing where nobody counted
+        spans = dict(enumerate(question.periods(within), 1)) if question.cycle is None else {}
+        groups = {
+            (number,): _told(
+                place, question, groups.get((number,), {}), spans.get(number, within.span), now
+            )
+            for number in labels
+        }
     return list(_each_row(question, _wanted(question, groups), labels))
+
+
+def _totals(
+    place: Property, question: Question, counted: Counted, within: Range, now: datetime
+) -> dict[str, Number]:
+    return _values(question, _told(place, question, counted.total, within.span, now))
+
+
+def _told(place: Property, question: Question, numbers: Base, span: Span, now: datetime) -> Base:
+    """Unknown is not zero: these numbers, or that there are none."""
+    if any(numbers.values()) or is_known(place, span, question.range, now):
+        return numbers
+    return dict.fromkeys(question.needs)
+
+
+def is_known(place: Property, span: Span, within: Range, now: datetime) -> bool:
+    """Whether it can be known what happened then: counting had begun on its last day, and it has
+    begun itself."""
+    first = place.first_event_at
+    if first is None or span.start > now:
+        return False
+    return span.end > periods.floor("day", first, within.tz)
 
 
 def _wanted(question: Question, groups: Mapping[Key, Base]) -> list[tuple[Key, Base]]:
@@ -233,7 +268,7 @@ def _each_row(
         yield named | _values(question, numbers)
 
 
-def _values(question: Question, numbers: Base) -> dict[str, int | float | None]:
+def _values(question: Question, numbers: Base) -> dict[str, Number]:
     return {name: metrics.METRICS[name].value(numbers) for name in question.metrics}
 
 
@@ -255,6 +290,7 @@ def _meta(
         "exact": _is_exact(counted),
         "definitions": {name: metrics.METRICS[name].definition for name in question.metrics},
         "identity": place.privacy,
+        "counted_from": _counted_from(place, question.range),
     }
     if question.interval is None:
         return meta
@@ -271,6 +307,12 @@ def _meta(
         name = question.dimensions[0]
         meta["starts"] = [_shown(starts[row[name]], question.range) for row in rows]
     return meta
+
+
+def _counted_from(place: Property, within: Range) -> str | None:
+    """The day on which the first event happened: nothing is known of what was before."""
+    first = place.first_event_at
+    return _shown(periods.floor("day", first, within.tz), within) if first else None
 
 
 def _complete_until(place: Property, now: datetime) -> datetime | None:

@@ -4,7 +4,8 @@ import os
 import random
 import re
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -226,13 +227,15 @@ def _holds(node, event, visit, inside):
     return (value in node.values) == (node.operator == "is")
 
 
-def expected_rows(question, within, groups):
-    """What the answer must show, from the loop's groups."""
+def expected_rows(question, within, groups, first):
+    """What the answer must show, from the loop's groups; nothing is known of periods that end
+    before the day of the `first` event, or begin after NOW."""
     from reports.metrics import METRICS, QUANTILES
 
     labels = question.labels(within)
     if question.is_series:
         groups = {(place,): groups.get((place,), {}) for place in labels}
+    unknown = dict.fromkeys(question.metrics)
     rows = []
     for key, numbers in groups.items():
         row = {
@@ -243,9 +246,21 @@ def expected_rows(question, within, groups):
             numbers.get(need) is not None if need in QUANTILES else numbers.get(need)
             for need in question.needs
         ]
-        if question.is_series or any(some):
+        if question.is_series and not any(some) and is_unknown(question, within, key[0], first):
+            rows.append(row | unknown)
+        elif question.is_series or any(some):
             rows.append(row | {name: METRICS[name].value(numbers) for name in question.metrics})
     return rows
+
+
+def is_unknown(question, within, number, first):
+    span = within.span if question.cycle else question.periods(within)[number - 1]
+    if first is None or span.start > NOW:
+        return True
+    return (
+        span.end.astimezone(within.tz).isoformat()
+        <= f"{first.astimezone(within.tz):%Y-%m-%dT00:01}"
+    )
 
 
 # -- histories and questions by chance -----------------------------------------------------------
@@ -500,7 +515,7 @@ def _check(place, history, body):
 
     question = queries.parse_question(place, body, NOW)
     groups, total = naive(history, question, question.range)
-    wanted = expected_rows(question, question.range, groups)
+    wanted = expected_rows(question, question.range, groups, place.first_event_at)
     with tenant(place.account_id):
         answer = queries.ask(place, question, NOW)
         routes = [raw.count(place, question, question.range)]
@@ -513,13 +528,31 @@ def _check(place, history, body):
             routes.append(rolled.count(place, question, question.range))
             with patch.object(rolled, "STEP", 1):  # few values at once, as if there were many
                 routes.append(rolled.count(place, question, question.range))
+        if question.interval is None and question.order[0][0] in question.metrics:
+            _check_file(place, question, answer.rows)
     _check_rows(answer.rows, wanted, question)
     for found in routes:
         assert {n: found.total.get(n) or 0 for n in question.needs} == {
             n: total.get(n, 0) for n in question.needs
         }, body
         assert queries._values(question, found.total) == queries._values(question, total), body
-        assert queries._rows(question, found, question.range) == answer.rows, body
+        assert queries._rows(place, question, found, question.range, NOW) == answer.rows, body
+
+
+def _check_file(place, question, rows):
+    """Whatever the limit, a file has every row of the table, in its order, by every route."""
+    from reports import columnar, queries, rolled
+
+    whole = replace(question, limit=queries.EVERY)
+    every = queries.ask(place, whole, NOW).rows
+    if question.dimensions:
+        assert every[: question.limit] == rows
+        for ways in ([], [rolled], [rolled, columnar]):
+            with ExitStack() as without:
+                for route in ways:
+                    without.enter_context(patch.object(route, "each", lambda *_, **__: None))
+                count, found = queries.ask_rows(place, question)
+                assert (count, list(found)) == (len(every), every)
 
 
 def is_packed(place, within):
@@ -641,12 +674,34 @@ def test_what_rollups_hold_is_read_from_them(body, route):
 
 
 def test_nothing_is_zero_and_a_mean_over_nothing_is_none():
-    answer = ask(
-        new_property(), metrics=["visitors", "bounce_rate"], dimensions=["time:day"], range="7d"
-    )
+    place = new_property()
+    place.first_event_at = NOW - timedelta(days=90)
+    answer = ask(place, metrics=["visitors", "bounce_rate"], dimensions=["time:day"], range="7d")
     assert answer.totals == {"visitors": 0, "bounce_rate": None}
     assert len(answer.rows) == 7
     assert answer.rows[0] == {"time:day": "2026-04-09", "visitors": 0, "bounce_rate": None}
+
+
+def test_what_nobody_could_count_is_unknown_and_not_zero():
+    place = new_property()
+    body = {"metrics": ["visitors"], "dimensions": ["time:day"], "compare": "previous"}
+    answer = ask(place, **body, range="7d")  # no event ever
+    assert answer.meta["counted_from"] is None
+    assert {row["visitors"] for row in answer.rows} == {answer.totals["visitors"]} == {None}
+    place.first_event_at = at("2026-04-11T09:30")
+    days = {"from": "2026-04-10", "to": "2026-04-17"}  # it is the 15th
+    answer = ask(place, **body, range=days, order_by=[["visitors", "desc"]])
+    assert answer.meta["counted_from"] == "2026-04-11T00:00:00+00:00"
+    assert [(row["time:day"][-2:], row["visitors"]) for row in answer.rows] == [
+        ("11", 0), ("12", 0), ("13", 0), ("14", 0), ("15", 0), ("10", None), ("16", None),
+        ("17", None),
+    ]  # fmt: skip
+    assert answer.totals == {"visitors": 0}
+    assert answer.compared["totals"] == {"visitors": None}
+    assert {row["visitors"] for row in answer.compared["rows"]} == {None}
+    # A month in which counting began is known in part: its number is what the total is made of.
+    months = ask(place, **body | {"dimensions": ["time:month"]}, range="year").rows
+    assert [row["visitors"] for row in months] == [None] * 3 + [0] + [None] * 8
 
 
 def test_a_value_beyond_the_most_frequent_ones_is_looked_up_in_raw_events():
