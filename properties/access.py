@@ -134,6 +134,13 @@ class Actor:
             right.allows(verb, module) and self._reaches(right, place) for right in self.rights
         )
 
+    def may_in(self, verb: str, module: str, account: Account) -> bool:
+        """May it do this somewhere in the account: in all of it, or in some of its properties?"""
+        modules.check(module, verb)
+        return any(
+            right.account_id == account.pk and right.allows(verb, module) for right in self.rights
+        )
+
     def sees(self, place: Property | Account) -> bool:
         """Whether the place exists for this actor; if not, the answer is 404."""
         if isinstance(place, Account):

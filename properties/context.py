@@ -57,6 +57,9 @@ ACCOUNT_TABS: tuple[Row, ...] = (
 )
 
 
+# Pages of an account that show those of its properties of which the reader may see it.
+OF_SOME = {"account_live"}
+
 SETTINGS_PAGES = (
     ("property_settings", "General"),
     ("property_tracking", "Tracking"),
@@ -262,8 +265,14 @@ class Frame:
     def _open(self, rows: Sequence[Row], name: str) -> Iterator[Link]:
         for route, label, verb, module in rows:
             url = url_of(route, name)
-            if url and self._actor and self._place and self._actor.may(verb, module, self._place):
+            if url and self._actor and self._place and self._may(route, verb, module):
                 yield Link(label, url)
+
+    def _may(self, route: str, verb: str, module: str) -> bool:
+        assert self._actor is not None and self._place is not None
+        if route in OF_SOME and isinstance(self._place, Account):
+            return self._actor.may_in(verb, module, self._place)
+        return self._actor.may(verb, module, self._place)
 
     @cached_property
     def quota(self) -> Quota | None:

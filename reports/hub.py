@@ -12,7 +12,6 @@ comes again says by Last-Event-ID which of them she has.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,7 +24,6 @@ import redis.exceptions
 import structlog
 from django.db import connection
 
-from properties.access import Actor
 from properties.models import Property
 from reports import realtime
 from reports.viewers import CLOSED, Entry, Group, Viewer, allowed, message, read_entry_id, text_of
@@ -35,14 +33,13 @@ from tracking.event import read_row
 from tracking.looks import VISITS, Look
 
 EVERY = 1.0  # seconds from count to count
+STOPS_WITHIN = 0.1  # seconds from the moment at which the process is told to stop
 RIGHTS_EVERY = 0.6  # seconds; out within a second, and the question takes some of it
 UNSURE_FOR = 5.0  # seconds without an answer about rights, after which nobody stays
 AT_LEAST = 5.0  # seconds after which a snapshot is sent though nothing changed
 LONGEST = 1_800.0  # seconds; then she comes in by THE DOOR again
 BACKLOG = 20  # of the newest events for whoever comes without Last-Event-ID
 RESUMED = 1_000  # for whoever comes with it: all that is kept
-MOST_OF_AN_ACTOR = {"user": 20, "apikey": 50, "sharelink": 500}
-MOST = 1_000  # viewers of a process
 WATCHED_FOR = 30_000  # ms for which collectors write the feed after we have looked
 SLICE = 50  # viewers who are served in one go; then others have their turn
 
@@ -108,7 +105,6 @@ class Hub:
 
     def __init__(self) -> None:
         self.viewers: set[Viewer] = set()
-        self.counts: Counter[tuple[str, int]] = Counter()
         self._places: dict[int, Property] = {}
         self._shown: dict[Group, Shown] = {}
         self._cursors: dict[int, Entry] = {}
@@ -125,7 +121,8 @@ class Hub:
                 task.cancel()
             self._sure_at = time.monotonic()
             loop = asyncio.get_running_loop()
-            self._tasks = [loop.create_task(self._count()), loop.create_task(self._check())]
+            parts = (self._count(), self._check(), self._listen())
+            self._tasks = [loop.create_task(part) for part in parts]
 
     async def stop(self) -> None:
         """Let everybody go."""
@@ -141,28 +138,22 @@ class Hub:
         for viewer in self.viewers:
             viewer.close(CLOSED)
 
-    def refuses(self, actor: Actor) -> str:
-        """Why one more viewer finds no room; "" when there is some."""
-        name = actor.holder._meta.model_name or ""
-        if len(self.viewers) >= MOST:
-            return "too_many_viewers"
-        if self.counts[name, actor.holder.pk] >= MOST_OF_AN_ACTOR[name]:
-            return "too_many_streams"
-        return ""
-
     def join(self, viewer: Viewer) -> None:
         viewer.until = time.monotonic() + LONGEST
         self.viewers.add(viewer)
-        self.counts[viewer.who] += 1
         self.start()
         self._came.set()
 
     def leave(self, viewer: Viewer) -> None:
-        if viewer in self.viewers:
-            self.viewers.remove(viewer)
-            self.counts[viewer.who] -= 1
-            if not self.counts[viewer.who]:
-                del self.counts[viewer.who]
+        self.viewers.discard(viewer)
+
+    async def _listen(self) -> None:
+        """Whether the process is to stop: that waits neither for Postgres nor for Valkey, which may
+        stop as well."""
+        while True:
+            if self.is_stopping():
+                self.close_all()
+            await asyncio.sleep(STOPS_WITHIN)
 
     # -- rights --
 
@@ -170,13 +161,13 @@ class Hub:
         """Twice a second and for whoever comes: may they still?"""
         loop = asyncio.get_running_loop()
         while True:
-            if self.is_stopping():
-                self.close_all()
             viewers = list(self.viewers)
             if viewers:
                 try:
                     asking = loop.run_in_executor(self._threads, allowed, viewers)
-                    answers, places = await asyncio.wait_for(asking, UNSURE_FOR)
+                    # `wait_for` would forget that it is cancelled when both come at once.
+                    async with asyncio.timeout(UNSURE_FOR):
+                        answers, places = await asking
                 except Exception as error:  # whatever it is: who cannot be asked about goes
                     log.warning("rights of viewers unknown", error=str(error))
                     if time.monotonic() - self._sure_at > UNSURE_FOR:
@@ -189,7 +180,8 @@ class Hub:
                 self._sure_at = time.monotonic()
             with suppress(TimeoutError):
                 # Whoever comes is asked about soon, and whoever comes with her by the same query.
-                await asyncio.wait_for(self._came.wait(), RIGHTS_EVERY)
+                async with asyncio.timeout(RIGHTS_EVERY):
+                    await self._came.wait()
                 await asyncio.sleep(0.05)
             self._came.clear()
 
@@ -221,7 +213,8 @@ class Hub:
             left = EVERY - (time.monotonic() - began)
             with suppress(TimeoutError):
                 # Whoever comes is served soon, and whoever comes with her in the same turn.
-                await asyncio.wait_for(self._news.wait(), max(left, 0.1))
+                async with asyncio.timeout(max(left, 0.1)):
+                    await self._news.wait()
                 await asyncio.sleep(0.05)
 
     async def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -295,6 +288,10 @@ class Hub:
     ) -> tuple[bytes, dict[str, Any]]:
         """What is new to those who look already (b"": nothing), and what it was made of."""
         answer = realtime.assemble(these, counted, group.asked, now, is_account=group.is_account)
+        if group.asked.filter is not None:
+            # Only what streams count: how many filters they have is bounded.
+            [[second, *numbers]] = answer["recent"]
+            recent.note(realtime.whose_of(these, group.asked.filter), second, numbers)
         shown = self._shown.setdefault(group, Shown())
         shown.samples += answer.pop("recent")
         key = orjson.dumps({name: value for name, value in answer.items() if name != "at"})
@@ -309,10 +306,7 @@ class Hub:
         self, group: Group, these: Sequence[Property], answer: dict[str, Any], now: datetime
     ) -> bytes:
         """The same for whoever comes, with the minutes before."""
-        before: list[list[int]] = []
-        if group.asked.filter is None:
-            second = int(now.timestamp())
-            before = recent.seconds(these, realtime.whose_of(these), second)
+        before = realtime.seconds(these, group.asked, int(now.timestamp()))
         return message("snapshot", answer | {"recent": before}, self._last_id(group))
 
     def _last_id(self, group: Group) -> str:

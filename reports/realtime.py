@@ -158,9 +158,19 @@ def snapshot(
 ) -> dict[str, Any]:
     """The whole of it, with ten minutes of seconds. Raises store.Unavailable."""
     answer = assemble(places, count(places, now), asked, now, is_account=is_account)
-    if asked.filter is None:
-        answer["recent"] = recent.seconds(places, whose_of(places), int(now.timestamp()))
+    before = seconds(places, asked, int(now.timestamp()))
+    [present] = answer["recent"]
+    answer["recent"] = [sample for sample in before if sample[0] < present[0]] + [present]
     return answer
+
+
+def seconds(places: Sequence[Property], asked: Asked, until: int) -> list[list[int]]:
+    """Ten minutes of seconds, as far as they are known (tracking/recent.py)."""
+    node = asked.filter
+    of = None
+    if isinstance(node, Leaf) and node.operator == "is" and len(node.values) == 1:
+        of = node.dimension, node.values[0]
+    return recent.seconds(places, whose_of(places, node), until, node is None, of)
 
 
 def count(places: Iterable[Property], now: datetime) -> dict[int, Crowd]:
@@ -205,12 +215,13 @@ def assemble(
     return answer
 
 
-def whose_of(places: Sequence[Property]) -> str:
-    """What samples are kept under: a property's prefix, or a digest of several."""
+def whose_of(places: Sequence[Property], node: Node | None = None) -> str:
+    """What samples are kept under: a property's prefix, or a digest of several, or of a filter."""
     prefixes = [keys.prefix(place.account_id, place.pk) for place in places]
-    if len(prefixes) == 1:
+    if len(prefixes) == 1 and node is None:
         return prefixes[0]
-    return hashlib.sha256("".join(sorted(prefixes)).encode()).hexdigest()[:32]
+    parts = [*sorted(prefixes), *([] if node is None else [repr(node)])]
+    return hashlib.sha256("".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def describe_pages(

@@ -30,13 +30,22 @@ from rest_framework.request import Request
 from accounts.models import Account, User
 from properties.access import Access, DoorView, SignedInView, actor_of, see_account
 from properties.api import Invalid
-from properties.models import Property
+from properties.models import Property, ShareLink
 from properties.openapi import ERROR
-from reports import realtime, schema
+from reports import realtime, room, schema
 from reports.hub import hub
 from reports.realtime import Asked
 from reports.realtime_api import FILTER, FILTERS, places_of
-from reports.viewers import BEAT, BEGINNING, SLOW, Viewer, beginning, read_entry_id
+from reports.room import ROOM
+from reports.viewers import (
+    BEAT,
+    BEGINNING,
+    ENDS_WITHIN,
+    SLOW,
+    Viewer,
+    beginning,
+    read_entry_id,
+)
 
 HEARTBEAT = 15.0  # seconds without anything, after which proxies would cut the line
 SLOW_AFTER = 10.0  # seconds that a viewer's line may be full
@@ -62,7 +71,7 @@ class NoRoom(APIException):
     """503: this process has as many viewers as it can serve."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "too_many_viewers"
+    default_code = room.FULL
     default_detail = "Too many are looking at live numbers here. Ask for .../realtime meanwhile."
     wait = WAIT
 
@@ -71,33 +80,52 @@ class TooManyStreams(APIException):
     """429: of one user, key or link."""
 
     status_code = status.HTTP_429_TOO_MANY_REQUESTS
-    default_code = "too_many_streams"
+    default_code = room.STREAMS
     default_detail = "You have as many live streams open as you may. Close one."
     wait = WAIT
 
 
+class TooManyFilters(APIException):
+    """429: of one account; each that differs is counted by itself."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+    default_code = room.FILTERS
+    default_detail = (
+        f"Your account looks at live numbers by {room.MOST_FILTERS_OF_AN_ACCOUNT} filters already. "
+        "Take one of those, or close some."
+    )
+    wait = WAIT
+
+
+REFUSALS: Final = {each.default_code: each for each in (NoRoom, TooManyStreams, TooManyFilters)}
+
+
 def begin(request: HttpRequest, place: Property | Account) -> HttpResponse:
-    """The answer with which a stream begins. Raises Invalid, NoRoom and TooManyStreams."""
+    """The answer with which a stream begins. Raises Invalid, and one of REFUSALS."""
     actor = actor_of(request)
     assert actor is not None, "THE DOOR lets nobody in without an actor"
     asked = Asked(realtime.read_filter(request.GET))
     asked.check()
-    refusal = hub().refuses(actor)
-    if refusal:
-        raise (NoRoom if refusal == NoRoom.default_code else TooManyStreams)
+    holder = actor.holder
+    session: Any = request.session if isinstance(holder, User) else None
+    viewer = Viewer(
+        actor,
+        place,
+        asked,
+        session=session.session_key or "" if session else "",
+        login=(int(session[SESSION_KEY]), session[HASH_SESSION_KEY]) if session else (0, ""),
+        password=holder.password if isinstance(holder, ShareLink) else "",
+        last=read_entry_id(
+            request.headers.get("Last-Event-ID", "") or request.GET.get("last_event_id", "")
+        ),
+    )
+    if refusal := ROOM.enter(viewer):
+        raise REFUSALS[refusal]
     scope = getattr(request, "scope", None)
     if scope is not None and request.method == "GET":
-        session: Any = request.session if isinstance(actor.holder, User) else None
-        scope[SCOPE] = Viewer(
-            actor,
-            place,
-            asked,
-            session=session.session_key or "" if session else "",
-            login=(int(session[SESSION_KEY]), session[HASH_SESSION_KEY]) if session else (0, ""),
-            last=read_entry_id(
-                request.headers.get("Last-Event-ID", "") or request.GET.get("last_event_id", "")
-            ),
-        )
+        scope[SCOPE] = viewer
+    else:
+        ROOM.leave(viewer)
     return HttpResponse(BEGINNING, content_type=CONTENT_TYPE, headers=HEADERS)
 
 
@@ -106,7 +134,7 @@ def of_page(request: HttpRequest, place: Property | Account) -> HttpResponse:
     """For the live page: by its own right, by a share link too."""
     try:
         return begin(request, place)
-    except (Invalid, NoRoom, TooManyStreams) as error:
+    except (Invalid, *REFUSALS.values()) as error:
         body = {"error": {"code": error.get_codes(), "message": str(error.detail)}}
         answer = JsonResponse(body, status=error.status_code)
         if not isinstance(error, Invalid):
@@ -217,9 +245,14 @@ async def serve(application: Any, scope: Any, receive: Receive, send: Send) -> N
         elif head is None:
             await send(answer)
 
-    await application(scope, _without_end(receive), held)
-    if head is not None:
-        await _run(scope[SCOPE], scope.get(STOPPING, _never), head, receive, send)
+    try:
+        await application(scope, _without_end(receive), held)
+        if head is not None:
+            ROOM.stay(scope[SCOPE])
+            await _run(scope[SCOPE], scope.get(STOPPING, _never), head, receive, send)
+    finally:
+        if SCOPE in scope:
+            ROOM.leave(scope[SCOPE])
 
 
 def _without_end(receive: Receive) -> Receive:
@@ -254,14 +287,14 @@ async def _run(
     here.join(viewer)
     listening = asyncio.ensure_future(_hear(receive, viewer))
     try:
-        await _write(send, beginning())
+        await _write(viewer, send, beginning())
         while viewer.end is None:
-            await _write(send, await _next(viewer))
-        await _write(send, viewer.take() + viewer.end, is_last=True)
+            await _write(viewer, send, await _next(viewer))
+        await _write(viewer, send, viewer.take() + viewer.end, is_last=True, within=ENDS_WITHIN)
     except TimeoutError:
         # What is told now waits behind what she does not read.
         with suppress(TimeoutError):
-            await _write(send, SLOW, is_last=True, within=0.1)
+            await _write(viewer, send, SLOW, is_last=True, within=0.1)
         raise asyncio.CancelledError from None  # the server ends the connection, and is content
     finally:
         here.leave(viewer)
@@ -278,12 +311,15 @@ async def _next(viewer: Viewer) -> bytes:
 
 
 async def _write(
-    send: Send, piece: bytes, is_last: bool = False, within: float = SLOW_AFTER
+    viewer: Viewer, send: Send, piece: bytes, is_last: bool = False, within: float | None = None
 ) -> None:
     """Raises TimeoutError when she reads too slowly."""
     if piece or is_last:
-        async with asyncio.timeout(within):
-            await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+        try:
+            async with asyncio.timeout(within or SLOW_AFTER) as viewer.writing:
+                await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+        finally:
+            viewer.writing = None
 
 
 async def _hear(receive: Receive, viewer: Viewer) -> None:

@@ -19,11 +19,12 @@ from django.db import connection
 
 from accounts.models import Account, User
 from properties.access import Actor, Right, rights_anew
-from properties.models import Property
+from properties.models import Property, ShareLink
 from reports.realtime import Asked
 
 RETRY = 2_000  # ms, about, after which a browser connects again
 MOST_FEED = 300  # events that wait for one viewer
+ENDS_WITHIN = 1.0  # seconds that she has for the last of it
 
 Entry = tuple[int, int]  # id of an event in a feed: ms, number within it
 
@@ -56,6 +57,7 @@ def gone(text: str) -> bytes:
 
 NO_RIGHT = gone("You may no longer view who is here. An owner of the account can grant it.")
 SIGNED_OUT = gone("You are signed out. Sign in again to go on.")
+OTHER_PASSWORD = gone("This link has another password now. Open it again.")
 
 
 def read_entry_id(text: str) -> Entry | None:
@@ -87,6 +89,7 @@ class Viewer:
     asked: Asked
     session: str = ""  # of the browser: the stream ends with it
     login: tuple[int, str] = (0, "")  # whose session that is, and what her password makes of it
+    password: str = ""  # of a share link, as it is kept: whoever came in by another one is out
     last: Entry | None = None  # of Last-Event-ID
     until: float = 0.0  # when she has to come in again
     group: Group | None = None
@@ -96,6 +99,7 @@ class Viewer:
     waiting: deque[bytes] = field(default_factory=deque)
     end: bytes | None = None  # what she is told at last
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    writing: asyncio.Timeout | None = None  # how long she may take for what is being sent
 
     @property
     def who(self) -> tuple[str, int]:
@@ -115,6 +119,10 @@ class Viewer:
         if self.end is None:
             self.end = end
             self.news.set()
+            # Nobody waits for who does not read.
+            if self.writing is not None and not self.writing.expired():
+                soon = asyncio.get_running_loop().time() + ENDS_WITHIN
+                self.writing.reschedule(min(self.writing.when() or soon, soon))
 
     def take(self) -> bytes:
         """What waits, in one piece: the feed is older than the snapshot."""
@@ -147,6 +155,7 @@ def allowed(
             if sessions
             else ()
         )
+        passwords = _passwords(viewers)
         hashes = _hashes({viewer.login[0] for viewer in viewers if viewer.session})
     finally:
         connection.close()
@@ -155,9 +164,24 @@ def allowed(
         number, password = viewer.login
         if viewer.session and (viewer.session not in alive or hashes.get(number) != password):
             answer[viewer] = SIGNED_OUT
+        elif _is_link(viewer) and passwords.get(viewer.actor.holder.pk, "") != viewer.password:
+            answer[viewer] = OTHER_PASSWORD
         else:
             answer[viewer] = _group_of(viewer, rights[viewer.actor], places) or NO_RIGHT
     return answer, places
+
+
+def _is_link(viewer: Viewer) -> bool:
+    return isinstance(viewer.actor.holder, ShareLink)
+
+
+def _passwords(viewers: Sequence[Viewer]) -> dict[int, str]:
+    """What is kept of the passwords of share links."""
+    links = {viewer.actor.holder.pk for viewer in viewers if _is_link(viewer)}
+    if not links:
+        return {}
+    found = ShareLink.objects.across_accounts().filter(pk__in=links)
+    return dict(found.values_list("pk", "password"))
 
 
 def _hashes(users: set[int]) -> dict[int, str]:

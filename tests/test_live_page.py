@@ -133,6 +133,30 @@ def test_an_account_adds_up_what_the_reader_may_view(world: dict[str, Any]) -> N
     }
 
 
+def test_whoever_may_view_some_of_the_account_is_shown_the_way_to_them(
+    world: dict[str, Any],
+) -> None:
+    """Live is no page of the whole account: it shows the properties that the reader may view."""
+    from accounts.models import Membership
+    from tests.people import grant, new_property, new_user
+
+    account, shop = world["account"], world["shop"]
+    hidden = new_property(account)
+    member = Membership.objects.create(account=account, user=new_user("two"), role="viewer")
+    tab = f'href="/a/{account.slug}/live/"'
+    grant(member, "audience:view", place=hidden)
+    page = signed_in_as(member.user).get(f"/a/{account.slug}/").content.decode()
+    assert tab not in page
+    for place in (shop, world["blog"]):
+        grant(member, "realtime:view", place=place)
+    page = signed_in_as(member.user).get(f"/a/{account.slug}/").content.decode()
+    assert tab in page
+    assert f'href="/a/{account.slug}/members/"' not in page
+    page = signed_in_as(member.user).get(f"/a/{account.slug}/live/").content.decode()
+    assert 'id="live-open" title="Open: 3">3</dd>' in page
+    assert hidden.name not in page.split('id="live"')[1]
+
+
 def test_on_a_wall_nothing_can_be_clicked_but_the_way_in_and_out(world: dict[str, Any]) -> None:
     page = get(world, f"/p/{world['shop'].key}/live/?wall=1&filter=source:is:letter")
     assert 'data-theme="dark"' in page

@@ -144,6 +144,40 @@ def test_an_account_is_the_sum_of_what_may_be_viewed(world: Any, program: Any) -
     assert (few["open"], [row["property"] for row in few["properties"]]) == (1, [blog.key])
 
 
+def test_the_seconds_of_a_filter_are_those_of_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one page or source the worker's rounds know the minutes before; of anything else nobody
+    does until somebody looks."""
+    from datetime import timedelta
+
+    from reports import realtime
+    from reports.filters import parse
+    from reports.realtime import Asked
+    from tests.test_concurrency import NOON, beat, ms
+    from tracking import recent, rounds
+
+    place = new_property()
+    beat(place, NOON, 1, "/a", "engaged", 60_000)
+    beat(place, NOON, 2, "/a", "visible", 60_000)
+    beat(place, NOON, 3, "/b", "hidden", 60_000)
+    looks = [NOON + timedelta(seconds=second) for second in (10, 20)]
+    for moment in looks:
+        rounds.take_across_accounts(ms(moment))
+    now = NOON + timedelta(minutes=1)
+
+    def seconds(*asked: Any) -> list[list[int]]:
+        recent._minutes.clear()
+        return realtime.seconds([place], Asked(parse(list(asked))), int(now.timestamp()))
+
+    at = [int(moment.timestamp()) for moment in looks]
+    assert seconds("is", "page", ["/a"]) == [[second, 2, 2, 1] for second in at]
+    assert seconds("is", "page", ["/c"]) == [[second, 0, 0, 0] for second in at]
+    assert seconds("is", "country", ["DE"]) == []
+    assert seconds("is", "page", ["/a", "/b"]) == [], "who is on both is not known"
+    monkeypatch.setattr(rounds, "SAMPLED", 2)  # then there may be more pages than a sample holds
+    assert seconds("is", "page", ["/b"]) == [[second, 1, 0, 0] for second in at]
+    assert seconds("is", "page", ["/c"]) == [], "unknown, and no zero"
+
+
 def test_trends_and_seconds_come_from_the_rounds_of_ten_minutes() -> None:
     """And from whoever looked: seconds that were noted take the place of the worker's rounds."""
     from reports.realtime import describe_pages, whose_of

@@ -173,7 +173,15 @@ def test_a_share_link_streams_until_it_is_revoked(world: Any, web_server: str) -
     from datetime import UTC, datetime
 
     link, token = new_link(world["shop"], "realtime")
-    with closing(Stream(web_server, f"/share/{token}/live/stream")) as stream:
+    path = f"/share/{token}/live/stream"
+    with closing(Stream(web_server, path)) as stream:
+        stream.until(lambda event, _: event == "snapshot")
+        link.set_password("whoever came in by none has to come again")
+        link.save()
+        assert stream.rest()[-1] == "gone"
+    link.password = ""
+    link.save()
+    with closing(Stream(web_server, path)) as stream:
         stream.until(lambda event, _: event == "snapshot")
         link.revoke(datetime.now(UTC))
         assert stream.rest()[-1] == "gone"
@@ -245,6 +253,149 @@ def test_nobody_stays_about_whom_nothing_can_be_asked(monkeypatch: pytest.Monkey
 
     with ThreadPoolExecutor(1) as pool:  # a browser of another test leaves its loop in this one
         assert pool.submit(asyncio.run, looks()).result() == viewers.CLOSED
+
+
+def test_a_process_that_stops_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postgres may be stopping as well: the last question about rights has no answer."""
+    from threading import Event
+
+    from properties.access import Actor
+    from reports import hub, viewers
+    from reports.realtime import Asked
+
+    viewer = viewers.Viewer(Actor(new_user("stop")), new_property(), Asked())
+    asked, over = Event(), Event()
+
+    def silent(_: Any) -> Any:
+        asked.set()
+        over.wait(LONG)
+        raise ConnectionError("it has stopped, too")
+
+    monkeypatch.setattr(hub, "allowed", silent)
+
+    async def looks() -> bytes | None:
+        here = hub.Hub()
+        here.join(viewer)
+        await asyncio.to_thread(asked.wait, LONG)
+        here.is_stopping = lambda: True
+        async with asyncio.timeout(LONG):
+            await viewer.news.wait()
+        over.set()
+        await here.stop()
+        return viewer.end
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(asyncio.run, looks()).result() == viewers.CLOSED
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_who_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch, is_stopping: bool) -> None:
+    """With a word if she still hears it; when the process stops, before her patience ends."""
+    from properties.access import Actor
+    from reports import hub, streams, viewers
+    from reports.realtime import Asked
+    from reports.room import ROOM
+
+    viewer = viewers.Viewer(Actor(new_user("deaf")), new_property(), Asked())
+    monkeypatch.setattr(hub.Hub, "start", lambda _: None)  # nothing is counted
+    monkeypatch.setattr(streams, "SLOW_AFTER", 10 * LONG if is_stopping else 0.05)
+    monkeypatch.setattr(viewers, "ENDS_WITHIN", 0.05)
+    sent: list[bytes] = []
+
+    async def application(scope: Any, _: Any, send: Any) -> None:
+        assert ROOM.enter(viewer) == ""
+        scope[streams.SCOPE] = viewer
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def looks() -> None:
+        full = asyncio.Event()
+
+        async def send(message: Any) -> None:
+            sent.append(message.get("body", b""))
+            if len(sent) > 2:  # the head and the beginning got through
+                full.set()
+                await asyncio.get_running_loop().create_future()
+
+        async def receive() -> Any:
+            return await asyncio.get_running_loop().create_future()
+
+        serving = asyncio.ensure_future(streams.serve(application, {}, receive, send))
+        viewer.offer(b"a snapshot", [])
+        async with asyncio.timeout(LONG):
+            await full.wait()
+            if is_stopping:
+                viewer.close(viewers.CLOSED)
+            await asyncio.wait([serving])
+        assert serving.cancelled(), "the server ends the connection"
+        assert viewer not in hub.hub().viewers
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, looks()).result()
+    assert sent[2:] == [b"a snapshot", viewers.SLOW]
+    assert not ROOM.has(viewer)
+
+
+def test_there_is_room_for_so_many_and_for_so_many_filters(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for and taken in one step, from as many threads as there are views."""
+    from properties.access import Actor
+    from reports import room
+    from reports.filters import parse
+    from reports.realtime import Asked
+    from reports.viewers import Viewer
+    from tests.people import with_key
+
+    here, shop, account = room.Room(), world["shop"], world["account"]
+    users = [Actor(new_user(f"u{number}")) for number in range(3)]
+
+    def viewer(page: str = "", user: int = 0, place: Any = shop) -> Viewer:
+        return Viewer(users[user], place, Asked(parse(["is", "page", [page]]) if page else None))
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda _: here.enter(viewer()), range(40)))
+    assert (told.count(""), told.count(room.STREAMS)) == (20, 20)
+
+    monkeypatch.setattr(room, "MOST_FILTERS_OF_AN_ACCOUNT", 2)
+    monkeypatch.setattr(room, "MOST_FILTERS", 3)
+    first, same, second = viewer("/a", 1), viewer("/a", 1), viewer("/a", 1, account)
+    assert [here.enter(each) for each in (first, same, second)] == ["", "", ""]
+    assert here.enter(viewer("/b", 1)) == room.FILTERS
+    assert here.enter(viewer("", 1)) == "", "everybody is no filter"
+    here.leave(first)
+    assert here.enter(viewer("/b", 1)) == room.FILTERS, "somebody still looks by it"
+    here.leave(same)
+    here.leave(same)
+    third = viewer("/b", 1)
+    assert here.enter(third) == ""
+    others = [viewer(page, 2, new_property()) for page in ("/x", "/y")]
+    assert [here.enter(each) for each in others] == ["", room.FULL]
+
+    monkeypatch.setattr(room, "MOST_FILTERS_OF_AN_ACCOUNT", 0)
+    path = f"/api/v1/properties/{shop.key}/stream"
+    refused = with_key(world["secret"]).get(path, {"filter": "page:is:/a"})
+    assert (refused.status_code, refused["Retry-After"]) == (429, "5")
+    assert refused.json()["error"]["code"] == "too_many_filters"
+
+
+def test_whoever_is_let_in_and_never_comes_gives_her_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Her connection broke while the view was answering."""
+    from properties.access import Actor
+    from reports import room
+    from reports.realtime import Asked
+    from reports.viewers import Viewer
+
+    here, place, user = room.Room(), new_property(), Actor(new_user("lost"))
+    came, lost, last = (Viewer(user, place, Asked()) for _ in range(3))
+    monkeypatch.setattr(room, "COMES_WITHIN", -1.0)
+    monkeypatch.setattr(room, "MOST", 2)
+    assert here.enter(came) == ""
+    here.stay(came)
+    assert here.enter(lost) == ""
+    assert here.enter(last) == ""
+    assert (here.has(came), here.has(lost), here.has(last)) == (True, False, True)
 
 
 def test_a_slow_reader_keeps_the_newest_snapshot_and_a_bounded_feed() -> None:

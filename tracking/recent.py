@@ -48,14 +48,24 @@ def note(whose: str, second: int, numbers: Sequence[int]) -> None:
         log.warning("live sample not kept", error=str(error))
 
 
-def seconds(places: Sequence[Property], whose: str, until: int) -> list[list[int]]:
+def seconds(
+    places: Sequence[Property],
+    whose: str,
+    until: int,
+    is_all: bool = True,
+    of: tuple[str, str] | None = None,
+) -> list[list[int]]:
     """[epoch second, open, active, engaged], oldest first, one for a second; of minutes in which
-    nobody looked, those of the worker's rounds."""
+    nobody looked, those of the worker's rounds. These know everybody (`is_all`) and the visitors
+    of one value (`of`: dimension and value), not those of any filter; `whose` says which is meant.
+    """
     known = {sample[0]: sample for sample in _looked_at(whose, until)}
+    if not is_all and (of is None or of[0] not in rounds.DIMENSIONS):
+        return [known[second] for second in sorted(known)]
     seen = {second // 60 for second in known}
     for minute in range((until - LASTS) // 60, until // 60):
         if minute not in seen:
-            found = _rounds_of(places, whose, minute * 60)
+            found = _rounds_of(places, whose, minute * 60, of)
             known |= {sample[0]: sample for sample in found if sample[0] > until - LASTS}
     return [known[second] for second in sorted(known)]
 
@@ -70,18 +80,27 @@ def _looked_at(whose: str, until: int) -> list[list[int]]:
     return [list(map(int, sample.decode().split(":"))) for sample in found]
 
 
-def _rounds_of(places: Sequence[Property], whose: str, minute: int) -> list[list[int]]:
+def _rounds_of(
+    places: Sequence[Property], whose: str, minute: int, of: tuple[str, str] | None
+) -> list[list[int]]:
     """The rounds of a minute that is over; whoever has no sample in one of them had nobody."""
     if (whose, minute) not in _minutes:
         _make_room(_minutes)
-        _minutes[whose, minute] = [
-            [moment // 1000, *_sum_of(found)] for moment, found in _samples(places, minute)
-        ]
+        sums = [(moment, _sum_of(found, of)) for moment, found in _samples(places, minute)]
+        _minutes[whose, minute] = [[moment // 1000, *three] for moment, three in sums if three]
     return _minutes[whose, minute]
 
 
-def _sum_of(found: Sequence[rounds.Counts]) -> list[int]:
-    return [sum(counts.total[at] for counts in found) for at in range(3)]
+def _sum_of(found: Sequence[rounds.Counts], of: tuple[str, str] | None) -> list[int] | None:
+    """None where a sample does not know: it holds the values with the most visitors."""
+    threes = []
+    for counts in found:
+        values = {} if of is None else counts.by[of[0]]
+        six = counts.total if of is None else values.get(of[1])
+        if six is None and len(values) >= rounds.SAMPLED:
+            return None
+        threes.append(six or [0] * 6)
+    return [sum(six[at] for six in threes) for at in range(3)]
 
 
 def pages_before(places: Sequence[Property], second: int) -> dict[str, float] | None:

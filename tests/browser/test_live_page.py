@@ -116,3 +116,32 @@ def test_the_page_follows_its_visitors(
     expect(viewer.get_by_text("Nobody is here at the moment.")).to_be_visible()
     assert findings(viewer) == []
     assert overflow(viewer) == 0
+
+
+def test_where_no_stream_comes_through_the_page_asks(
+    look: Look, alice: Any, place: Any, web_server: str
+) -> None:
+    """A proxy that ends every stream costs seconds, and no number."""
+    from tracking.collecting import collect
+
+    expect.set_options(timeout=PATIENCE)
+    viewer = look(alice, "/")
+    asked: list[str] = []
+    viewer.route(
+        "**/live/stream*",
+        lambda route: route.fulfill(status=200, content_type="text/event-stream", body=""),
+    )
+    viewer.on("request", lambda sent: asked.append(urlsplit(sent.url).path))
+    viewer.goto(f"{web_server}/p/{place.key}/live/")
+    expect(viewer.locator("#live-state")).to_contain_text("Every 5 seconds")
+    counts(viewer, 0, 0)
+    somebody = {"visitor": "3f0c7c0e-0000-4000-8000-000000000001"}
+    somebody |= {"tab": "3f0c7c0e-0000-4000-8000-000000000002"}
+    somebody |= {"url": f"http://{place.hostnames[0]}/shop"}
+    collect(place, [somebody | {"name": "ping", "state": "visible", "next_ms": 60_000}])
+    counts(viewer, 1, 1)
+    expect(row(viewer, "/shop").locator(".count")).to_have_text("1")
+    stream, now = f"/p/{place.key}/live/stream", f"/p/{place.key}/live/now/"
+    assert asked.count(stream) == 2, "it is tried twice, and then left for a minute"
+    assert asked.count(now) >= 2
+    assert findings(viewer) == []
