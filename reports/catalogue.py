@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reports import event_properties, worldmap
+from reports import event_properties, pictures, worldmap
 from reports.metrics import DEPTHS, METRICS, PROPS
 from reports.parts import SHARE, WORTH, Block, Card, Report, Table, Words
 from reports.refused import refused
@@ -196,6 +196,7 @@ AUDIENCE = Report(
             worldmap.of_page,
             "Countries in five shades of how many visitors they have, measured by the most visited "
             "one; each is a link that filters. Who is nowhere on the map stands below it in words.",
+            pictures.of_map,
         ),
     ),
     cards=(
@@ -240,6 +241,7 @@ EVENTS = Report(
             "reports/properties.html",
             event_properties.make,
             event_properties.ABOUT,
+            pictures.of_histogram,
         ),
     ),
     cards=(
@@ -378,6 +380,7 @@ SPEED = Report(
             vitals,
             "Of each what three of four loads reach, and in words whether that is good, needs work "
             f"or is poor, by the limits that the makers of browsers publish: {limits_in_words()}.",
+            pictures.of_vitals,
         ),
     ),
     switches=("vitals",),

@@ -336,7 +336,9 @@ def as_svg(request: HttpRequest, place: Property) -> HttpResponse:
     )
     of = f"{asked.dimension} is {visible(asked.value)}" if asked.value is not None else ""
     lines = [range_name(asked.range), of, f"looked at every {EVERY} seconds", place.timezone]
-    picture = drawing.of_curve(curve(asked, points, now), place.name, lines, theme, "at most")
+    picture = drawing.drawn(
+        drawing.of_curve(curve(asked, points, now), place.name, lines, theme, "at most")
+    )
     name = f"{_called(request, place)}-concurrency-{asked.range.text.replace('..', '-to-')}.svg"
     return drawing.response(picture, _safe_name(name) if "download" in request.GET else "")
 

@@ -24,7 +24,7 @@ from reports.formatting import Change, Number, change, clock, exact, period_name
 from reports.metrics import METRICS
 from reports.parts import Page
 from reports.picks import Link
-from reports.queries import Answer, Question, ask
+from reports.queries import Answer, Question, ask, complete_until_or_none
 from tracking.models import Ledger
 
 BEFORE = {"previous": "the period before", "year": "the year before"}  # with what it compares
@@ -226,6 +226,13 @@ def caption(address: Address, answer: Answer, now: datetime) -> str:
     elif not answer.meta.get("exact", True):
         parts.append("rare values are grouped as (other)")
     return " · ".join(parts)
+
+
+def caption_of(page: Page) -> str:
+    """The same of a page of which no answer is at hand."""
+    complete = complete_until_or_none(page.place, page.now)
+    meta = {"complete_until": complete, "timezone": page.place.timezone}
+    return caption(page.address, Answer(rows=[], totals={}, meta=meta), page.now)
 
 
 def bots_apart(page: Page) -> int:

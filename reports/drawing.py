@@ -1,13 +1,14 @@
 """A chart as SVG: what the page draws by script, for whoever wants a picture or has no script.
 
 Enters: a Drawing, which is plain values and texts of anybody. Leaves: the text of an SVG file.
-Pure. Called by reports/files.py. Texts become text nodes, colours and lines are attributes: no
-style and no script, so the file is harmless wherever it is put.
+Pure. Called by reports/files.py, and by reports/pictures.py for what is no curve. Texts become text
+nodes, colours and lines are attributes: no style and no script, so the file is harmless wherever it
+is put.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -97,41 +98,65 @@ def of_curve(
     )
 
 
-def response(drawing: Drawing, name: str = "") -> HttpResponse:
+def response(root: Element, name: str = "") -> HttpResponse:
     """The picture, to be shown; or to be saved by that name."""
-    answer = HttpResponse(as_svg(drawing), content_type="image/svg+xml; charset=utf-8")
+    answer = HttpResponse(as_text(root), content_type="image/svg+xml; charset=utf-8")
     answer["Cache-Control"] = "private, no-cache"
     if name:
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
 
 
-def as_svg(drawing: Drawing) -> str:
+def as_text(root: Element) -> str:
     """The file, ready to be sent or saved."""
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode")
+
+
+def as_svg(drawing: Drawing) -> str:
+    """The file of a curve."""
+    return as_text(drawn(drawing))
+
+
+def drawn(drawing: Drawing) -> Element:
+    """The picture of a curve."""
+    words = _in_words(drawing)
+    root = begun(drawing.title, drawing.about, words, drawing.lines, drawing.theme)
+    legend_of(root, _legend(drawing), drawing.colours)
+    plot = _Plot(drawing)
+    _axes(root, drawing, plot)
+    _curves(root, drawing, plot)
+    _flags(root, drawing, plot)
+    return root
+
+
+def begun(
+    title: str, about: str, words: str, lines: Sequence[str], theme: str, height: int = HEIGHT
+) -> Element:
+    """An empty picture: its title and what it is about on top, the lines below; `words` say what
+    it shows to whoever does not see it."""
     root = Element(
         "svg",
         {
             "xmlns": "http://www.w3.org/2000/svg",
             "width": f"{WIDTH}",
-            "height": f"{HEIGHT}",
-            "viewBox": f"0 0 {WIDTH} {HEIGHT}",
+            "height": f"{height}",
+            "viewBox": f"0 0 {WIDTH} {height}",
             "role": "img",
             "aria-labelledby": "title desc",
             "font-family": "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, sans-serif",
             "font-size": "14",
         },
     )
-    colours = drawing.colours
-    _named(root, "title", f"{drawing.title}: {drawing.about}").set("id", "title")
-    _named(root, "desc", _in_words(drawing)).set("id", "desc")
-    SubElement(root, "rect", _size(0, 0, WIDTH, HEIGHT) | {"fill": colours["surface"]})
-    _head(root, drawing)
-    plot = _Plot(drawing)
-    _axes(root, drawing, plot)
-    _curves(root, drawing, plot)
-    _flags(root, drawing, plot)
-    _foot(root, drawing)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode")
+    colours = THEMES[theme]
+    named(root, "title", f"{title}: {about}").set("id", "title")
+    named(root, "desc", words).set("id", "desc")
+    SubElement(root, "rect", size_of(0, 0, WIDTH, height) | {"fill": colours["surface"]})
+    head = text_at(root, 24, 34, fitting(title, 34), colours["ink"], size=20)
+    head.set("font-weight", "600")
+    text_at(root, WIDTH - RIGHT, 34, fitting(about, 50), colours["ink"], anchor="end")
+    foot = fitting(" · ".join(filter(None, lines)), 130)
+    text_at(root, 24, height - 20, foot, colours["muted"], size=12)
+    return root
 
 
 # -- the plot --------------------------------------------------------------------------------------
@@ -170,7 +195,7 @@ def _round_seconds(seconds: float) -> float:
     return next((size for size in sizes if size >= seconds), math.ceil(seconds / 14400) * 14400)
 
 
-def _on_axis(value: float, unit: Unit) -> str:
+def on_axis(value: float, unit: Unit) -> str:
     if unit == "rate":
         return percent(value)
     if unit == "duration_ms":
@@ -185,14 +210,14 @@ def _axes(root: Element, drawing: Drawing, plot: _Plot) -> None:
     colours = drawing.colours
     for part in range(PARTS + 1):
         value = plot.top * part / PARTS
-        _line(root, [(LEFT, plot.y(value)), (WIDTH - RIGHT, plot.y(value))], colours["line"])
-        text = _on_axis(value, drawing.unit)
-        _text(root, LEFT - 8, plot.y(value) + 4, text, colours["muted"], anchor="end", size=12)
+        line(root, [(LEFT, plot.y(value)), (WIDTH - RIGHT, plot.y(value))], colours["line"])
+        text = on_axis(value, drawing.unit)
+        text_at(root, LEFT - 8, plot.y(value) + 4, text, colours["muted"], anchor="end", size=12)
     most = max(1, (WIDTH - LEFT - RIGHT) // TICK_WIDTH)
     step = max(1, math.ceil(len(drawing.ticks) / most))
     for at in range(0, len(drawing.ticks), step):
         place = plot.x(at), HEIGHT - BOTTOM + 20
-        _text(root, *place, drawing.ticks[at], colours["muted"], anchor="middle", size=12)
+        text_at(root, *place, drawing.ticks[at], colours["muted"], anchor="middle", size=12)
 
 
 def _curves(root: Element, drawing: Drawing, plot: _Plot) -> None:
@@ -205,7 +230,7 @@ def _curves(root: Element, drawing: Drawing, plot: _Plot) -> None:
         if len(piece) > 1:
             feet = [(plot.x(piece[-1][0]), plot.y(0)), (plot.x(piece[0][0]), plot.y(0))]
             points = [(plot.x(at), plot.y(value)) for at, value in piece] + feet
-            SubElement(root, "path", {"d": f"{_path(points)}Z", "fill": colours["accent-soft"]})
+            SubElement(root, "path", {"d": f"{path_of(points)}Z", "fill": colours["accent-soft"]})
     for series, colour, width, dash in (
         (drawing.before, colours["line-strong"], "1", ""),
         (closed, colours["accent"], "2", ""),
@@ -214,7 +239,7 @@ def _curves(root: Element, drawing: Drawing, plot: _Plot) -> None:
         for piece in _pieces(series):
             points = [(plot.x(at), plot.y(value)) for at, value in piece]
             if len(points) > 1:
-                _line(root, points, colour, width, dash)
+                line(root, points, colour, width, dash)
             elif series is not dashed or piece[0][0] >= opened:
                 # One point is no line.
                 [(x, y)] = points
@@ -236,26 +261,24 @@ def _flags(root: Element, drawing: Drawing, plot: _Plot) -> None:
     for at in sorted({at for at, _ in drawing.flags}):
         texts = [text for where, text in drawing.flags if where == at]
         group = SubElement(root, "g")
-        _named(group, "title", "; ".join(texts))
+        named(group, "title", "; ".join(texts))
         x, top = plot.x(at), TOP - 10
-        _line(group, [(x, top), (x, HEIGHT - BOTTOM)], colours["muted"], "1", "2 3")
+        line(group, [(x, top), (x, HEIGHT - BOTTOM)], colours["muted"], "1", "2 3")
         points = [(x, top), (x + 9, top + 3.5), (x, top + 7)]
-        SubElement(group, "path", {"d": f"{_path(points)}Z", "fill": colours["waiting"]})
+        SubElement(group, "path", {"d": f"{path_of(points)}Z", "fill": colours["waiting"]})
 
 
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _head(root: Element, drawing: Drawing) -> None:
-    colours = drawing.colours
-    title = _text(root, 24, 34, _fitting(drawing.title, 34), colours["ink"], size=20)
-    title.set("font-weight", "600")
-    about = _fitting(drawing.about, 50)
-    _text(root, WIDTH - RIGHT, 34, about, colours["ink"], anchor="end")
+def legend_of(
+    root: Element, names: Iterable[tuple[str, str, str, str]], colours: Mapping[str, str]
+) -> None:
+    """(name, colour, width, dash) of what is drawn, below the title."""
     x, y = 24.0, 60
-    for name, colour, width, dash in _legend(drawing):
-        _line(root, [(x, y - 5), (x + 24, y - 5)], colour, width, dash)
-        _text(root, x + 32, y, name, colours["muted"], size=12)
+    for name, colour, width, dash in names:
+        line(root, [(x, y - 5), (x + 24, y - 5)], colour, width, dash)
+        text_at(root, x + 32, y, name, colours["muted"], size=12)
         x += 32 + len(name) * LETTER + 20
 
 
@@ -266,25 +289,20 @@ def _legend(drawing: Drawing) -> Iterator[tuple[str, str, str, str]]:
     if drawing.open_from is not None:
         yield "not complete yet", colours["accent"], "2", "4 4"
     if any(value is not None for value in drawing.before):
-        yield _fitting(drawing.before_name or "period before", 40), colours["line-strong"], "1", ""
+        yield fitting(drawing.before_name or "period before", 40), colours["line-strong"], "1", ""
     if drawing.flags:
         yield "note", colours["waiting"], "3", ""
 
 
-def _foot(root: Element, drawing: Drawing) -> None:
-    text = " · ".join(line for line in drawing.lines if line)
-    _text(root, 24, HEIGHT - 20, _fitting(text, 130), drawing.colours["muted"], size=12)
-
-
 def _in_words(drawing: Drawing) -> str:
     known = [value for value in drawing.values if value is not None]
-    parts = [" · ".join(line for line in drawing.lines if line)]
+    parts = [" · ".join(filter(None, drawing.lines))]
     if not known:
         return f"{parts[0]}. No value in this range."
     lowest, highest = min(known), max(known)
     parts.append(
         f"{len(drawing.values)} periods from {drawing.ticks[0]} to {drawing.ticks[-1]}; lowest "
-        f"{_exact(lowest, drawing.unit)}, highest {_exact(highest, drawing.unit)}"
+        f"{exactly(lowest, drawing.unit)}, highest {exactly(highest, drawing.unit)}"
     )
     missing = len(drawing.values) - len(known)
     if missing:
@@ -292,13 +310,13 @@ def _in_words(drawing: Drawing) -> str:
     return ". ".join(parts) + "."
 
 
-def _exact(value: float, unit: Unit) -> str:
+def exactly(value: float, unit: Unit) -> str:
     if unit == "rate":
         return f"{value * 100:.1f} %"
     return duration(value) if unit == "duration_ms" else f"{value:,g}"
 
 
-def _fitting(text: str, most: int) -> str:
+def fitting(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -310,13 +328,13 @@ def _clean(text: str) -> str:
     return visible(_NO_XML.sub("", text))
 
 
-def _named(parent: Element, tag: str, text: str) -> Element:
+def named(parent: Element, tag: str, text: str) -> Element:
     element = SubElement(parent, tag)
     element.text = _clean(text)
     return element
 
 
-def _text(
+def text_at(
     parent: Element,
     x: float,
     y: float,
@@ -326,7 +344,7 @@ def _text(
     anchor: str = "start",
     size: int = 14,
 ) -> Element:
-    element = _named(parent, "text", text)
+    element = named(parent, "text", text)
     place = {"x": f"{x:g}", "y": f"{y:g}", "fill": colour, "font-size": f"{size}"}
     # A name of another script must not turn the rest of the line round.
     for name, value in (place | {"text-anchor": anchor, "unicode-bidi": "isolate"}).items():
@@ -334,22 +352,22 @@ def _text(
     return element
 
 
-def _line(
+def line(
     parent: Element,
     points: list[tuple[float, float]],
     colour: str,
     width: str = "1",
     dash: str = "",
 ) -> None:
-    drawn = {"d": _path(points), "fill": "none", "stroke": colour, "stroke-width": width}
+    drawn = {"d": path_of(points), "fill": "none", "stroke": colour, "stroke-width": width}
     if dash:
         drawn["stroke-dasharray"] = dash
     SubElement(parent, "path", drawn | {"stroke-linejoin": "round"})
 
 
-def _path(points: list[tuple[float, float]]) -> str:
+def path_of(points: list[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
 
 
-def _size(x: int, y: int, width: int, height: int) -> dict[str, str]:
+def size_of(x: int, y: int, width: int, height: int) -> dict[str, str]:
     return {"x": f"{x}", "y": f"{y}", "width": f"{width}", "height": f"{height}"}

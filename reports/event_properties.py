@@ -61,6 +61,7 @@ class Drawing:
     ticks: list[str]
     line: list[tuple[str, str, str]]  # label, value, and the value of the range before
     compares: bool
+    highest: int  # events of a bar that is as high as the drawing
     definition: str = histograms.DEFINITION
 
 
@@ -159,6 +160,7 @@ def draw(found: Histogram) -> Drawing:
         ticks=[numeral(edge) for edge in ticks],
         line=_line(found),
         compares=bool(before),
+        highest=highest,
     )
 
 

@@ -12,15 +12,16 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from accounts.audit import record
+from properties.access import Denied
 from properties.models import Property
 from properties.periods import RangeError
 from properties.streaming import csv_download
-from reports import catalogue, curves, drawing, tables
+from reports import catalogue, curves, drawing, pictures, tables
 from reports.address import AddressError
 from reports.catalogue import OVERVIEW
 from reports.formatting import range_name
@@ -89,9 +90,33 @@ def chart_svg(request: HttpRequest, place: Property, report: str = OVERVIEW.name
         return _refused(str(error))
     theme = request.GET.get("theme", "light")
     name = _file_name(request, page, page.address.metric, "svg")
-    return drawing.response(
-        _drawing(request, page, theme), name if "download" in request.GET else ""
-    )
+    picture = drawing.drawn(_drawing(request, page, theme))
+    return drawing.response(picture, name if "download" in request.GET else "")
+
+
+@require_safe
+def block_svg(request: HttpRequest, place: Property, report: str, block: str) -> HttpResponse:
+    """What else is drawn on a report: its map, say. As `chart_svg`."""
+    found = catalogue.find(report)
+    drawn = next(each for each in found.blocks if each.name == block)
+    if not _may_view(request, place)(found.module):  # the page that it stands on
+        raise Denied("view", found.module, place)
+    try:
+        page = _read(request, place, found, found.own)
+    except (AddressError, RangeError) as error:
+        return _refused(str(error))
+    made = drawn.make(page)
+    if made is None or drawn.picture is None:
+        raise Http404
+    lines = [
+        range_name(page.address.range),
+        *(f"{each.label} {each.shown_value}" for each in page.address.filters),
+        curves.caption_of(page),
+    ]
+    theme = request.GET.get("theme", "light")
+    picture = drawn.picture(made, pictures.Source(place.name, lines, theme))
+    name = _file_name(request, page, drawn.file_name, "svg")
+    return drawing.response(picture, name if "download" in request.GET else "")
 
 
 def _series(page: Page) -> list[dict[str, Any]]:

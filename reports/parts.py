@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from properties.models import Property
 from reports import filters
@@ -113,13 +114,20 @@ class Card:
 @dataclass(frozen=True)
 class Block:
     """Something else on a page: `make` gives what `template` reads as `block`; None leaves it out.
-    `module` must be viewed for it; `about` tells in the documentation what it shows."""
+    `module` must be viewed for it; `about` tells in the documentation what it shows. `picture`
+    draws what `make` gave, and a pictures.Source: as a file beside it."""
 
     name: str
     module: str
     template: str
     make: Callable[[Page], Any]
     about: str = ""
+    picture: Callable[[Any, Any], Element] | None = None
+
+    @property
+    def file_name(self) -> str:
+        """In the address of its picture."""
+        return self.name.replace(" ", "-")
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ __all__ = [
     "ask",
     "ask_rows",
     "best",
+    "complete_until_or_none",
     "count",
     "is_known",
     "parse_question",
@@ -282,7 +283,7 @@ def _meta(
     rows: list[dict[str, Any]],
     now: datetime,
 ) -> dict[str, Any]:
-    complete = _complete_until(place, now)
+    complete = complete_until_or_none(place, now)
     meta: dict[str, Any] = {
         "timezone": place.timezone,
         **_edges(question.range),
@@ -315,7 +316,7 @@ def _counted_from(place: Property, within: Range) -> str | None:
     return _shown(periods.floor("day", first, within.tz), within) if first else None
 
 
-def _complete_until(place: Property, now: datetime) -> datetime | None:
+def complete_until_or_none(place: Property, now: datetime) -> datetime | None:
     """None when Valkey, where events wait for the drain, cannot be asked: the reports of what is
     stored are shown all the same."""
     try:

@@ -40,6 +40,7 @@ class Vital:
     rating: str  # "good", "needs work", "poor"; "" where nothing was measured
     limits: str
     definition: str
+    value: Number
 
 
 def vitals(page: Page) -> list[Vital]:
@@ -59,6 +60,7 @@ def _vital(name: str, value: Number) -> Vital:
         rating(name, value),
         _limits(name),
         metric.definition,
+        value,
     )
 
 

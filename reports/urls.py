@@ -125,6 +125,16 @@ for root, shared_, behind, file_behind, part_behind in (
                     name=f"{shared_}report_chart_svg",
                 ),
             ]
+        for block in report.blocks:
+            if block.picture:
+                urlpatterns.append(
+                    path(
+                        f"{root}{report.name}/{block.file_name}.svg",
+                        behind(block.module)(files.block_svg),
+                        {"report": report.name, "block": block.name},
+                        name=f"{shared_}report_block_svg",
+                    )
+                )
         for table in report.tables:
             names = {"report": report.name, "table": table}
             urlpatterns += [

@@ -112,7 +112,16 @@ def _blocks(page: Page) -> Iterator[dict[str, Any]]:
     """Each block that the reader may see, as its template and what that reads."""
     for block in page.report.blocks:
         if page.may_view(block.module) and (made := block.make(page)) is not None:
-            yield {"name": block.name, "template": block.template, "made": made}
+            svg_url = ""
+            if block.picture:
+                url = page.url_of("report_block_svg", report=page.report.name, block=block.name)
+                svg_url = url + page.address.query
+            yield {
+                "name": block.name,
+                "template": block.template,
+                "made": made,
+                "svg_url": svg_url,
+            }
 
 
 def _notes(request: HttpRequest, page: Page, starts: list[datetime]) -> annotations.Beside | None:

@@ -105,9 +105,17 @@ def _elsewhere(rows: list[tuple[str, Any]]) -> str:
 def shapes_of_file() -> tuple[str, frozenset[str]]:
     """The viewBox and the ids of the map, ("", nothing) where there is none. Read once a process:
     another map comes with another release."""
+    box = re.search(r'viewBox="([^"]+)"', _text())
+    return box[1] if box else "", frozenset(paths_of_file())
+
+
+def paths_of_file() -> dict[str, str]:
+    """The outline of each country, for a picture that stands by itself. Not kept: 100 kB."""
+    return dict(re.findall(r'<path id="([A-Z]{2})" d="([^"]+)"', _text()))
+
+
+def _text() -> str:
     try:
-        text = _FILE.read_text(encoding="utf-8")
+        return _FILE.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return "", frozenset()
-    box = re.search(r'viewBox="([^"]+)"', text)
-    return box[1] if box else "", frozenset(re.findall(r'<path id="([A-Z]{2})"', text))
+        return ""

@@ -122,6 +122,24 @@ def test_a_report_and_its_tables_stand_behind_the_door_of_its_module() -> None:
     }
 
 
+def test_the_picture_of_a_block_stands_behind_the_door_of_its_module() -> None:
+    from reports.catalogue import REPORTS
+
+    wanted = {
+        (prefix + "report_block_svg", report.name, block.name, block.module)
+        for report in REPORTS.values()
+        for block in report.blocks
+        for prefix in ("", "shared_")
+        if block.picture
+    }
+    assert {block for _, _, block, _ in wanted} == {"map", "properties", "web vitals"}
+    assert wanted == {
+        (p.name, p.default_args["report"], p.default_args["block"], access_of(p.callback).module)
+        for _, p in ours()
+        if p.name and p.name.removeprefix("shared_") == "report_block_svg"
+    }
+
+
 def test_a_route_behind_the_door_names_a_place() -> None:
     for route, pattern in ours():
         kind = access_of(pattern.callback).kind
@@ -367,6 +385,8 @@ ROWS += [
         ("shared_report_series_csv", "GET", 403, {"report": "pages"}),
         ("shared_report_chart_svg", "GET", 200, {"report": "sources"}),
         ("shared_report_chart_svg", "GET", 403, {"report": "pages"}),
+        ("shared_report_block_svg", "GET", 200, {"report": "audience", "block": "map"}),
+        ("shared_report_block_svg", "GET", 403, {"report": "speed", "block": "web vitals"}),
         ("shared_report_table", "GET", 200, {"report": "sources", "table": "channels"}),
         ("shared_report_table", "GET", 403, {"report": "pages", "table": "pages"}),
         ("shared_report_table_csv", "GET", 200, {"report": "sources", "table": "channels"}),
@@ -418,6 +438,14 @@ REPORTS = [
         Row(name, viewer=200, bob=bob, params={"report": report})
         for name in ("report", "report_series_csv", "report_chart_svg")
         for report, bob in [("pages", 403), ("sources", 200), ("audience", 200), ("events", 403)]
+    ),
+    *(
+        Row("report_block_svg", viewer=200, bob=bob, params={"report": report, "block": block})
+        for report, block, bob in [
+            ("audience", "map", 200),
+            ("speed", "web vitals", 403),
+            ("events", "properties", 403),
+        ]
     ),
     *(
         Row("report", viewer=200, params={"report": report})
