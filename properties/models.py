@@ -123,6 +123,12 @@ class Property(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def counted_since(self) -> datetime:
+        """The moment of its first event, which may have been brought later; until there is one it
+        waits from the day on which it was made, and knows that nothing came."""
+        return self.first_event_at or self.created
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Every change raises the version; tracking/signals.py tells the collectors."""
         self.first_key = self.first_key or self.key

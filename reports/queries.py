@@ -247,10 +247,7 @@ def _told(place: Property, question: Question, numbers: Base, span: Span, now: d
 def is_known(place: Property, span: Span, within: Range, now: datetime) -> bool:
     """Whether it can be known what happened then: counting had begun on its last day, and it has
     begun itself."""
-    first = place.first_event_at
-    if first is None or span.start > now:
-        return False
-    return span.end > periods.floor("day", first, within.tz)
+    return span.start <= now and span.end > periods.floor("day", place.counted_since, within.tz)
 
 
 def _wanted(question: Question, groups: Mapping[Key, Base]) -> list[tuple[Key, Base]]:
@@ -291,7 +288,9 @@ def _meta(
         "exact": _is_exact(counted),
         "definitions": {name: metrics.METRICS[name].definition for name in question.metrics},
         "identity": place.privacy,
-        "counted_from": _counted_from(place, question.range),
+        "counted_from": _shown(
+            periods.floor("day", place.counted_since, question.range.tz), question.range
+        ),
     }
     if question.interval is None:
         return meta
@@ -308,12 +307,6 @@ def _meta(
         name = question.dimensions[0]
         meta["starts"] = [_shown(starts[row[name]], question.range) for row in rows]
     return meta
-
-
-def _counted_from(place: Property, within: Range) -> str | None:
-    """The day on which the first event happened: nothing is known of what was before."""
-    first = place.first_event_at
-    return _shown(periods.floor("day", first, within.tz), within) if first else None
 
 
 def complete_until_or_none(place: Property, now: datetime) -> datetime | None:

@@ -160,7 +160,7 @@ class Answer:
     while Valkey cannot be asked), "exact",
     "definitions": {metric: text}, "route": "rolled" | "columns" | "raw", "identity": how visitors
     are known ("cookies" | "cookieless" | "required"), "counted_from": the day since which there is
-    anything to know (ISO instant; None before the first event); where raw events were counted and
+    anything to know (ISO instant); where raw events were counted and
     some of the range have expired "raw_from" (ISO instant since which they are all there; not
     exact); with a time dimension
     also "interval" (its kind), "starts" (ISO instant of each row of a plain series) and "open_from"

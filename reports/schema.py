@@ -109,7 +109,7 @@ ANSWER: Final[dict[str, Any]] = {
                 "from": {"type": "string", "format": "date-time"},
                 "to": {"type": "string", "format": "date-time"},
                 "complete_until": {"type": "string", "format": "date-time", "nullable": True},
-                "counted_from": {"type": "string", "format": "date-time", "nullable": True},
+                "counted_from": {"type": "string", "format": "date-time"},
                 "exact": {"type": "boolean"},
                 "definitions": {"type": "object", "additionalProperties": {"type": "string"}},
                 "raw_from": {"type": "string", "format": "date-time"},

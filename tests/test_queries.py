@@ -685,9 +685,12 @@ def test_nothing_is_zero_and_a_mean_over_nothing_is_none():
 def test_what_nobody_could_count_is_unknown_and_not_zero():
     place = new_property()
     body = {"metrics": ["visitors"], "dimensions": ["time:day"], "compare": "previous"}
-    answer = ask(place, **body, range="7d")  # no event ever
-    assert answer.meta["counted_from"] is None
-    assert {row["visitors"] for row in answer.rows} == {answer.totals["visitors"]} == {None}
+    place.created = at("2026-04-14T12:00")
+    answer = ask(place, **body, range="7d")  # no event ever: since it is there, nothing came
+    assert answer.meta["counted_from"] == "2026-04-14T00:00:00+00:00"
+    assert [row["visitors"] for row in answer.rows] == [None] * 5 + [0, 0]
+    assert answer.totals == {"visitors": 0}
+    assert answer.compared["totals"] == {"visitors": None}
     place.first_event_at = at("2026-04-11T09:30")
     days = {"from": "2026-04-10", "to": "2026-04-17"}  # it is the 15th
     answer = ask(place, **body, range=days, order_by=[["visitors", "desc"]])
@@ -794,7 +797,7 @@ def test_comparing_gives_totals_and_periods_beside_periods():
         "to": "2026-04-12T00:00:00+02:00",
         "totals": {"visitors": 1},
         "rows": [
-            {"time:day": "2026-04-09", "visitors": 0},
+            {"time:day": "2026-04-09", "visitors": None},  # before the first event
             {"time:day": "2026-04-10", "visitors": 1},
             {"time:day": "2026-04-11", "visitors": 0},
         ],

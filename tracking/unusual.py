@@ -115,7 +115,7 @@ def last_hours(now: datetime, tz: ZoneInfo, count: int = HOURS) -> list[Span]:
 
 def _averages(place: Property, hours: Sequence[Span]) -> list[float]:
     """Of the open visitors in those of the hours that are known and that the property was there."""
-    since = place.first_event_at or place.created
+    since = place.counted_since
     sums: dict[datetime, list[int]] = dict(
         Concurrency.objects.filter(
             property_id=place.pk, grain="h", starts_at__in=[hour.start for hour in hours]
