@@ -68,6 +68,7 @@ def test_every_list_opens_and_finds(boss: Any, shop: Any) -> None:
     for name in models_in_the_admin():
         answer = client.get(reverse(f"admin:{name}_changelist"), {"q": "shop"})
         assert answer.status_code == 200, name
+        assert 'rel="icon"' in answer.content.decode(), name  # or browsers ask for /favicon.ico
     found = client.get("/admin/properties/property/", {"q": shop.key}).content.decode()
     assert shop.account.slug in found or shop.account.name in found
     assert "1 property" in found
