@@ -71,7 +71,9 @@ def shown(page: Page, actor: Actor | None) -> dict[str, Any]:
         "back_query": address.but(filters=()),
         "count_url": page.url_of("count") if page.may_view("audience") else "",
         "names": names_for(page, names) if inside else {},
-        "values_url": reverse("api_dimensions", args=[page.place.key]) if inside else "",
+        "values_url": reverse("api_dimensions", args=[page.place.key])
+        if inside
+        else page.url_of("dimensions"),
         "range": address.range.text,
     }
 

@@ -11,6 +11,7 @@ from reports import (
     api,
     concurrency_views,
     files,
+    link_values,
     live_views,
     realtime_api,
     segment_endpoints,
@@ -21,7 +22,7 @@ from reports import (
     views,
 )
 from reports.catalogue import OVERVIEW, REPORTS
-from reports.metrics import DIMENSIONS
+from reports.metrics import DIMENSIONS, PROPS
 
 urlpatterns: list[URLPattern] = [
     path("a/<str:account>/usage/", usage.usage_page, name="usage"),
@@ -166,6 +167,30 @@ for root, shared_, behind, file_behind, part_behind in (
                 name=f"{shared_}table_csv",
             ),
         ]
+
+# What the filter builder offers: members ask the API.
+_OFFERED = "share/<str:token>/dimensions"
+urlpatterns += [
+    path(
+        _OFFERED,
+        shared("events", is_part=True)(link_values.properties),
+        name="shared_dimensions",
+    ),
+    path(
+        f"{_OFFERED}/{PROPS}<str:prop>/values",
+        shared("events", is_part=True)(link_values.values),
+        name="shared_prop_values",
+    ),
+    *(
+        path(
+            f"{_OFFERED}/{name}/values",
+            shared(dimension.module, is_part=True)(link_values.values),
+            {"dimension": name},
+            name="shared_values",
+        )
+        for name, dimension in DIMENSIONS.items()
+    ),
+]
 
 _STATS = "api/stats/track/<str:account>/<str:event>"
 urlpatterns += [

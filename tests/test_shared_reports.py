@@ -89,7 +89,7 @@ def pages_of_a_link() -> Iterator[str]:
     for route, pattern in ours():
         # A link with fixed dates shows nobody who is there now.
         if pattern.name.startswith("shared_") and access_of(pattern.callback).module != "realtime":
-            below = route.removeprefix("share/<str:token>/")
+            below = route.removeprefix("share/<str:token>/").replace("<str:prop>", "plan")
             assert "<" not in below, f"{route}: this test cannot reach it"
             yield below
 
@@ -229,6 +229,35 @@ def test_who_is_there_now_is_compared_with_no_weeks_that_a_link_does_not_show(bu
         group = _group_of(Viewer(actor, busy, Asked()), actor.rights, {busy.pk: busy})
         assert group is not None
         assert group.asked.sees_past is told, "of the stream"
+
+
+def test_a_link_offers_the_values_of_its_days_to_filter_by(busy: Any) -> None:
+    from reports.metrics import DIMENSIONS
+
+    token = new_link(busy, "audience", "sources", "content", "events", **DAYS)[1]
+    offered = html.unescape(re.findall(r'data-values="([^"]+)"', get(token).content.decode())[0])
+    assert offered == f"/share/{token}/dimensions"
+
+    def values(name: str, query: str = "") -> list[str]:
+        answer = get(token, f"dimensions/{name}/values?range=2026-02-01..2026-03-20{query}").json()
+        return [each["value"] for each in answer["values"]]
+
+    for name in DIMENSIONS:
+        assert not any(OUTSIDE in value for value in values(name)), name
+    assert values("source") == ["inside"]
+    assert values("source", "&search=INS") == ["inside"]
+    assert values("source", "&search=nothing") == values("source", f"&search={'x' * 5000}") == []
+    assert get(token, "dimensions/source/values?range=2026-01-01").json() == {"values": []}
+    assert get(token, "dimensions?range=28d").json() == {"properties": []}
+    assert get(token, "dimensions/props:plan/values").json() == {"values": []}
+
+
+def test_a_frame_opens_who_is_here_now_beside_the_page_that_has_it(busy: Any) -> None:
+    token = new_link(busy, "audience", "realtime")[1]
+    [way] = re.findall(r'<a class="now-way"[^>]*>', get(token, "?embed=1").content.decode())
+    assert 'target="_blank" rel="noopener"' in way
+    [way] = re.findall(r'<a class="now-way"[^>]*>', get(token).content.decode())
+    assert "target" not in way
 
 
 def test_files_come_only_by_a_link_that_gives_them(busy: Any) -> None:
