@@ -76,6 +76,7 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     would have more than MOST_POINTS periods, and properties.api.Invalid for a filter that cannot be
     understood, and TooSlow.
     """
+    asked = question.filters
     question = _meant(place, question)
     counted, route = count(place, question, question.range)
     rows = _rows(place, question, counted, question.range, now)
@@ -85,7 +86,7 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
         totals=_totals(place, question, counted, question.range, now),
         compared=_compared(place, question, now),
         meta=_meta(place, question, counted, rows, now)
-        | {"route": route}
+        | {"route": route, "filters": asked}
         | ({"raw_from": _shown(raw_from, question.range), "exact": False} if raw_from else {}),
     )
 

@@ -114,6 +114,7 @@ ANSWER: Final[dict[str, Any]] = {
                 "definitions": {"type": "object", "additionalProperties": {"type": "string"}},
                 "raw_from": {"type": "string", "format": "date-time"},
                 "route": {"type": "string", "enum": ["rolled", "columns", "raw"]},
+                "filters": {"type": "array", "nullable": True, "items": {}},
                 "identity": {"type": "string", "enum": Property.Privacy.values},
                 "interval": {"type": "string", "enum": [*KINDS, *CYCLES]},
                 "starts": {"type": "array", "items": {"type": "string", "format": "date-time"}},
@@ -138,6 +139,7 @@ ANSWER_EXAMPLE: Final[dict[str, Any]] = {
         "exact": True,
         "definitions": {name: METRICS[name].definition for name in ("visitors", "pageviews")},
         "route": "rolled",
+        "filters": None,
         "identity": "cookies",
     },
 }

@@ -63,6 +63,10 @@ def test_an_answer_is_rows_totals_and_meta(client, place):
     assert set(answer) == {"rows", "totals", "meta"}
     assert answer["meta"]["from"] == "2026-04-14T00:00:00+02:00"
     assert answer["meta"]["exact"] is True
+    assert answer["meta"]["filters"] is None
+    filters = ["and", ["is", "country", ["DE"]], ["not", ["contains", "page", ["/a"]]]]
+    answer = post(client, place.key, QUESTION | {"filters": filters}).json()
+    assert answer["meta"]["filters"] == filters
 
 
 def test_bots_are_left_out_unless_asked_for(client, place):
