@@ -27,7 +27,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint format clean bench draining questions crowds histories memory chaos outage fuzz live viewers FORCE
+.PHONY: run test lint format clean bench draining questions crowds taking histories memory chaos outage fuzz live viewers FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -63,6 +63,10 @@ draining: $(TEST_STAMP)
 # Makes histories of up to 10 M events at its first run, which takes long, and keeps them.
 questions: $(TEST_STAMP)
 	@$(BIN)/python -m tests.instruments.questions $(QUESTIONS)
+
+# What a table costs of memory as CSV; TAKING="--rows 20000 200000 1000000".
+taking: $(TEST_STAMP)
+	@$(BIN)/python -m tests.instruments.taking $(TAKING)
 
 # How many are in a segment, of a million visitors; CROWDS="--visitors 1000000 --days 30".
 crowds: $(TEST_STAMP)

@@ -132,7 +132,7 @@ def of_vitals(shown: list[Vital], source: Source) -> Element:
         f"{each.label} {each.text}{f' ({each.rating})' if each.rating else ''}" for each in shown
     )
     root = begun("Web vitals, p75", source.about, words, source.lines, source.theme)
-    left, right = 250, WIDTH - 250
+    left, right = 290, WIDTH - 210
     for place, each in enumerate(shown):
         y = 92 + place * 62
         good, poor = LIMITS[each.name]

@@ -72,7 +72,7 @@ def test_web_vitals_are_drawn_against_their_limits(alice: Any, visited: Any) -> 
     words = root.findtext(f"{SVG}desc") or ""
     assert words == "Largest contentful paint 3s (needs work); Layout shift -"
     [mark] = [each for each in root.iter(f"{SVG}path") if each.attrib["stroke-width"] == "4"]
-    assert mark.attrib["d"].startswith("M480 ")  # half of 6 s, between 250 and 710
+    assert mark.attrib["d"].startswith("M520 ")  # half of 6 s, between 290 and 750
     page = get(alice, f"/p/{visited.key}/speed/?range={MARCH}").content.decode()
     assert "/speed/web-vitals.svg?" in page
     get(alice, f"/p/{visited.key}/speed/web-vitals.svg?range={MARCH}")
