@@ -3,10 +3,12 @@
 The middleware of Django's test client is made once, and not for every client: WhiteNoise looks at
 every static file when it is made, which takes longer than most requests. It is made anew when a
 test has changed a setting. Passwords are hashed by the same Argon2, with little memory, and the
-same password is held against the same hash once.
+same password is held against the same hash once. What was imported lives until the end, so the
+garbage collector does not go through it again and again.
 Loaded by tests/conftest.py.
 """
 
+import gc
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -15,6 +17,11 @@ import pytest
 
 MADE = ("_view_middleware", "_template_response_middleware", "_exception_middleware")
 MADE += ("_middleware_chain",)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pytest
@@ -31,8 +32,10 @@ GUARD_THEMSELVES = ("user/", "admin/")
 # -- every route names its access ------------------------------------------------------------------
 
 
-def routes() -> Iterator[tuple[str, Any]]:
-    """(route from the root, view) of every pattern there is."""
+@cache
+def routes() -> list[tuple[str, Any]]:
+    """(route from the root, view) of every pattern there is; the same for all tests, and a walk
+    through seven hundred patterns for each request is dearer than many an answer."""
     from django.urls import URLPattern, get_resolver
 
     def below(patterns: list[Any], begin: str) -> Iterator[tuple[str, Any]]:
@@ -43,7 +46,7 @@ def routes() -> Iterator[tuple[str, Any]]:
             else:
                 yield from below(pattern.url_patterns, route)
 
-    yield from below(get_resolver().url_patterns, "")
+    return list(below(get_resolver().url_patterns, ""))
 
 
 def access_of(view: Any) -> Any:
@@ -52,6 +55,7 @@ def access_of(view: Any) -> Any:
     )
 
 
+@cache
 def ours() -> list[tuple[str, Any]]:
     return [(route, p) for route, p in routes() if not route.startswith(GUARD_THEMSELVES)]
 
