@@ -34,7 +34,7 @@ from reports.concurrency import INTERVALS, NAMES, Point
 from reports.filters import LONGEST_VALUE
 from reports.formatting import RANGES, exact, period_name, range_name, short, tick_name
 from reports.questions import DEFAULT_RANGE
-from reports.views import _called, _gives_files, _safe_name, url_of
+from reports.views import _called, _safe_name, gives_files, url_of
 from tracking.rounds import DIMENSIONS, EVERY
 
 STATES: Final = ("open", "active", "engaged")
@@ -200,7 +200,7 @@ def page(request: HttpRequest, place: Property) -> HttpResponse:
         "is_unknown": not any(point.samples for point in points),
         "cards": [_card(place, asked, name, now) for name in DIMENSIONS],
         "live_url": url("live"),
-        "csv_url": url("concurrency_csv") + asked.query if _gives_files(request) else "",
+        "csv_url": url("concurrency_csv") + asked.query if gives_files(request) else "",
         "svg_url": url("concurrency_svg") + asked.query,
         "every": EVERY,
         "window": place.window,

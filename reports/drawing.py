@@ -37,6 +37,8 @@ THEMES = {
         "accent": "#0b756b",
         "accent-soft": "#e0f1ee",
         "waiting": "#d68b00",
+        "graph-active": "#a4600a",
+        "graph-engaged": "#7a3fb0",
     },
     "dark": {
         "surface": "#161d1c",
@@ -47,6 +49,8 @@ THEMES = {
         "accent": "#4fc3b4",
         "accent-soft": "#15322e",
         "waiting": "#e2b64f",
+        "graph-active": "#e2a24f",
+        "graph-engaged": "#c39af0",
     },
 }
 # XML has no way to write these, not even escaped.
@@ -56,7 +60,8 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 @dataclass(frozen=True)
 class Drawing:
     """One curve. `values` and `before` are None where there is nothing to know; `open_from`: the
-    first period that is not complete; `flags`: (period, text) of notes."""
+    first period that is not complete; `flags`: (period, text) of notes; `others`: (name, colour of
+    THEMES, values) of further lines."""
 
     title: str  # of the metric
     about: str  # the property
@@ -68,6 +73,7 @@ class Drawing:
     before_name: str = ""
     open_from: int | None = None
     flags: Sequence[tuple[int, str]] = ()
+    others: Sequence[tuple[str, str, Sequence[Number]]] = ()
     theme: str = "light"
     colours: dict[str, str] = field(init=False)
 
@@ -233,6 +239,7 @@ def _curves(root: Element, drawing: Drawing, plot: _Plot) -> None:
             SubElement(root, "path", {"d": f"{path_of(points)}Z", "fill": colours["accent-soft"]})
     for series, colour, width, dash in (
         (drawing.before, colours["line-strong"], "1", ""),
+        *((values, colours[colour], "1.5", "") for _, colour, values in drawing.others),
         (closed, colours["accent"], "2", ""),
         (dashed, colours["accent"], "2", "4 4"),
     ):
@@ -286,6 +293,8 @@ def _legend(drawing: Drawing) -> Iterator[tuple[str, str, str, str]]:
     """(name, colour, width, dash) of what is drawn."""
     colours = drawing.colours
     yield drawing.title, colours["accent"], "2", ""
+    for name, colour, _ in drawing.others:
+        yield name, colours[colour], "1.5", ""
     if drawing.open_from is not None:
         yield "not complete yet", colours["accent"], "2", "4 4"
     if any(value is not None for value in drawing.before):

@@ -25,7 +25,7 @@ from properties.periods import wall, zone
 from reports import live_page, realtime
 from reports.address import AddressError
 from reports.realtime_api import asked_by, places_of
-from reports.views import url_of
+from reports.views import gives_files, url_of
 from tracking import store
 
 ASKED_EVERY = 5  # seconds, where no stream comes through
@@ -34,11 +34,12 @@ ASKED_EVERY = 5  # seconds, where no stream comes through
 @require_safe
 def live_of_property(request: HttpRequest, place: Property) -> HttpResponse:
     """Who is here now: numbers, where they are, and what drives the page."""
-    actor, url = _actor(request), url_of(request, place)
+    actor, url = actor_here(request), url_of(request, place)
     own = {
         "title": place.name,
         "waits": place.first_event_at is None,
         "history_url": url("concurrency"),
+        "svg_url": url("live_svg"),
         "snippet_url": _if_may(actor, "property", place, lambda: route_of("snippet", place.key)),
         "overview_url": _if_may(actor, "audience", place, lambda: url("overview")),
     }
@@ -55,9 +56,10 @@ def now_of_property(request: HttpRequest, place: Property) -> HttpResponse:
 @member
 def live_of_account(request: HttpRequest, account: Account) -> HttpResponse:
     """All properties of the account of which the reader may view who is here, together."""
-    places = places_of(_actor(request), account)
+    places = places_of(actor_here(request), account)
     ways = {place.key: reverse("live", args=[place.key]) for place in places}
-    own = {"title": account.name, "ways": ways}
+    svg_url = reverse("account_live_svg", args=[account.slug])
+    own = {"title": account.name, "ways": ways, "svg_url": svg_url}
     now_url = reverse("account_live_now", args=[account.slug])
     stream_url = reverse("account_live_stream", args=[account.slug])
     with tenant(account.pk):
@@ -67,12 +69,12 @@ def live_of_account(request: HttpRequest, account: Account) -> HttpResponse:
 @require_safe
 @member
 def now_of_account(request: HttpRequest, account: Account) -> HttpResponse:
-    places = places_of(_actor(request), account)
+    places = places_of(actor_here(request), account)
     with tenant(account.pk):
         return _json(request, places, is_account=True)
 
 
-def _actor(request: HttpRequest) -> Actor:
+def actor_here(request: HttpRequest) -> Actor:
     actor = actor_of(request)
     assert actor is not None, "THE DOOR lets nobody in without an actor"
     return actor
@@ -97,14 +99,15 @@ def _page(
         return _render(request, own | {"error": str(error)}, HTTPStatus.BAD_REQUEST)
     ways = own.get("ways")
     is_account = ways is not None
-    snapshot = _snapshot(request, places, address, now, is_account)
+    snapshot = snapshot_of(request, places, address, now, is_account)
     # Several currencies have no sum, and several zones no common clock: the browser's is taken.
-    currency = _common(place.currency for place in places)
-    zone_name = _common(place.timezone for place in places)
-    sees_orders = all(_actor(request).may("view", "ecommerce", place) for place in places)
+    currency = common(place.currency for place in places)
+    zone_name = common(place.timezone for place in places)
+    sees_orders = all(actor_here(request).may("view", "ecommerce", place) for place in places)
     cards = (live_page.PLACES, *live_page.CARDS) if is_account else live_page.CARDS
     context = own | {
         "address": address,
+        "gives_files": gives_files(request),
         "chips": [(each, address.without(each)) for each in address.filters],
         "snapshot": snapshot,
         "at": wall(now, zone(zone_name or "UTC")),
@@ -136,7 +139,7 @@ def _page(
     return _render(request, context)
 
 
-def _common(values: Any) -> str:
+def common(values: Any) -> str:
     """The value that all have; "" for several."""
     every = set(values)
     return every.pop() if len(every) == 1 else ""
@@ -153,14 +156,14 @@ def _json(
         return JsonResponse(body, status=HTTPStatus.BAD_REQUEST)
     if request.GET.get("before") == "1":  # the line of a week before, which a page asks for hourly
         return JsonResponse({"before": live_page.week_before(places, address, now)})
-    snapshot = _snapshot(request, places, address, now, is_account)
+    snapshot = snapshot_of(request, places, address, now, is_account)
     if snapshot is None:
         body = {"error": {"code": "unavailable", "message": "The live numbers do not answer."}}
         return JsonResponse(body, status=HTTPStatus.SERVICE_UNAVAILABLE)
     return JsonResponse(snapshot)
 
 
-def _snapshot(
+def snapshot_of(
     request: HttpRequest,
     places: Sequence[Property],
     address: live_page.Address,
@@ -169,7 +172,7 @@ def _snapshot(
 ) -> dict[str, Any] | None:
     """None while Valkey does not answer: the page says so, and asks again."""
     params = QueryDict(address.filter_query.removeprefix("?"))  # what the page shows, no more
-    asked = asked_by(_actor(request), list(places), params)
+    asked = asked_by(actor_here(request), list(places), params)
     try:
         return realtime.snapshot(places, asked, now, is_account)
     except store.Unavailable:

@@ -12,6 +12,7 @@ from reports import (
     concurrency_views,
     files,
     link_values,
+    live_picture,
     live_views,
     realtime_api,
     segment_endpoints,
@@ -43,6 +44,7 @@ urlpatterns: list[URLPattern] = [
         name="delete_annotation",
     ),
     path("a/<str:account>/live/", live_views.live_of_account, name="account_live"),
+    path("a/<str:account>/live.svg", live_picture.of_account, name="account_live_svg"),
     path("a/<str:account>/live/now/", live_views.now_of_account, name="account_live_now"),
 ]
 
@@ -73,6 +75,11 @@ for root, shared_, behind, file_behind, part_behind in (
         path(f"{root}count/", behind("audience")(views.count), name=f"{shared_}count"),
         path(
             f"{root}live/", behind("realtime")(live_views.live_of_property), name=f"{shared_}live"
+        ),
+        path(
+            f"{root}live.svg",
+            behind("realtime")(live_picture.of_property),
+            name=f"{shared_}live_svg",
         ),
         path(
             f"{root}live/now/",

@@ -277,7 +277,7 @@ def _page(
             "place": place,
             "report": page.report,
             "look": dict(page.address.look),
-            "gives_files": _gives_files(request),
+            "gives_files": gives_files(request),
             "bar": picks.bar(page.address, page.now, page.report.bots is None),
             "build": building.shown(page, actor_of(request)),
             "sees_online": sees_online,
@@ -324,7 +324,7 @@ def _called(request: HttpRequest, place: Property) -> str:
     return place.name[:60] if hasattr(request, "share_token") else place.key
 
 
-def _gives_files(request: HttpRequest) -> bool:
+def gives_files(request: HttpRequest) -> bool:
     actor = actor_of(request)
     return actor is not None and getattr(actor.holder, "downloads", True)
 

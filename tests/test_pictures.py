@@ -2,6 +2,7 @@
 the page, harmless whatever the texts in them, by the rights of the page."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
 
@@ -88,3 +89,30 @@ def test_texts_of_strangers_are_text_in_a_histogram(text: str) -> None:
     drawing = Drawing([bar], 10, [text, text], [(text, text, text)], True, 3)
     shown = Properties(text, (), text, drawing)
     drawn(as_text(of_histogram(shown, Source(text, [text], "dark"))))
+
+
+def test_the_live_graph_as_a_file_has_the_seconds_of_the_page(alice: Any, shop: Any) -> None:
+    from reports.drawing import as_svg
+    from reports.live_picture import SECONDS, seconds
+    from reports.live_picture import drawn as live
+
+    until = 1_773_480_600
+    opened, active, engaged = seconds([[until - 20, 4, 3, 2], [until - 2, 5, 1, 0]], until)
+    assert (len(opened), len(active), len(engaged)) == (SECONDS, SECONDS, SECONDS)
+    # A number stands for twelve seconds, then nobody knows.
+    assert opened[-21:] == [4] * 13 + [None] * 5 + [5] * 3
+    assert (opened[-22], active[-1], engaged[-1]) == (None, 1, 0)
+    now = datetime.fromtimestamp(until, UTC)
+    for snapshot in (None, {"recent": [[until - 5, 4, 3, 2]]}):
+        picture = live(snapshot, {until - until % 60: 3.5}, now, "Shop", ["now"], "light", "UTC")
+        root = drawn(as_svg(picture))
+        assert ("No value" in (root.findtext(f"{SVG}desc") or "")) == (snapshot is None)
+        legend = {each.text for each in root.iter(f"{SVG}text")}
+        assert {"Open", "Active", "Engaged", "open, a week before"} <= legend
+    path = f"/p/{shop.key}/live.svg"
+    assert get(alice, f"{path}?filter=page:is:/")["Content-Type"].startswith("image/svg+xml")
+    assert "-live-" in get(alice, f"{path}?download=1")["Content-Disposition"]
+    assert f'data-save-png="{path}?"' in get(alice, f"/p/{shop.key}/live/").content.decode()
+    for wrong in ("theme=pink", "filter=luck:is:x"):
+        get(alice, f"{path}?{wrong}", expected=400)
+    drawn(get(alice, f"/a/{shop.account.slug}/live.svg").content.decode())
