@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
-from itertools import repeat
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +30,23 @@ _RANK, _VISIT = 0, len(TEXTS) + 1  # columns; those of the texts lie between
 _VISITS: Final = ("", *VISITS.values())  # by code
 
 
+class _Rows(dict[bytes, int]):
+    """Look -> row; -1 of one that is not known."""
+
+    def __missing__(self, _: bytes) -> int:
+        return -1
+
+
+class _Counts(dict[Any, int]):
+    """What Valkey writes -> the number; most are small, and looking up is cheaper than reading."""
+
+    def __missing__(self, text: Any) -> int:
+        return int(text)
+
+
+_NUMBERS: Final = _Counts({b"%d" % number: number for number in range(1_000)})
+
+
 class Table:
     """Looks that were taken apart. It only grows, so what was counted stays readable while others
     count; when it is full, the next crowd begins another one."""
@@ -39,7 +55,7 @@ class Table:
         self.looks: list[bytes] = []  # row -> look
         self.texts: list[list[str]] = [[""] for _ in TEXTS] + [list(_VISITS)]  # code -> text
         self.columns = np.zeros((len(TEXTS) + 2, 1_024), np.int32)
-        self._rows: dict[bytes, int] = {}
+        self._rows = _Rows()
         self._codes: list[dict[bytes, int]] = [{b"": 0} for _ in TEXTS]
         self._bytes = 0
         self._lock = Lock()
@@ -58,7 +74,7 @@ class Table:
     def rows_of(self, found: Sequence[bytes]) -> Numbers:
         """The row of each; those that are not known yet get one."""
         with self._lock:
-            rows = np.fromiter(map(self._rows.get, found, repeat(-1)), np.int64, len(found))
+            rows = np.fromiter(map(self._rows.__getitem__, found), np.int64, len(found))
             unknown = np.flatnonzero(rows < 0)
             if unknown.size:
                 first = len(self.looks)
@@ -73,14 +89,23 @@ class Table:
             wider = np.zeros((len(self.columns), 2 * end), np.int32)
             wider[:, :first] = self.columns[:, :first]
             self.columns = wider
-        self.columns[:, first:end] = np.array([self._take_apart(look) for look in new]).T
+        apart: dict[bytes, list[int]] = {}  # in all three states the same is shown
+        rows: list[list[int]] = []
+        for look in new:
+            rest = look[1:]
+            codes = apart.get(rest)
+            if codes is None:
+                codes = apart[rest] = self._take_apart(rest)
+            rows.append([look[0], *codes])
+        self.columns[:, first:end] = np.array(rows).T
         self._rows.update(zip(new, range(first, end), strict=True))
         self._bytes += sum(map(len, new))
         self.looks += new
 
-    def _take_apart(self, look: bytes) -> list[int]:
-        rank, parts, visit = looks.parts(look)
-        codes = [rank]
+    def _take_apart(self, rest: bytes) -> list[int]:
+        """Codes of a look without its rank."""
+        parts, visit = looks.parts(rest)
+        codes = []
         for part, known, texts in zip(parts, self._codes, self.texts, strict=False):
             code = known.get(part)
             if code is None:
@@ -212,7 +237,7 @@ def table() -> Table:
 def of(counts: Mapping[bytes, Any]) -> Crowd:
     """`counts`: look -> how many show it, as a number or as Valkey writes one."""
     here = table()
-    numbers = np.fromiter(map(int, counts.values()), np.int64, len(counts))
+    numbers = np.fromiter(map(_NUMBERS.__getitem__, counts.values()), np.int64, len(counts))
     return Crowd(here, here.rows_of(list(counts)), numbers)
 
 

@@ -6,6 +6,7 @@ which says what is most active, and the texts that a page keeps from the one bef
 last text, how often the visitor comes: a letter of VISITS.
 """
 
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -27,6 +28,7 @@ class Look(NamedTuple):
     visit: str = ""  # a value of VISITS
 
 
+@lru_cache(maxsize=8_192)  # of the heartbeats of a site most are like one before; some 5 MB
 def pack(state: str, *texts: str) -> bytes:
     """`texts`: those of a Look, in its order and without `visit`."""
     parts = [bytes([RANK.get(state, 0)])]
@@ -36,13 +38,13 @@ def pack(state: str, *texts: str) -> bytes:
     return b"".join(parts)
 
 
-def parts(look: bytes) -> tuple[int, list[bytes], str]:
-    """Rank, TEXTS, and the letter of the visit ("": not known) of what `pack` made, and Lua may
-    have added to."""
+def parts(rest: bytes) -> tuple[list[bytes], str]:
+    """TEXTS, and the letter of the visit ("": not known), of a look without its first byte, the
+    rank: of what `pack` made, and Lua may have added to."""
     found = []
-    at = 1
+    at = 0
     for _ in TEXTS:
         start = at + _LENGTH.size
-        at = start + (look[at] << 8 | look[at + 1])
-        found.append(look[start:at])
-    return look[0], found, chr(look[-1]) if at < len(look) else ""
+        at = start + (rest[at] << 8 | rest[at + 1])
+        found.append(rest[start:at])
+    return found, chr(rest[-1]) if at < len(rest) else ""

@@ -9,7 +9,6 @@ answers.
 
 import re
 import time
-from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -139,7 +138,8 @@ def take(
                 sampler.note(hearing, sent.payloads, verdicts, origin, now)
 
     try:
-        gatherer().offer(Ticket(record, Counter(), hearing.items, now, conclude))
+        # Nothing was refused, so `refusals` is empty.
+        gatherer().offer(Ticket(record, hearing.refusals, hearing.items, now, conclude))
     except store.Busy as busy:
         tell(503, b"", busy)
     return True
