@@ -1,9 +1,9 @@
 """Refuse to start on servers or settings that could lose, leak or forget something.
 
 In: settings and the servers they name. Out: Django check messages `aktivat.E0xx`, each saying
-what to change and where. The checks of the tag `servers` ask the servers and run when asked for
-(`manage.py check --tag servers`: the supervisor and docker/ do so before the web starts); the
-production checks run with every command.
+what to change and where. The checks of the tag `servers` ask the servers: `migrate` runs them
+before it touches the database, and so before the web starts (the supervisor), and so does
+`manage.py check --tag servers` (docker/). The production checks run with every command.
 """
 
 from collections.abc import Iterator, Sequence

@@ -88,7 +88,8 @@ def test_nothing_is_embedded_when_everything_is_given(given, tmp_path, runs):  #
         events_port, broker_port = ports
     events = start_valkey(tmp_path / "events", role="events", port=events_port)
     broker = start_valkey(tmp_path / "broker", role="broker", port=broker_port)
-    run = runs(DATABASE_URL=given["able"], REDIS_URL=events.url, BROKER_URL=broker.url)
+    given_all = {"REDIS_URL": events.url, "BROKER_URL": broker.url, "WEB_WORKERS": "1"}
+    run = runs(DATABASE_URL=given["able"], **given_all)
     try:
         run.ready()
         assert run.answers()
@@ -117,6 +118,9 @@ def test_events_that_may_be_evicted_stop_the_start(given, tmp_path, runs):  # no
         run = runs(DATABASE_URL=given["able"], REDIS_URL=events.url, BROKER_URL=broker.url)
         assert run.process.wait(60) == 1
         assert "Set `maxmemory-policy noeviction`" in run.text()
+        with psycopg.connect(given["able"]) as owner:
+            tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+            assert owner.execute(tables).fetchone() == (0,), "the database was touched before"
     finally:
         broker.stop()
         events.stop()

@@ -165,7 +165,7 @@ def recovers_from_kill_9_of_everything(runs, run):
     for process in family:
         process.kill()
     run.process.wait()
-    again = runs(run.home.name).ready()
+    again = runs(run.home.name, WEB_WORKERS="1").ready()
     with psycopg.connect(again.urls()["DATABASE_OWNER_URL"]) as owner:
         assert owner.execute("SELECT one FROM kept").fetchone() == (1,)
     with redis.Redis.from_url(again.urls()["REDIS_URL"]) as events:

@@ -307,7 +307,7 @@ def serve(home: Path, environ: Mapping[str, str], say: Callable[[str], None]) ->
         say(f"[4/{STEPS}] Starting PostgreSQL and Valkey ...")
         supervisor.start_servers()
         say(f"[5/{STEPS}] Checking the servers and bringing the database up to date ...")
-        supervisor.run("check", "check", "--tag", "servers", "--fail-level", "ERROR")
+        # It asks every check first, those of the servers too: a `check` before it would ask twice.
         supervisor.run("migrate", "migrate", "--database", "owner", "--no-input")
         if environ.get("AKTIVAT_ENV") == "production":
             supervisor.run("collectstatic", "collectstatic", "--no-input")
