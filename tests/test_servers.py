@@ -44,9 +44,10 @@ def is_gone(process):
         return True
 
 
-@pytest.fixture
-def postgres(tmp_path):
-    server = start_postgres(tmp_path / "postgres", fast=True)
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    """One for those who only ask it: to make a server costs more than most tests."""
+    server = start_postgres(tmp_path_factory.mktemp("servers") / "postgres", fast=True)
     yield server
     server.stop()
 
