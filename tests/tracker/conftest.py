@@ -1,9 +1,11 @@
 """Fixtures of the tracker's tests: a real Chromium, a site, a collector, and tabs.
 
 Each test gets an own browser context (cookies, storage). Tests ask the collector what was sent
-and, after something that must come later in the same queue, what was not.
+and, after something that must come later in the same queue, what was not. A test that leaves a page
+is marked `leaves_pages`: browsers keep such a page in the back-forward cache.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+
+from tests.outside import CHROMIUMS, find_chromium
 
 from .collector import KEY, Collector, Site
 
@@ -39,18 +43,21 @@ window.shown = () => {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: needs Chromium")
+    config.addinivalue_line("markers", "leaves_pages: needs a back-forward cache")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(HERE) and "chromium" in getattr(item, "fixturenames", ()):
+        if item.path.is_relative_to(HERE) and "visitor" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(scope="package")
 def chromium(playwright: Playwright, browser_type_launch_args: dict[str, Any]) -> Iterator[Browser]:
-    """The system's browser, with the back-forward cache that Playwright switches off."""
+    """The whole browser, with the back-forward cache that Playwright switches off and that the one
+    without windows has not."""
     arguments = browser_type_launch_args | {
+        "executable_path": find_chromium(*CHROMIUMS),
         "args": [*browser_type_launch_args.get("args", []), "--disable-gpu", "--disable-quic"],
         "ignore_default_args": ["--disable-back-forward-cache"],
     }
@@ -75,13 +82,18 @@ def site(collector: Collector) -> Iterator[Site]:
 
 
 @pytest.fixture
-def visitor(chromium: Browser) -> Iterator[BrowserContext]:
+def visitor(request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
     """One person's browser: cookies and storage are shared by its tabs."""
-    context = chromium.new_context(viewport={"width": 1000, "height": 500}, locale="de-AT")
+    leaves = request.node.get_closest_marker("leaves_pages")
+    browser: Browser = request.getfixturevalue("chromium" if leaves else "browser")
+    context = browser.new_context(viewport={"width": 1000, "height": 500}, locale="de-AT")
     context.set_default_timeout(15_000)
     context.add_init_script(PRESENCE)
+    documents: Counter[Page] = Counter()
+    context.on("page", lambda tab: tab.on("domcontentloaded", lambda it: documents.update([it])))
     yield context
     context.close()
+    assert leaves or set(documents.values()) <= {1}, "mark this test `leaves_pages`"
 
 
 @pytest.fixture

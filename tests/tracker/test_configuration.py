@@ -32,6 +32,7 @@ def test_nothing_leaves_or_is_stored_before_it_has_come(
     assert event["visitor"] == view["visitor"]
 
 
+@pytest.mark.leaves_pages
 def test_an_unknown_property_is_left_alone(tab: Page, site: Site, collector: Collector) -> None:
     collector.configuration = None
     tab.goto(site.url)
@@ -44,6 +45,7 @@ def test_an_unknown_property_is_left_alone(tab: Page, site: Site, collector: Col
     assert tab.evaluate(STORED) == NOTHING
 
 
+@pytest.mark.leaves_pages
 def test_without_an_answer_the_last_known_one_holds(
     tab: Page, site: Site, collector: Collector
 ) -> None:
@@ -69,6 +71,7 @@ def test_without_any_it_asks_again(
     assert len(collector.configured) == 2
 
 
+@pytest.mark.leaves_pages
 @pytest.mark.parametrize("mode", ["cookieless", "required"])
 def test_only_what_may_be_stored_is_remembered(
     mode: str, tab: Page, site: Site, collector: Collector

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from .collector import KEY, Collector, Site
@@ -22,6 +23,7 @@ def stored(tab: Page) -> list[str]:
     return tab.evaluate("Object.keys(localStorage).concat(Object.keys(sessionStorage)).sort()")
 
 
+@pytest.mark.leaves_pages
 def test_nothing_before_the_visitor_agrees_then_everything(
     tab: Page, site: Site, collector: Collector, visitor: BrowserContext
 ) -> None:
@@ -55,6 +57,7 @@ def test_cookieless_without_any_id(
     assert (stored(tab), visitor.cookies()) == ([CHOICE], [])
 
 
+@pytest.mark.leaves_pages
 def test_a_denial_sends_nothing_and_is_remembered(
     tab: Page, site: Site, collector: Collector, visitor: BrowserContext
 ) -> None:
@@ -81,6 +84,7 @@ def test_consent_allows_no_more_than_the_property(
     assert visitor.cookies() == []
 
 
+@pytest.mark.leaves_pages
 def test_a_denial_erases_what_was_stored(
     tab: Page, site: Site, collector: Collector, visitor: BrowserContext
 ) -> None:

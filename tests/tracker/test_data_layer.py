@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page
 
 from .collector import FRONTEND, Collector, Site
@@ -66,6 +67,7 @@ def test_nothing_else_of_it_and_the_page_does_not_notice(
     assert {event["name"] for event in collector.sent()} <= {"pageview", "engagement", "sentinel"}
 
 
+@pytest.mark.leaves_pages
 def test_switched_off_it_is_not_touched(
     tab: Page, site: Site, collector: Collector, sentinel: Callable[[], None]
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_refusal_is_final(
     assert len(collector.sent("pageview")) == 1
 
 
+@pytest.mark.leaves_pages
 def test_retry_after_binds_this_page_and_the_next(
     tab: Page, site: Site, collector: Collector, stopped: None
 ) -> None:
@@ -107,6 +108,7 @@ def test_back_off_grows_is_bounded_and_begins_anew(
     pass_time(tab, lambda: bool(collector.accepted("a")), step=100, most=5_000)
 
 
+@pytest.mark.leaves_pages
 def test_kept_from_page_to_page(tab: Page, site: Site, collector: Collector) -> None:
     collector.answer_with(503)
     tab.goto(f"{site.url}/a")
@@ -138,6 +140,7 @@ def test_offline_and_back(tab: Page, site: Site, collector: Collector, stopped: 
     assert len(collector.sent("a")) == len(collector.sent("b")) == 1
 
 
+@pytest.mark.leaves_pages
 def test_leaving_at_once_loses_nothing(tab: Page, site: Site, collector: Collector) -> None:
     site.pages["/plain"] = "<p>No snippet"
     tab.goto(f"{site.url}/a")
@@ -150,6 +153,7 @@ def test_leaving_at_once_loses_nothing(tab: Page, site: Site, collector: Collect
     assert event["url"] == f"{site.url}/a"
 
 
+@pytest.mark.leaves_pages
 def test_leaving_sends_by_itself(tab: Page, site: Site, collector: Collector) -> None:
     site.pages["/plain"] = "<p>No snippet"
     tab.goto(f"{site.url}/a")
@@ -171,6 +175,7 @@ def test_closing_the_tab_sends_by_itself(
     collector.wait_for_ping("gone")
 
 
+@pytest.mark.leaves_pages
 def test_a_page_that_never_got_its_answer(tab: Page, site: Site, collector: Collector) -> None:
     collector.hold()
     tab.goto(f"{site.url}/a")
@@ -256,6 +261,7 @@ def test_requests_outlive_the_page_unless_browsers_would_refuse_them(
     assert {kept for length, kept in asked if length > 21_000} == {False}
 
 
+@pytest.mark.leaves_pages
 def test_the_queue_is_bounded_and_tells_what_it_dropped(
     tab: Page, site: Site, collector: Collector
 ) -> None:
@@ -277,6 +283,7 @@ def test_the_queue_is_bounded_and_tells_what_it_dropped(
     assert len(ids_told) == len(set(ids_told))
 
 
+@pytest.mark.leaves_pages
 def test_what_is_older_than_a_week_is_dropped(
     tab: Page, site: Site, collector: Collector, sentinel: Callable[[], None]
 ) -> None:
@@ -321,6 +328,7 @@ def test_without_cookies_the_page_keeps_its_ids(
     assert event["user"] == "u"
 
 
+@pytest.mark.leaves_pages
 def test_a_full_storage_loses_nothing_of_this_page(
     tab: Page, site: Site, collector: Collector
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page
 
 from .collector import Collector, Site
@@ -122,6 +123,7 @@ def test_mouseover_is_throttled(
     assert len(told(collector)) == 51
 
 
+@pytest.mark.leaves_pages
 def test_keys_of_a_field_that_is_left_open(tab: Page, site: Site, collector: Collector) -> None:
     open_page(tab, site, collector, BODY)
     tab.focus("#name")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page
 
 from .collector import Collector, Site
@@ -91,6 +92,7 @@ def test_focus_in_a_frame_is_still_the_page(
     assert collector.sent("engagement") == []
 
 
+@pytest.mark.leaves_pages
 def test_a_page_opened_in_the_background_is_not_engaged(
     tab: Page, site: Site, collector: Collector, stopped: None
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_page_opened_in_the_background_is_not_engaged(
     assert "engaged" not in collector.states()
 
 
+@pytest.mark.leaves_pages
 def test_leaving_tells_the_time_once_accepted(
     tab: Page, site: Site, collector: Collector, stopped: None
 ) -> None:

@@ -37,6 +37,7 @@ def shop(tab: Page, site: Site, collector: Collector) -> None:
     collector.wait_for("pageview")
 
 
+@pytest.mark.leaves_pages
 @pytest.mark.usefixtures("shop")
 def test_a_visitor_keeps_the_variant_and_is_exposed_once_a_session(
     tab: Page, collector: Collector, sentinel: Callable[[], None]

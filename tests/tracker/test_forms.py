@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page
 
 from .collector import Collector, Site
@@ -39,6 +40,7 @@ def test_which_form_and_no_value(
     assert "b.example" not in str(collector.requests)
 
 
+@pytest.mark.leaves_pages
 def test_a_form_that_leaves_the_page(tab: Page, site: Site, collector: Collector) -> None:
     site.html = page(modern(collector), "<form action=/thanks><button>Go</button></form>")
     visit(tab, site, collector, "forms")

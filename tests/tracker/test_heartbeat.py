@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page
 
 from .collector import Collector, Site
@@ -87,6 +88,7 @@ def test_a_ping_says_who_and_where(tab: Page, site: Site, collector: Collector) 
     assert "events" not in ping
 
 
+@pytest.mark.leaves_pages
 def test_leaving_says_gone(tab: Page, site: Site, collector: Collector) -> None:
     site.pages["/plain"] = "<p>No snippet"
     tab.goto(f"{site.url}/a")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from .collector import KEY, Collector, Site
@@ -33,6 +34,7 @@ def test_interests_add_up_fade_and_are_sorted(
     ]
 
 
+@pytest.mark.leaves_pages
 def test_they_are_there_on_the_next_page_and_bounded(
     tab: Page, site: Site, collector: Collector
 ) -> None:

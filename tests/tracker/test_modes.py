@@ -10,6 +10,7 @@ from .conftest import modern, page
 from .test_configuration import NOTHING, STORED
 
 
+@pytest.mark.leaves_pages
 def test_cookieless_stores_nothing_and_knows_nobody(
     tab: Page, site: Site, collector: Collector, sentinel: Callable[[], None]
 ) -> None:
@@ -39,6 +40,7 @@ def test_cookieless_sends_again_while_the_page_lives(
     assert tab.evaluate(STORED) == NOTHING
 
 
+@pytest.mark.leaves_pages
 def test_a_property_that_becomes_cookieless_forgets_what_was_stored(
     tab: Page, site: Site, collector: Collector
 ) -> None:
@@ -51,6 +53,7 @@ def test_a_property_that_becomes_cookieless_forgets_what_was_stored(
     assert tab.evaluate(STORED)[:3] == NOTHING[:3]
 
 
+@pytest.mark.leaves_pages
 def test_required_sends_and_stores_nothing_before_a_yes(
     tab: Page, site: Site, collector: Collector
 ) -> None:
@@ -80,6 +83,7 @@ def test_what_waited_for_a_yes_goes_out_with_it(
     assert (tab.evaluate("document.cookie") != "") == (choice == "granted")
 
 
+@pytest.mark.leaves_pages
 def test_a_no_drops_what_waited_and_what_comes(tab: Page, site: Site, collector: Collector) -> None:
     collector.configure(mode="required", more="/js/more.js")
     tab.goto(f"{site.url}/a")

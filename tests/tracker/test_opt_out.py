@@ -6,6 +6,7 @@ from playwright.sync_api import Page
 from .collector import Collector, Site
 
 
+@pytest.mark.leaves_pages
 @pytest.mark.parametrize("way", ["call", "address"])
 def test_off_until_on(way: str, tab: Page, site: Site, collector: Collector) -> None:
     site.pages["/plain"] = "<p>No snippet"
@@ -35,6 +36,7 @@ def test_off_until_on(way: str, tab: Page, site: Site, collector: Collector) -> 
     assert views[-1]["url"] == f"{site.url}/f"
 
 
+@pytest.mark.leaves_pages
 def test_off_before_the_configuration_has_come(tab: Page, site: Site, collector: Collector) -> None:
     collector.configure(capture=["calls"], more="/js/more.js")
     collector.hold_configuration()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page
 
 from .collector import Collector, Site
@@ -39,6 +40,7 @@ def test_clicks_middle_clicks_and_the_keyboard(
     assert "token" not in str(collector.requests)
 
 
+@pytest.mark.leaves_pages
 def test_the_click_goes_on_and_is_not_lost(tab: Page, site: Site, collector: Collector) -> None:
     """Another host of the same machine really opens, and what left the page arrives."""
     other = site.url.replace("127.0.0.1", "localhost") + "/there"

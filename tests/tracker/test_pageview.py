@@ -54,6 +54,7 @@ def test_one_envelope_without_preflight(tab: Page, site: Site, collector: Collec
     assert {request.method for request in collector.requests} == {"POST"}  # no OPTIONS
 
 
+@pytest.mark.leaves_pages
 def test_the_same_visitor_and_tab_on_the_next_page(
     tab: Page, site: Site, collector: Collector, visitor: BrowserContext
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page
 
 from .collector import Collector, Site
@@ -104,6 +105,7 @@ def test_manual_pages(
     assert event["load_ms"] >= 0
 
 
+@pytest.mark.leaves_pages
 def test_back_from_the_cache_is_a_new_page_view(
     tab: Page, site: Site, collector: Collector
 ) -> None:

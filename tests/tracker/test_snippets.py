@@ -67,6 +67,7 @@ def test_log_in_and_out(tab: Page, site: Site, collector: Collector) -> None:
     assert "trackit_visitor=" not in tab.evaluate("document.cookie")
 
 
+@pytest.mark.leaves_pages
 def test_options_of_the_modern_snippet(tab: Page, site: Site, collector: Collector) -> None:
     site.html = page(
         modern(collector, 'data-track-tabs="" data-session-cookie-name="visit"')
@@ -141,6 +142,7 @@ def test_the_first_snippet_with_an_account_slug(
     assert {(r.method, r.path) for r in collector.requests} == {("POST", "/track")}
 
 
+@pytest.mark.leaves_pages
 @pytest.mark.parametrize("snippet", ["modern", "first"])
 def test_automation_is_not_tracked_unless_asked(
     snippet: str, tab: Page, site: Site, collector: Collector

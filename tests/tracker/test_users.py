@@ -1,10 +1,12 @@
 """The calls of the first tracker about users, as its README promised them."""
 
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from .collector import Collector, Site
 
 
+@pytest.mark.leaves_pages
 def test_sign_up_update_and_log_out(
     tab: Page, site: Site, collector: Collector, visitor: BrowserContext
 ) -> None:
@@ -44,6 +46,7 @@ def test_log_in_and_import(tab: Page, site: Site, collector: Collector) -> None:
     assert collector.sent("signupUser") == []
 
 
+@pytest.mark.leaves_pages
 def test_without_its_cookie_the_user_is_known_for_the_page(
     tab: Page, site: Site, collector: Collector
 ) -> None:
