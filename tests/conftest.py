@@ -19,7 +19,7 @@ LONG = (
     "test_docker",
     "test_report_browser",
     "test_external_servers",
-    "test_inspector_browser",
+    "test_live_page",
     "test_queries",
     "test_truth_wikiticker",
     "test_headers",
