@@ -66,8 +66,11 @@ class Block:
     span: Span
     data: dict[str, Texts | Numbers | bytes] = field(default_factory=dict)
     has_all_props: bool = False  # a property of events without a column is empty in all of them
+    _sampled: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict)
+    numbered: dict[tuple[str, str], Numbers] = field(default_factory=dict)  # reports/kept.py
+    lacks: set[str] = field(default_factory=set)  # columns that were looked for and are not there
 
-    @property
+    @cached_property
     def start(self) -> int:
         return microseconds(self.span.start)
 
@@ -88,12 +91,54 @@ class Block:
             return self.data[name]
         except KeyError:
             if self.has_all_props and name.startswith(f"event:{metrics.PROPS}"):
-                return columns.make_texts([""], np.zeros(len(self.owners), dtype=np.uint8))
+                return columns.make_texts([""], np.zeros(self.events, dtype=np.uint8))
             raise Unfit(f"The block of {self.span.start} has no column {name}.") from None
+
+    def sampled(self, name: str) -> tuple[Numbers, Numbers]:
+        """The events that have a sample, by their places, and what it is of each."""
+        if name not in self._sampled:
+            found = self.numbers(f"event:{name}")
+            places = (
+                np.flatnonzero(found >= 0) if found.dtype.kind == "i" else np.arange(len(found))
+            )
+            self._sampled[name] = places, found[places].astype(np.int64)
+        return self._sampled[name]
 
     @cached_property
     def lengths(self) -> Numbers:
         return self.numbers(LENGTHS).astype(np.int64)
+
+    @cached_property
+    def has_empty(self) -> bool:
+        """Whether a session has no event in the block, its own having been erased, say."""
+        return bool(self.numbers(LENGTHS).min(initial=1) == 0)
+
+    @cached_property
+    def every_event(self) -> Numbers:
+        """The places of all events."""
+        return np.arange(self.events, dtype=np.int64)
+
+    @cached_property
+    def events(self) -> int:
+        """How many there are."""
+        return int(self.lengths.sum())
+
+    def owners_of(self, rows: Numbers) -> Numbers:
+        """The sessions of some events, given by their places in order. Where they are few, theirs
+        are looked up and not those of all events made."""
+        if len(rows) == self.events:
+            return self.owners
+        if "owners" in self.__dict__ or 8 * len(rows) > self.events:
+            return self.owners[rows]
+        return np.searchsorted(self._ends, rows, side="right")
+
+    @cached_property
+    def _ends(self) -> Numbers:
+        return np.cumsum(self.lengths)
+
+    def spread(self, sessions: Numbers) -> Numbers:
+        """What is said of each session, of each of its events."""
+        return np.repeat(sessions, self.lengths)
 
     @cached_property
     def owners(self) -> Numbers:
@@ -147,17 +192,21 @@ def _is_dirty(day: Span, hours: Sequence[datetime]) -> bool:
     return place < len(hours) and hours[place] < day.end
 
 
-def packed(
-    cursor: psycopg.Cursor, place: Property, days: Sequence[Day], names: Iterable[str]
-) -> list[Block]:
-    """These days with these columns."""
-    blocks = {day.span.start: Block(day.span, {}, day.has_all_props) for day in days}
-    cursor.execute(
-        COLUMNS, {"property": place.pk, "names": sorted(set(names)), "days": list(blocks)}
-    )
+def read_columns(
+    cursor: psycopg.Cursor, place: Property, blocks: Sequence[Block], names: Iterable[str]
+) -> None:
+    """Give these packed days those of the columns that they have not got yet."""
+    by_start = {block.span.start: block for block in blocks}
+    wanted = set(names)
+    missing = set().union(*(wanted - block.data.keys() - block.lacks for block in blocks))
+    if not missing:
+        return
+    values = {"property": place.pk, "names": sorted(missing), "days": list(by_start)}
+    cursor.execute(COLUMNS, values)
     for start, name, bits in cursor.fetchall():
-        blocks[start].data[name] = bits
-    return list(blocks.values())
+        by_start[start].data.setdefault(name, bits)
+    for block in blocks:
+        block.lacks |= missing - block.data.keys()
 
 
 @contextmanager

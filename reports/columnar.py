@@ -16,6 +16,7 @@ from properties.models import Property
 from properties.periods import Range
 from reports import filters
 from reports.columns import Unfit
+from reports.kept import Kept
 from reports.narrowing import View, who_are_meant
 from reports.plans import Plan
 from reports.questions import Base, Counted, Key, Question
@@ -28,10 +29,17 @@ def can_answer(question: Question) -> bool:
     return question.bots == "exclude" and not filters.names_money(question.filters)
 
 
-def count(place: Property, question: Question, within: Range) -> Counted | None:
+def expect(kept: Kept, question: Question) -> None:
+    """A question of the page that is to come: what is read before it is read with its columns."""
+    plan = Plan(question, question.range)
+    whole = Plan(replace(question, dimensions=()), question.range)
+    kept.wanted[question.range.span] |= plan.columns | whole.columns
+
+
+def count(place: Property, question: Question, within: Range, kept: Kept) -> Counted | None:
     """Base numbers over the range; None where too much of it is not packed."""
     try:
-        return _count(place, question, within)
+        return _count(place, question, within, kept)
     except Unfit:
         return None
 
@@ -39,28 +47,39 @@ def count(place: Property, question: Question, within: Range) -> Counted | None:
 def each(place: Property, question: Question, within: Range) -> Iterator[tuple[Key, Base]] | None:
     """The groups of `count`, one at a time; None where it is."""
     try:
-        _, [sums] = _counted(place, [Plan(question, within)])
+        # All rows are wanted: none could wait for the others.
+        _, [sums] = _counted(place, [Plan(question, within)], Kept(), may_wait=False)
     except Unfit:
         return None
     return sums.rows()
 
 
-def _count(place: Property, question: Question, within: Range) -> Counted:
+def _count(place: Property, question: Question, within: Range, kept: Kept) -> Counted:
     plan = Plan(question, within)
     whole = Plan(replace(question, dimensions=()), within)
-    reader, sums = _counted(place, [whole, plan] if question.dimensions else [whole])
-    total, *groups = (dict(some.rows()) for some in sums)
-    return Counted(groups[0] if groups else {}, total[()], from_columns=bool(reader.days))
+    known = kept.totals[within, plan.tree]
+    is_known = known.keys() >= {*question.needs}
+    asked = ([] if is_known else [whole]) + ([plan] if question.dimensions else [])
+    reader, sums = _counted(place, asked or [whole], kept, may_wait=True)
+    for some in sums:
+        if some.plan is whole:
+            known |= dict(some.rows())[()]
+    groups = dict(sums[-1].rows()) if question.dimensions else {}
+    total = {name: known[name] for name in question.needs}
+    return Counted(groups, total, from_columns=bool(reader.days))
 
 
-def _counted(place: Property, asked: list[Plan]) -> tuple[Reader, list[Sums]]:
+def _counted(
+    place: Property, asked: list[Plan], kept: Kept, *, may_wait: bool
+) -> tuple[Reader, list[Sums]]:
     """Sums of all of these plans from one reading; the last one is the question itself."""
     plan = asked[-1]
-    reader = Reader(place, plan, set().union(*(some.columns for some in asked)))
+    reader = Reader(place, plan, set().union(*(some.columns for some in asked)), kept)
     meant = who_are_meant(plan, reader)
-    sums = [Sums(some) for some in asked]
+    may_wait = may_wait and reader.is_short
+    sums = [Sums(some, kept, waits=may_wait and some.ranks_first) for some in asked]
     for block in reader.blocks():
-        view = View(block, plan, meant)
+        view = View(block, plan, meant, kept)
         for some in sums:
-            some.add(view if view.serves(some.plan) else View(block, some.plan, meant))
+            some.add(view if view.serves(some.plan) else View(block, some.plan, meant, kept))
     return reader, sums

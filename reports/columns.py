@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,9 +125,25 @@ class Merged:
     """Dictionaries of many blocks as one: every text gets a number, the same in each of them."""
 
     def __init__(self) -> None:
-        self.values: list[bytes] = []
+        self._parts: list[tuple[Texts, Numbers]] = []  # where new texts were met, and their codes
+        self._firsts: list[int] = []  # the number of the first text of each part
         self._marks = np.zeros(0, dtype=_MARKS)
         self._numbers = np.zeros(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def value(self, number: int) -> bytes:
+        """The text of a number. Cut out when it is asked for: of thousands of pages ten are."""
+        part = bisect_right(self._firsts, number) - 1
+        texts, codes = self._parts[part]
+        return texts.value(int(codes[number - self._firsts[part]]))
+
+    def find(self, value: bytes) -> int | None:
+        """The number of a text; None if no dictionary has it."""
+        mark = np.frombuffer(mark_of(value), _MARKS)
+        places, is_known = self._places(mark)
+        return int(self._numbers[places[0]]) if is_known[0] else None
 
     def numbers(self, texts: Texts) -> Numbers:
         """The number of each text of a dictionary. Raises Unfit as make_texts does."""
@@ -146,10 +163,11 @@ class Merged:
         return inside, self._marks["first"][inside] == marks["first"]
 
     def _learn(self, texts: Texts, codes: Numbers) -> None:
-        many = len(self.values)
-        self.values += [texts.value(code) for code in codes.tolist()]
+        many = len(self)
+        self._parts.append((texts, codes))
+        self._firsts.append(many)
         marks = np.concatenate([self._marks, texts.marks[codes]])
-        numbers = np.concatenate([self._numbers, np.arange(many, len(self.values))])
+        numbers = np.concatenate([self._numbers, np.arange(many, len(marks))])
         order = np.argsort(marks["first"], kind="stable")
         self._marks, self._numbers = marks[order], numbers[order]
 
@@ -164,8 +182,8 @@ class Judged:
 
     def rows(self, texts: Texts) -> Numbers:
         numbers = self._merged.numbers(texts)
-        new = self._merged.values[len(self._holds) :]
-        found = [self._test(value) for value in new]
+        new = range(len(self._holds), len(self._merged))
+        found = [self._test(self._merged.value(number)) for number in new]
         self._holds = np.concatenate([self._holds, np.array(found, dtype=bool)])
         return self._holds[numbers][texts.codes]
 
@@ -183,7 +201,7 @@ def pack_texts(texts: Texts) -> bytes:
 
 
 def unpack_numbers(data: bytes) -> Numbers:
-    """As the smallest unsigned type that holds them, or int64."""
+    """As an unsigned type that holds them, or int64."""
     return _numbers(_opened(data), 0)
 
 
@@ -192,7 +210,7 @@ def unpack_texts(data: bytes) -> Texts:
     length, count = _TEXTS.unpack_from(opened)
     start = _TEXTS.size + length
     marks = np.frombuffer(opened, _MARKS, count, start)
-    joined = opened[_TEXTS.size : start]
+    joined = bytes(opened[_TEXTS.size : start])
     return Texts(joined, marks, _numbers(opened, start + marks.nbytes))
 
 
@@ -204,8 +222,8 @@ def _squeezed(plain: bytes) -> bytes:
     return _PLAIN + plain
 
 
-def _opened(data: bytes) -> bytes:
-    kind, rest = data[:1], data[1:]
+def _opened(data: bytes) -> bytes | memoryview:
+    kind, rest = data[:1], memoryview(data)[1:]  # not copied: columns of a day may be large
     if kind not in (_PLAIN, _PACKED):
         raise Unfit("The column was packed by another version.")
     return zlib.decompress(rest) if kind == _PACKED else rest
@@ -230,11 +248,13 @@ def _width(highest: int) -> int:
     return next(width for width in _WIDTHS if highest < 1 << (8 * width))
 
 
-def _numbers(data: bytes, start: int) -> Numbers:
+def _numbers(data: bytes | memoryview, start: int) -> Numbers:
     width, low, unit, count = _NUMBERS.unpack_from(data, start)
     if width == 0:
         return np.full(count, low, dtype=np.uint8 if 0 <= low < 256 else np.int64)
     found = np.frombuffer(data, _WIDTHS[width], count, start + _NUMBERS.size)
     if low == 0 and unit == 1:
         return found
-    return found.astype(np.int64) * unit + low
+    fits = low >= 0 and len(found) and low + unit * int(found.max()) < 1 << 32
+    wide = found.astype(np.uint32 if fits else np.int64)
+    return (wide if unit == 1 else wide * unit) + low

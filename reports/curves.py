@@ -24,7 +24,7 @@ from reports.formatting import Change, Number, change, clock, exact, period_name
 from reports.metrics import METRICS
 from reports.parts import Page
 from reports.picks import Link
-from reports.queries import Answer, Question, ask, complete_until_or_none
+from reports.queries import Answer, Question, complete_until_or_none
 from tracking.models import Ledger
 
 BEFORE = {"previous": "the period before", "year": "the year before"}  # with what it compares
@@ -57,7 +57,7 @@ class Numbers:
 def ask_numbers(page: Page) -> Numbers:
     """One question for all tiles and the curve, and one more while the range is not over."""
     place, now = page.place, page.now
-    answer = ask(place, _series_question(page), now)
+    answer = page.ask(_series_question(page))
     compared, shown = page.address.compared, page.address.range.span
     if compared is None:
         return Numbers(answer, None)
@@ -73,7 +73,7 @@ def ask_numbers(page: Page) -> Numbers:
     cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
     question = replace(page.question(page.tiles, page.report), range=cut)
     words = f"in {then}, until {clock(cut.span.end, cut, now)}"
-    return Numbers(answer, ask(place, question, now).totals, words)
+    return Numbers(answer, page.ask(question).totals, words)
 
 
 def _series_question(page: Page) -> Question:

@@ -8,14 +8,15 @@ reports/sums.py adds up what a View leaves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TypeVar
 
 import numpy as np
 
 from reports import filters
 from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block
-from reports.columns import Merged, Numbers, Texts
+from reports.columns import Numbers
+from reports.kept import Kept
 from reports.plans import Plan
 from reports.reading import Reader
 
@@ -34,7 +35,7 @@ def who_are_meant(plan: Plan, reader: Reader) -> Meant:
             reader,
             plan.crowds,
             names,
-            lambda crowd, block: View(block, plan, meant).passing(crowd.parts[0]),
+            lambda crowd, block: View(block, plan, meant, reader.kept).passing(crowd.parts[0]),
         )
     return meant
 
@@ -47,7 +48,7 @@ def _who(
 ) -> Meant:
     """Whose sessions are among those that `sessions` says of any block."""
     found: dict[N, list[Numbers]] = {node: [] for node in asked}
-    for block in reader.blocks(names, again=True):
+    for block in reader.blocks(names):
         for node, parts in found.items():
             parts.append(block.numbers(VISITOR)[sessions(node, block)])
     return {node: _table(parts) for node, parts in found.items()}
@@ -58,14 +59,23 @@ def _did(leaf: filters.Leaf, block: Block, plan: Plan) -> Numbers:
     rows = texts_hold(block, f"event:{leaf.dimension}", leaf, plan)
     if plan.splits(block.span):
         rows = rows & inside(block.numbers(TIME), block, plan)
-    return _owning(rows, block)
+    return _owning(np.flatnonzero(rows), block)
 
 
-def _owning(rows: Numbers, block: Block) -> Numbers:
+def _owning(places: Numbers, block: Block) -> Numbers:
     """The sessions to which these events belong."""
     sessions = np.zeros(len(block.lengths), dtype=bool)
-    sessions[block.owners[rows]] = True
+    sessions[block.owners_of(places)] = True
     return sessions
+
+
+def _is_of_events(node: filters.Node) -> bool:
+    return any(leaf.scope == "event" for leaf in filters.leaves(node))
+
+
+def _all_of(rows: Sequence[Numbers]) -> Numbers:
+    """Where all of these hold. One after the other: a table of them would be copied first."""
+    return reduce(np.logical_and, rows)
 
 
 def _table(parts: Sequence[Numbers]) -> Numbers:
@@ -95,17 +105,10 @@ def texts_hold(block: Block, name: str, leaf: filters.Leaf, plan: Plan) -> Numbe
 class View:
     """The rows of a block that a question is about: its events, or only its sessions."""
 
-    def __init__(self, block: Block, plan: Plan, meant: Meant) -> None:
-        self.block, self.plan, self.meant = block, plan, meant
+    def __init__(self, block: Block, plan: Plan, meant: Meant, kept: Kept) -> None:
+        self.block, self.plan, self.meant, self.kept = block, plan, meant, kept
         self.is_cut = plan.splits(block.span)
-        self.by_event = plan.names_event or self.is_cut or bool(plan.samples)
-        self._numbers: dict[str, Numbers] = {}
-
-    def numbers_of(self, name: str, texts: Texts, names: dict[str, Merged]) -> Numbers:
-        """The dictionary of a dimension in numbers that hold in every block."""
-        if name not in self._numbers:
-            self._numbers[name] = names[name].numbers(texts)
-        return self._numbers[name]
+        self.by_event = plan.names_event or self.is_cut
 
     def serves(self, plan: Plan) -> bool:
         """Whether another plan, of the same question without its dimensions, sees the same."""
@@ -115,12 +118,35 @@ class View:
     @cached_property
     def events(self) -> Numbers:
         """Places of the events that match."""
-        rows = np.ones(len(self.block.owners), dtype=bool)
-        if self.plan.tree is not None:
-            rows = self._holds(self.plan.tree, of_events=True)
+        return self._places(self.plan.tree)
+
+    def _places(self, node: filters.Node | None) -> Numbers:
+        """The events in the range on which a filter holds. What is asked of their sessions is
+        looked up of those that pass the rest, which are fewer than all events."""
+        block = self.block
+        if node is None and not self.is_cut:
+            return block.every_event
+        rows = np.ones(block.events, dtype=bool)
+        of_sessions: list[filters.Node] = []
+        if node is not None:
+            is_all = isinstance(node, filters.Branch) and node.joint == "and"
+            parts = node.parts if is_all else (node,)  # type: ignore[union-attr]
+            of_sessions = [part for part in parts if not _is_of_events(part)]
+            of_events = [part for part in parts if _is_of_events(part)]
+            if of_events:
+                rows = _all_of([self._holds(part, of_events=True) for part in of_events])
+            else:
+                rows = block.spread(self._all_sessions(of_sessions))
+                of_sessions = []
         if self.is_cut:
-            rows = rows & inside(self.block.numbers(TIME), self.block, self.plan)
-        return np.flatnonzero(rows)
+            rows = rows & inside(block.numbers(TIME), block, self.plan)
+        places = np.flatnonzero(rows)
+        if of_sessions:
+            places = places[self._all_sessions(of_sessions)[block.owners_of(places)]]
+        return places
+
+    def _all_sessions(self, nodes: Sequence[filters.Node]) -> Numbers:
+        return _all_of([self._holds(node, of_events=False) for node in nodes])
 
     @cached_property
     def sessions(self) -> Numbers:
@@ -137,12 +163,13 @@ class View:
             return self._starts_here
         return inside(self.block.numbers(START), self.block, self.plan)
 
-    def is_at(self, page: str) -> Numbers:
-        """By event: whether it happened on that page of its session."""
-        block, pages = self.block, self.plan.pages
-        of_event, of_session = block.texts("event:page"), block.texts(f"session:{page}")
-        there = pages.numbers(of_session)[of_session.codes]
-        return pages.numbers(of_event)[of_event.codes] == there[block.owners]
+    def is_at(self, page: str, rows: Numbers, owners: Numbers) -> Numbers:
+        """Of events and their sessions: whether it happened on that page of the session."""
+        return self._pages("event:page", rows) == self._pages(f"session:{page}", owners)
+
+    def _pages(self, column: str, rows: Numbers) -> Numbers:
+        numbers = self.kept.numbers_of(self.block, column, together="pages")
+        return numbers[self.block.texts(column).codes[rows]]
 
     @cached_property
     def _starts_here(self) -> Numbers:
@@ -153,18 +180,14 @@ class View:
         scopes = {leaf.scope for leaf in filters.leaves(node)}
         if not self.is_cut and "event" not in scopes:
             return self._holds(node, of_events=False) & (self.block.lengths > 0)
-        rows = self._holds(node, of_events=True)
-        if self.is_cut:
-            rows = rows & inside(self.block.numbers(TIME), self.block, self.plan)
-        return _owning(rows, self.block)
+        return _owning(self._places(node), self.block)
 
     def _holds(self, node: filters.Node, of_events: bool) -> Numbers:
         if isinstance(node, filters.Branch) and node.joint != filters.VISITOR:
             parts = [self._holds(part, of_events) for part in node.parts]
             if node.joint == "not":
                 return ~parts[0]
-            joined = np.logical_and if node.joint == "and" else np.logical_or
-            return joined.reduce(parts)
+            return _all_of(parts) if node.joint == "and" else reduce(np.logical_or, parts)
         if node in self.meant:
             table = self.meant[node]
             rows = table[np.minimum(self.block.numbers(VISITOR), len(table) - 1)]
@@ -173,4 +196,4 @@ class View:
             rows = texts_hold(self.block, f"{node.scope}:{node.dimension}", node, self.plan)
             if node.scope == "event":
                 return rows
-        return rows[self.block.owners] if of_events else rows
+        return self.block.spread(rows) if of_events else rows

@@ -6,15 +6,16 @@ No report is named here: the list of them is reports/catalogue.py. What fills a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from properties.models import Property
-from reports import filters
+from reports import filters, queries
 from reports.address import Address
+from reports.kept import Kept
 from reports.metrics import (
     CONVERSIONS,
     GOAL,
@@ -24,7 +25,7 @@ from reports.metrics import (
     modules_of,
     rolled_measures,
 )
-from reports.questions import Bots, Question
+from reports.questions import Answer, Bots, Question
 
 MayView = Callable[[str], bool]  # of a module, in the property that is shown
 UrlOf = Callable[..., str]  # of a report page: `url("report", report="pages")`
@@ -184,6 +185,15 @@ class Page:
     may_view: MayView
     url_of: UrlOf
     has_goals: bool = False
+    kept: Kept = field(default_factory=Kept)
+
+    def ask(self, question: Question) -> Answer:
+        """The answer to one of the questions of the page."""
+        return queries.ask(self.place, question, self.now, self.kept)
+
+    def expect(self, questions: Iterable[Question]) -> None:
+        """Say what will be asked, before the first of it is."""
+        queries.expect(self.place, questions, self.kept)
 
     @property
     def tiles(self) -> tuple[str, ...]:

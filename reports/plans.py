@@ -18,7 +18,7 @@ from properties.goals import fits
 from properties.periods import Range, Span
 from reports import filters, metrics
 from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, microseconds
-from reports.columns import Judged, Merged, Numbers
+from reports.columns import Judged, Numbers
 from reports.questions import Question
 
 
@@ -115,9 +115,13 @@ class Plan:
         return list(dict.fromkeys(quantile.sample for quantile in found if quantile))
 
     @cached_property
-    def pages(self) -> Merged:
-        """Pages of events and of sessions, to be compared."""
-        return Merged()
+    def ranks_first(self) -> bool:
+        """Whether the rows stand in the order of what is simply added up of events: then what is
+        dearer (people, sessions, quantiles) need be counted only of the rows that are shown."""
+        name, _ = self.question.order[0]
+        if not self.names_event or not self.split or len(self.starts):
+            return False
+        return name in metrics.METRICS and set(self.event_needs) >= {*metrics.METRICS[name].needs}
 
     @cached_property
     def asks_visitors(self) -> bool:
@@ -136,7 +140,7 @@ class Plan:
         found |= {f"session:{name}" for name in of_sessions}
         if self.paired:
             found.add("event:page")
-        kind = "event" if self.names_event or self.samples else "visit"
+        kind = "event" if self.names_event else "visit"
         found |= {f"{kind}:{name}" for name in self.event_needs}
         found |= {f"event:{name}" for name in self.samples}
         if self.asks_sessions and (self.names_event or len(self.starts)):
@@ -145,6 +149,15 @@ class Plan:
 
     def splits(self, span: Span) -> bool:
         """Whether the block reaches over an edge of the range or of a period."""
+        if span not in self._splits:
+            self._splits[span] = self._is_split(span)
+        return self._splits[span]
+
+    @cached_property
+    def _splits(self) -> dict[Span, bool]:
+        return {}
+
+    def _is_split(self, span: Span) -> bool:
         first, last = microseconds(span.start), microseconds(span.end)
         if first < self.edges[0] or last > self.edges[1]:
             return True

@@ -23,6 +23,7 @@ from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
 from reports import columnar, conversions, crowds, metrics, raw, rolled, segments, touches
+from reports.kept import Kept
 from reports.patience import patience
 from reports.questions import (
     BOTS,
@@ -63,13 +64,15 @@ __all__ = [
     "best",
     "complete_until_or_none",
     "count",
+    "expect",
     "is_known",
     "parse_question",
 ]
 
 
-def ask(place: Property, question: Question, now: datetime) -> Answer:
-    """The answer to a question about a property; call it inside `tenancy.tenant(account)`.
+def ask(place: Property, question: Question, now: datetime, kept: Kept | None = None) -> Answer:
+    """The answer to a question about a property; call it inside `tenancy.tenant(account)`. `kept`:
+    what earlier questions of the same page have read.
 
     Of days that whoever asks may not see (`place.window`) nothing is counted: the range is cut, and
     a comparison that reaches beyond is left out. Raises RangeError when nothing remains or a series
@@ -78,14 +81,15 @@ def ask(place: Property, question: Question, now: datetime) -> Answer:
     """
     asked = question.filters
     question = _meant(place, question)
-    counted, route = count(place, question, question.range)
+    kept = kept or Kept()
+    counted, route = count(place, question, question.range, kept)
     rows = _rows(place, question, counted, question.range, now)
     raw_from = _raw_from(place, question, question.range, route, now)
     return Answer(
         rows=rows,
         totals=_totals(place, question, counted, question.range, now),
-        compared=_compared(place, question, now),
-        meta=_meta(place, question, counted, rows, now)
+        compared=_compared(place, question, now, kept),
+        meta=_meta(place, question, counted, rows, _complete_until(place, now, kept), now)
         | {"route": route, "filters": asked}
         | ({"raw_from": _shown(raw_from, question.range), "exact": False} if raw_from else {}),
     )
@@ -119,12 +123,26 @@ def _inside(window: Range | None, question: Question) -> Question:
     return replace(question, range=periods.inside(question.range, window), compare=compare)
 
 
-def count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+def expect(place: Property, questions: Iterable[Question], kept: Kept) -> None:
+    """Questions that the page will ask next: what none of them can do without is read once."""
+    for question in questions:
+        meant = _meant(place, question)
+        if conversions.names_goals(meant) or rolled.can_answer(meant, meant.range):
+            continue
+        if columnar.can_answer(meant):
+            columnar.expect(kept, meant)
+
+
+def count(
+    place: Property, question: Question, within: Range, kept: Kept | None = None
+) -> tuple[Counted, str]:
     """Base numbers, and the name of the route that they came by. Raises TooSlow."""
+    kept = kept or Kept()
     with _looking(place, within):
         if conversions.names_goals(question):
-            return conversions.count(place, question, within, partial(_count_exactly, place))
-        return _count(place, question, within)
+            exactly = partial(_count_exactly, place, kept)
+            return conversions.count(place, question, within, exactly)
+        return _count(place, question, within, kept)
 
 
 @contextmanager
@@ -157,19 +175,21 @@ def _each_plain(
     return raw.each(place, question, within) if found is None else found
 
 
-def _count(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+def _count(place: Property, question: Question, within: Range, kept: Kept) -> tuple[Counted, str]:
     if rolled.can_answer(question, within):
-        counted = rolled.count(place, question, within)
+        counted = rolled.count(place, question, within, kept)
         if counted is not None:
             return counted, "rolled"
-    return _count_events(place, question, within)
+    return _count_events(place, question, within, kept)
 
 
-def _count_exactly(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+def _count_exactly(
+    place: Property, kept: Kept, question: Question, within: Range
+) -> tuple[Counted, str]:
     """Without "(other)": what is put together must mean the same values."""
-    counted, route = _count(place, question, within)
+    counted, route = _count(place, question, within, kept)
     if not _is_exact(counted):
-        return _count_events(place, question, within)
+        return _count_events(place, question, within, kept)
     return counted, route
 
 
@@ -179,9 +199,11 @@ def _is_exact(counted: Counted) -> bool:
     return counted.is_exact and not any(crowds.OTHER in key for key in counted.groups)
 
 
-def _count_events(place: Property, question: Question, within: Range) -> tuple[Counted, str]:
+def _count_events(
+    place: Property, question: Question, within: Range, kept: Kept
+) -> tuple[Counted, str]:
     if columnar.can_answer(question):
-        counted = columnar.count(place, question, within)
+        counted = columnar.count(place, question, within, kept)
         if counted is not None:
             return counted, "columns" if counted.from_columns else "raw"
     return raw.count(place, question, within), "raw"
@@ -199,13 +221,15 @@ def _raw_from(
     return kept if kept is not None and (start is None or start < kept) else None
 
 
-def _compared(place: Property, question: Question, now: datetime) -> dict[str, Any] | None:
+def _compared(
+    place: Property, question: Question, now: datetime, kept: Kept
+) -> dict[str, Any] | None:
     """Totals of the other range; its rows, too, when periods can stand beside periods. Nothing
     where raw events would have to be counted that have expired: what is left of them is no number
     to compare with."""
     if question.compare is None:
         return None
-    counted, route = count(place, question, question.compare)
+    counted, route = count(place, question, question.compare, kept)
     if _raw_from(place, question, question.compare, route, now) is not None:
         return None
     return {
@@ -279,9 +303,9 @@ def _meta(
     question: Question,
     counted: Counted,
     rows: list[dict[str, Any]],
+    complete: datetime | None,
     now: datetime,
 ) -> dict[str, Any]:
-    complete = complete_until_or_none(place, now)
     meta: dict[str, Any] = {
         "timezone": place.timezone,
         **_edges(question.range),
@@ -308,6 +332,13 @@ def _meta(
         name = question.dimensions[0]
         meta["starts"] = [_shown(starts[row[name]], question.range) for row in rows]
     return meta
+
+
+def _complete_until(place: Property, now: datetime, kept: Kept) -> datetime | None:
+    """Asked once a page."""
+    if place.pk not in kept.complete:
+        kept.complete[place.pk] = complete_until_or_none(place, now)
+    return kept.complete[place.pk]
 
 
 def complete_until_or_none(place: Property, now: datetime) -> datetime | None:

@@ -122,6 +122,11 @@ class Question:
         }
 
     @property
+    def tree(self) -> filters.Node | None:
+        """Its filters, checked."""
+        return None if self.filters is None else filters.parse(self.filters)
+
+    @property
     def filtered_by(self) -> list[str]:
         """The dimensions that its filters name, those within a "visitor" too."""
         if self.filters is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
@@ -27,10 +28,13 @@ from properties.periods import Range
 from reports import crowds, filters, metrics
 from reports.blocks import binary_cursor, row_by_row
 from reports.crowds import Stretch, union
+from reports.kept import Kept
 from reports.models import Grain
 from reports.questions import Base, Counted, Key, Question, best
 
 STEP = 200  # values whose people are read at once, at least
+MORE = 10  # values that are read of a day, beyond twice as many as are shown
+MOST_RANKED = 500  # rows shown, beyond which nearly all values would be hopeful
 AT_ONCE = 10_000  # rows of numbers that are taken from Postgres in one piece
 BITMAPS_AT_ONCE = 500  # of 8 kB for every 65,536 visitors, where they are many
 
@@ -51,21 +55,24 @@ def can_answer(question: Question, within: Range) -> bool:
     return held | {metrics.VISITORS} >= set(question.needs)
 
 
-def count(place: Property, question: Question, within: Range) -> Counted | None:
+def count(place: Property, question: Question, within: Range, kept: Kept) -> Counted | None:
     """Base numbers over the range; None when a filtered value may hide in "(other)"."""
     reader = _reader(place, question, within)
     if reader is None:
         return None
+    known = kept.totals[within, question.tree]
     if not question.dimensions:
-        return Counted({}, reader.totals())
+        return Counted({}, reader.totals(known))
     if question.is_series:
-        return reader.series()
+        counted = reader.series()
+        known |= counted.total
+        return counted
     whole = replace(question, dimensions=())
     everything = reader.named if reader.named.values else _Named("")
     every = _Reader(place, whole, within, everything)
     every.among = reader.among
     groups = reader.groups()
-    return Counted(groups, every.totals(), is_exact=not reader.has_other)
+    return Counted(groups, every.totals(known), is_exact=not reader.has_other)
 
 
 def each(
@@ -196,9 +203,15 @@ class _Reader:
             stretches = cover(self.within, by_hour=False)
             self.among = crowds.Crowd(self.place, stretches).who(self.named.among)
 
-    def totals(self) -> dict[str, int]:
-        """Base numbers of the range as a whole."""
-        return self._united(self._numbers(self.measures), self._people())
+    def totals(self, known: dict[str, int | None]) -> dict[str, int | None]:
+        """Base numbers of the range as a whole; those that are known are not read again, and those
+        that are read are known from then on."""
+        wanted = self.question.needs
+        self.measures = [name for name in self.measures if name not in known]
+        self.asks_visitors = self.asks_visitors and metrics.VISITORS not in known
+        found = self._united(self._numbers(self.measures), self._people())
+        known |= {name: found.get(name, 0) for name in wanted if name not in known}
+        return {name: known[name] for name in wanted}
 
     def series(self) -> Counted:
         """Base numbers by period, and of all periods together, from one reading."""
@@ -252,7 +265,11 @@ class _Reader:
 
     def _ranked_first(self) -> Numbers:
         """Rank by what rollups say, and unite the people only of what is shown."""
-        numbers = self._numbers(self.measures)
+        if (hopeful := self._hopeful()) is not None:
+            read = self._numbers(self.measures, [*hopeful, crowds.OTHER])
+            numbers = {slot: found for slot, found in read.items() if slot[1] in set(hopeful)}
+        else:
+            numbers = self._numbers(self.measures)
         if all(name != metrics.VISITORS for name, _ in self.question.order):
             shown = best(self.question, self._by_key(numbers, {}))
             ranked_by = metrics.METRICS[self.question.order[0][0]]
@@ -262,6 +279,83 @@ class _Reader:
                 kept = {slot: numbers[slot] for slot in numbers if slot[1] in set(values)}
                 return self._by_key(kept, self._people(values))
         return self._by_key(numbers, self._people())
+
+    def _hopeful(self) -> list[str] | None:
+        """Values of which those shown are some, where the order is that of one sum: of thousands of
+        pages a few. None where they cannot be told from the rest, or are too few."""
+        metric = metrics.METRICS[self.question.order[0][0]]
+        if len(self.question.order) > 1 or metric.over or metric.of == metrics.VISITORS:
+            return None
+        if self.question.limit > MOST_RANKED:
+            return None
+        is_of_days = all(grain == Grain.DAY for grain, _, _ in self.stretches)
+        found = self._best_of_days(metric.of) if is_of_days else None
+        return self._best(metric.of) if found is None else found
+
+    def _best_of_days(self, measure: str) -> list[str] | None:
+        """Only the best of each day are read, by an index that has them in order. Who is below
+        them has less on every day than the last one read, so less than their sum in all."""
+        limit = self.question.limit
+        most = 2 * limit + MORE
+        bound = filters.Bound()
+        text = sql.SQL(
+            "SELECT d.starts_at, t.value, t.number FROM ("
+            " SELECT DISTINCT starts_at FROM rollups WHERE {days} AND measure = 'events'"
+            ") AS d CROSS JOIN LATERAL ("
+            " SELECT value, number FROM rollups WHERE property_id = {place} AND grain = 'd'"
+            "  AND dimension = {dimension} AND measure = {measure} AND starts_at = d.starts_at"
+            "  {values}{filled} ORDER BY number DESC LIMIT {most}"
+            ") AS t"
+        ).format(
+            days=crowds.rows(bound, self.place, "", self.stretches),
+            place=bound.add(self.place.pk),
+            dimension=bound.add(self.named.dimension),
+            measure=bound.add(measure),
+            most=bound.add(most),
+            values=self._values(bound, self.named.values),
+            filled=self._filled(),
+        )
+        days: dict[datetime, dict[str, int]] = defaultdict(dict)
+        with connection.cursor() as cursor:
+            cursor.execute(text, bound.values)
+            for day, value, number in cursor.fetchall():
+                days[day][value] = number
+        # What a value can have at most on a day of which it was not read.
+        unseen = {day: min(f.values()) if len(f) == most else 0 for day, f in days.items()}
+        least: dict[str, int] = defaultdict(int)
+        missed: dict[str, int] = defaultdict(lambda: sum(unseen.values()))
+        for day, numbers in days.items():
+            for value, number in numbers.items():
+                least[value] += number
+                missed[value] -= unseen[day]
+        if len(least) < limit:
+            return None
+        edge = sorted(least.values(), reverse=True)[limit - 1]
+        if sum(unseen.values()) >= edge:
+            return None
+        return [value for value in least if least[value] + missed[value] >= edge]
+
+    def _best(self, measure: str) -> list[str] | None:
+        """All are added up, and Postgres ranks them."""
+        bound = filters.Bound()
+        text = sql.SQL(
+            "SELECT value FROM rollups WHERE {rows}{values}{filled} AND measure = {measure}"
+            ' GROUP BY value ORDER BY sum(number) DESC, value COLLATE "C" LIMIT {limit}'
+        ).format(
+            rows=self._rows(bound),
+            values=self._values(bound, self.named.values),
+            filled=self._filled(),
+            measure=bound.add(measure),
+            limit=bound.add(self.question.limit),
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(text, bound.values)
+            found = [value for (value,) in cursor.fetchall()]
+        return found if len(found) == self.question.limit else None
+
+    def _filled(self) -> sql.SQL:
+        blank = metrics.DIMENSIONS[self.named.dimension].blank
+        return sql.SQL("" if blank else " AND value <> ''")
 
     def each(self) -> Iterator[tuple[Key, Base]]:
         """Base numbers by value, from two readings in the order of values: neither is held."""
@@ -322,9 +416,9 @@ class _Reader:
         """Base numbers by the question's dimensions; what is empty and no row is left out."""
         groups: Numbers = defaultdict(dict)
         for (period, value), found in numbers.items():
+            group = groups[self._key(period, value)]
             for name in self.measures:
-                key = self._key(period, value)
-                groups[key][name] = groups[key].get(name, 0) + found.get(name, 0)
+                group[name] = group.get(name, 0) + found.get(name, 0)
         united: dict[Key, list[BitMap]] = defaultdict(list)
         for (period, value), bits in people.items():
             united[self._key(period, value)].append(bits)
@@ -338,13 +432,15 @@ class _Reader:
         }
 
     def _key(self, period: int, value: str) -> Key:
+        if len(self.question.dimensions) == 1 and not self.question.interval:
+            return (value,)  # the usual case, thousands of times
         return tuple(
             period if name.startswith(metrics.TIME) else value for name in self.question.dimensions
         )
 
     # -- reading --
 
-    def _numbers(self, measures: Sequence[str]) -> Slots:
+    def _numbers(self, measures: Sequence[str], values: Sequence[str] = ()) -> Slots:
         if not measures:
             return {}
         bound = filters.Bound(starts=self.starts, places=self.places)
@@ -354,7 +450,7 @@ class _Reader:
         ).format(
             period=self._period(),
             rows=self._rows(bound),
-            values=self._values(bound, self.named.values),
+            values=self._values(bound, values or self.named.values),
             measures=bound.add(list(measures)),
         )
         slots: Slots = defaultdict(dict)

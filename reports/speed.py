@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from reports.formatting import Number, exact, short
 from reports.metrics import METRICS, Unit
 from reports.parts import Page
-from reports.queries import ask
 
 # Up to the first it is good, beyond the second it is poor; judged by the 75th percentile.
 LIMITS: dict[str, tuple[float, float]] = {
@@ -45,7 +44,7 @@ class Vital:
 
 def vitals(page: Page) -> list[Vital]:
     """One question. Every one of them, measured or not."""
-    totals = ask(page.place, page.question(NAMES, page.report), page.now).totals
+    totals = page.ask(page.question(NAMES, page.report)).totals
     return [_vital(name, totals[f"{name}_p75"]) for name in LIMITS]
 
 

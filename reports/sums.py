@@ -16,12 +16,16 @@ import numpy as np
 
 from reports import metrics
 from reports.blocks import CROSSES, START, TIME, VISITOR, Block
-from reports.columns import Merged, Numbers
+from reports.columns import Numbers, Unfit
+from reports.kept import Kept
 from reports.narrowing import View
 from reports.plans import Plan
 from reports.questions import Base, Key
 
+LARGEST = 1 << 25  # bytes of a table that spares sorting
+BITS_OF_SAMPLE = 40  # a day of milliseconds, or a layout shift as large, is less than 2^40
 AT_ONCE = 10_000  # groups that become objects
+Waiting = tuple[View, Numbers, Numbers, Numbers]  # with groups, sessions and places of its events
 
 
 @dataclass
@@ -29,14 +33,19 @@ class Sums:
     """Base numbers by group, block after block."""
 
     plan: Plan
+    kept: Kept
+    waits: bool = False  # what only the rows shown need is counted in the end: keeps every block
     size: int = 0  # groups so far
-    names: dict[str, Merged] = field(default_factory=lambda: defaultdict(Merged))
     index: dict[tuple[int, ...], int] = field(default_factory=dict)
     numbers: dict[str, Numbers] = field(default_factory=dict)
-    people: list[Numbers] = field(default_factory=list)
-    sampled: dict[str, list[Numbers]] = field(default_factory=lambda: defaultdict(list))
+    people: list[tuple[Numbers, Numbers]] = field(default_factory=list)
+    sampled: dict[str, list[tuple[Numbers, Numbers]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     crossing: list[Numbers] = field(default_factory=list)
     crossing_at: dict[str, list[Numbers]] = field(default_factory=lambda: defaultdict(list))
+    waiting: list[Waiting] = field(default_factory=list)
+    chosen: Numbers | None = None  # the groups that are left, by their old numbers
 
     def __post_init__(self) -> None:
         if not self.plan.question.dimensions:
@@ -52,15 +61,25 @@ class Sums:
 
     def _add_both(self, view: View) -> None:
         """Events and their sessions together: without periods, both are in the same groups."""
-        block, owners = view.block, view.block.owners[view.events]
-        rows = view.events
+        block, rows = view.block, view.events
+        owners = block.owners_of(rows)
         groups, kept = self._groups(view, owners, rows, None)
         if kept is not None:
             rows, owners = rows[kept], owners[kept]
         for name in self.plan.event_needs:
-            self._sum(name, groups, block.numbers(f"event:{name}")[rows])
+            self._sum(name, groups, _at(block.numbers(f"event:{name}"), rows))
+        if self.waits:
+            self.waiting.append((view, groups, owners, rows))
+        else:
+            self._add_rest(view, groups, owners, rows)
+
+    def _add_rest(self, view: View, groups: Numbers, owners: Numbers, rows: Numbers) -> None:
+        """All but the measures of events."""
+        block = view.block
         self._add_samples(block, groups, rows)
         self._add_paired(view, groups, owners, rows)
+        if not self.plan.asks_visitors and not self.plan.session_needs:
+            return
         groups, owners = self._pairs(groups, owners)
         self._add_people(block, groups, owners)
         if self.plan.session_needs:
@@ -73,25 +92,29 @@ class Sums:
         if not needs and not self.plan.samples and not self.plan.asks_visitors:
             return
         if view.by_event:
-            rows, kind, owners = view.events, "event", block.owners[view.events]
+            rows, kind = view.events, "event"
+            owners = block.owners_of(rows)
         else:
-            rows = view.sessions[block.lengths[view.sessions] > 0]
+            rows = view.sessions
+            if block.has_empty:
+                rows = rows[_at(block.lengths, rows) > 0]
             kind, owners = "visit", rows
         moments = block.numbers(TIME)[rows] if view.is_cut and len(self.plan.starts) else None
         groups, kept = self._groups(view, owners, rows, moments)
         if kept is not None:
             rows, owners = rows[kept], owners[kept]
         for name in needs:
-            self._sum(name, groups, block.numbers(f"{kind}:{name}")[rows])
-        if view.by_event:
-            self._add_samples(block, groups, rows)
-            groups, owners = self._pairs(groups, owners)
-        self._add_people(block, groups, owners)
+            self._sum(name, groups, _at(block.numbers(f"{kind}:{name}"), rows))
+        self._add_samples(block, groups, rows, of_sessions=not view.by_event)
+        if self.plan.asks_visitors:
+            if view.by_event:
+                groups, owners = self._pairs(groups, owners)
+            self._add_people(block, groups, owners)
 
     def _add_sessions(self, view: View) -> None:
         block, plan = view.block, self.plan
         if plan.names_event:
-            owners, rows = block.owners[view.events], view.events
+            owners, rows = block.owners_of(view.events), view.events
         else:
             owners = rows = view.sessions
         begins = view.begins[owners]
@@ -109,7 +132,7 @@ class Sums:
             self._sum_sessions(block, *self._pairs(groups, owners))
             return
         for name in plan.session_needs:
-            self._sum(name, groups, block.numbers(f"session:{name}")[owners])
+            self._sum(name, groups, _at(block.numbers(f"session:{name}"), owners))
 
     def _pairs(self, groups: Numbers, owners: Numbers) -> tuple[Numbers, Numbers]:
         """Each session once in each group. `owners` are in order, as events are."""
@@ -118,35 +141,47 @@ class Sums:
             first[1:] = owners[1:] != owners[:-1]
             return groups[first], owners[first]
         many = int(owners[-1]) + 1 if len(owners) else 1
-        pairs = groups * many + owners
-        if self.size * many < 1 << 32:
-            pairs = pairs.astype(np.uint32)  # sorted twice as fast
-        pairs = _distinct(pairs).astype(np.int64)
-        return pairs // many, pairs % many
+        return _distinct_pairs(groups, self.size, owners, many)
 
     def _add_people(self, block: Block, groups: Numbers, owners: Numbers) -> None:
         if self.plan.asks_visitors:
-            self.people.append(groups << 32 | block.numbers(VISITOR)[owners].astype(np.int64))
+            self.people.append((groups, block.numbers(VISITOR)[owners]))
 
-    def _add_samples(self, block: Block, groups: Numbers, rows: Numbers) -> None:
+    def _add_samples(
+        self, block: Block, groups: Numbers, rows: Numbers, *, of_sessions: bool = False
+    ) -> None:
+        """Only some events have a sample: they are looked up among the rows, whose groups are
+        those of events, or (`of_sessions`) of all events of a session."""
         for name in self.plan.samples:
-            found = block.numbers(f"event:{name}")[rows].astype(np.int64)
+            places, values = block.sampled(name)
+            if not len(places):
+                continue
+            many = block.events
+            if of_sessions:
+                places, many = block.owners_of(places), len(block.lengths)
+            if len(rows) == many:
+                self.sampled[name].append((groups[places], values))
+                continue
+            every = np.full(many, -1, dtype=np.int64)
+            every[rows] = groups
+            found = every[places]
             some = found >= 0
-            self.sampled[name].append(np.array([groups[some], found[some]]))
+            self.sampled[name].append((found[some], values[some]))
 
     def _add_paired(self, view: View, groups: Numbers, owners: Numbers, rows: Numbers) -> None:
         """Sessions with an event on a page of theirs, once in each group."""
         block = view.block
-        for name, page in self.plan.paired.items():
-            there = view.is_at(page)[rows]
+        for page in dict.fromkeys(self.plan.paired.values()):
+            there = view.is_at(page, rows, owners)
             of, who = self._pairs(groups[there], owners[there])
             begins = view.begins[who]
             of, who = of[begins], who[begins]
-            added = block.numbers(f"session:{name}")[who].astype(np.int64)
             crosses = block.numbers(CROSSES)[who] > 0
             columns = self._session_columns(block, of[crosses], who[crosses])
-            self.crossing_at[name].append(np.array([*columns, added[crosses]]))
-            self._sum(name, of[~crosses], added[~crosses])
+            for name in [name for name, at in self.plan.paired.items() if at == page]:
+                added = block.numbers(f"session:{name}")[who].astype(np.int64)
+                self.crossing_at[name].append(np.array([*columns, added[crosses]]))
+                self._sum(name, of[~crosses], added[~crosses])
 
     def _sum_sessions(self, block: Block, groups: Numbers, owners: Numbers) -> None:
         """Session measures of pairs that an event has brought about."""
@@ -189,13 +224,15 @@ class Sums:
             if dimension is None:
                 parts.append(self._periods(view.block, len(owners), moments))
                 continue
-            texts = view.block.texts(f"{dimension.scope}:{name}")
-            codes = texts.codes[rows if dimension.scope == "event" else owners]
-            blank = None if dimension.blank else texts.find(b"")
+            column = f"{dimension.scope}:{name}"
+            texts = view.block.texts(column)
+            is_of_event = dimension.scope == "event"
+            codes = _at(texts.codes, rows) if is_of_event else texts.codes[owners]
+            blank = None if dimension.blank or len(dimensions) == 1 else texts.find(b"")
             if blank is not None:
                 filled = codes != blank
                 kept = filled if kept is None else kept & filled
-            parts.append(view.numbers_of(name, texts, self.names)[codes])
+            parts.append(self.kept.numbers_of(view.block, column)[codes])
         if kept is not None:
             parts = [numbers[kept] for numbers in parts]
         return self._numbered(parts), kept
@@ -226,13 +263,29 @@ class Sums:
         found[order] = known[np.cumsum(first) - 1] if len(order) else known
         return found
 
+    def _is_row(self, size: int) -> Numbers:
+        """Which groups can be rows: not that of the empty value, where it is none. Where a single
+        dimension is split by, it has a group like others, for leaving out its events costs more."""
+        rows = np.ones(size, dtype=bool)
+        dimensions = self.plan.question.dimensions
+        found = metrics.find_dimension(dimensions[0]) if len(dimensions) == 1 else None
+        if found is not None and not found.blank:
+            blank = self.kept.number(f"{found.scope}:{found.name}", "")
+            if self.chosen is None and blank is not None and blank < size:
+                rows[blank] = False
+        return rows
+
     def _key(self, group: int) -> Key:
         """What the question's dimensions are in a group."""
         if not self.plan.question.dimensions:
             return ()
+        if self.chosen is not None:
+            group = int(self.chosen[group])
         numbers = (group,) if len(self.plan.question.dimensions) == 1 else self.keys[group]
         return tuple(
-            number if name.startswith(metrics.TIME) else self.names[name].values[number].decode()
+            number
+            if (dimension := metrics.find_dimension(name)) is None
+            else self.kept.value(f"{dimension.scope}:{name}", number)
             for name, number in zip(self.plan.question.dimensions, numbers, strict=True)
         )
 
@@ -247,6 +300,11 @@ class Sums:
             longer = np.zeros(max(self.size, 2 * len(sums)), dtype=np.int64)
             longer[: len(sums)] = sums
             sums = self.numbers[name] = longer
+        if not self.plan.question.dimensions:
+            sums[0] += int(added.sum(dtype=np.int64))
+            return
+        if not added.any():
+            return
         # Sums in floating point are exact below 2^53; a block's are far below.
         found = np.bincount(groups, weights=added, minlength=0)
         sums[: len(found)] += found.astype(np.int64)
@@ -256,22 +314,17 @@ class Sums:
     def rows(self) -> Iterator[tuple[Key, Base]]:
         """Base numbers by group, when all blocks are in; those that the answer cannot show may
         lack."""
+        if self.waits:
+            self._choose()
         self._add_crossing()
         size = self.size
-        columns: dict[str, Numbers] = {}
-        for name in self.plan.question.needs:
-            if name == metrics.VISITORS:
-                columns[name] = self._visitors(size)
-            elif name in metrics.QUANTILES:
-                columns[name] = self._quantiles(metrics.QUANTILES[name], size)
-            else:
-                sums = self.numbers.get(name, np.zeros(0, dtype=np.int64))[:size]
-                columns[name] = np.concatenate([sums, np.zeros(size - len(sums), dtype=np.int64)])
+        columns = {name: self._column(name, size) for name in self.plan.question.needs}
         some = np.zeros(size, dtype=bool)
         for name, numbers in columns.items():
             some |= numbers != _nothing(name)
         if not self.plan.question.dimensions:
             some[:] = True
+        some &= self._is_row(size)
         shown = np.flatnonzero(some & self._shown(columns, some, size))
         for start in range(0, len(shown), AT_ONCE):
             part = shown[start : start + AT_ONCE]
@@ -285,9 +338,46 @@ class Sums:
             for group, row in zip(part.tolist(), rows, strict=True):
                 yield self._key(group), dict(zip(lists, row, strict=True))
 
+    def _choose(self) -> None:
+        """Leave the groups that can be shown, and count of them what has waited."""
+        size = self.size
+        columns = {name: self._column(name, size) for name in self.plan.event_needs}
+        some = np.zeros(size, dtype=bool)
+        for numbers in columns.values():
+            some |= numbers != 0
+        # What has people only, and no number yet, is no row here: it may take the place of one.
+        rows = self._is_row(size)
+        chosen = np.flatnonzero(rows & self._shown(columns, some & rows, size))
+        places = np.full(size, -1, dtype=np.int64)
+        places[chosen] = np.arange(len(chosen))
+        self.numbers = {name: numbers[chosen] for name, numbers in columns.items()}
+        self.size, self.chosen = len(chosen), chosen
+        for view, groups, owners, rows in self.waiting:
+            groups = places[groups]
+            kept = np.flatnonzero(groups >= 0)
+            self._add_rest(view, groups[kept], owners[kept], rows[kept])
+        self.waiting.clear()
+
+    def _column(self, name: str, size: int) -> Numbers:
+        """A base number of every group."""
+        if name == metrics.VISITORS:
+            return self._visitors(size)
+        if name in metrics.QUANTILES:
+            return self._quantiles(metrics.QUANTILES[name], size)
+        sums = self.numbers.get(name, np.zeros(0, dtype=np.int64))[:size]
+        return np.concatenate([sums, np.zeros(size - len(sums), dtype=np.int64)])
+
     def _visitors(self, size: int) -> Numbers:
-        pairs = _distinct(np.concatenate(self.people)) if self.people else np.zeros(0, np.int64)
-        return np.bincount(pairs >> 32, minlength=size)
+        if not any(len(who) for _, who in self.people):
+            return np.zeros(size, dtype=np.int64)
+        many = max(int(who.max(initial=0)) for _, who in self.people) + 1
+        if not self.plan.question.dimensions:
+            there = np.zeros(many, dtype=bool)
+            for _, who in self.people:
+                there[who] = True
+            return np.array([np.count_nonzero(there)])
+        groups, who = (np.concatenate(part) for part in zip(*self.people, strict=True))
+        return np.bincount(_distinct_pairs(groups, size, who, many)[0], minlength=size)
 
     def _quantiles(self, quantile: metrics.Quantile, size: int) -> Numbers:
         """By group, NONE for a group without any."""
@@ -295,12 +385,14 @@ class Sums:
         parts = self.sampled.get(quantile.sample)
         if not parts:
             return found
-        groups, values = np.concatenate(parts, axis=1)
-        values = values[np.lexsort((values, groups))]
+        groups, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+        if size >= 1 << 63 - BITS_OF_SAMPLE:
+            raise Unfit("Too many groups to sort them beside their numbers.")
+        ordered = np.sort(groups << BITS_OF_SAMPLE | values)
         many = np.bincount(groups, minlength=size)
         rank = np.maximum(np.ceil(quantile.part * many).astype(np.int64), 1)
         places = np.cumsum(many) - many + rank - 1
-        found[many > 0] = values[places[many > 0]]
+        found[many > 0] = ordered[places[many > 0]] & (1 << BITS_OF_SAMPLE) - 1
         return found
 
     def _add_crossing(self) -> None:
@@ -322,15 +414,15 @@ class Sums:
             return every
         metric = metrics.METRICS[name]
         ranked = columns[metric.of].astype(np.float64)
-        some = some & (columns[metric.of] != NONE)  # a quantile of nothing comes last
+        known = columns[metric.of] != NONE  # a quantile of nothing comes last
         if metric.over:
             below = columns[metric.over]
-            some &= below != 0  # and so does a mean over nothing
+            known &= below != 0  # and so does a mean over nothing
             ranked = ranked / np.maximum(below, 1)
-        if some.sum() < question.limit:
+        if (some & known).sum() < question.limit:
             return every
-        ranked = np.where(some, -ranked if way == "desc" else ranked, np.inf)
-        edge = np.partition(ranked, question.limit - 1)[question.limit - 1]
+        ranked = np.where(known, -ranked if way == "desc" else ranked, np.inf)
+        edge = np.partition(ranked[some], question.limit - 1)[question.limit - 1]
         return ranked <= edge
 
 
@@ -357,3 +449,28 @@ def _distinct(numbers: Numbers) -> Numbers:
     first = np.ones(len(ordered), dtype=bool)
     first[1:] = ordered[1:] != ordered[:-1]
     return ordered[first]
+
+
+def _distinct_pairs(
+    groups: Numbers, most: int, others: Numbers, many: int
+) -> tuple[Numbers, Numbers]:
+    """Each pair (a group below `most`, another number below `many`) once, group by group. By a
+    table with a place for each where that is cheaper than sorting them."""
+    bits = (many - 1).bit_length()
+    pairs = groups << bits | others
+    places = most << bits
+    if places <= min(LARGEST, max(64 * len(pairs), 1 << 16)):
+        there = np.zeros(places, dtype=bool)
+        there[pairs] = True
+        pairs = np.flatnonzero(there)
+    else:
+        if places <= 1 << 32:
+            pairs = pairs.astype(np.uint32)  # sorted twice as fast
+        pairs = _distinct(pairs).astype(np.int64)
+    return pairs >> bits, pairs & (1 << bits) - 1
+
+
+def _at(numbers: Numbers, rows: Numbers) -> Numbers:
+    """The numbers of these rows, which are in order and stand once each: all of them are simply
+    all."""
+    return numbers if len(rows) == len(numbers) else numbers[rows]

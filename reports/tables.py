@@ -7,6 +7,7 @@ that THE DOOR opened.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from reports.formatting import Number, exact, name_of, percent, short
 from reports.metrics import DIMENSIONS, METRICS, PROPS, VISITORS, find_dimension
 from reports.parts import SHARE, Card, Page, Table, asked, plural
 from reports.picks import Link
-from reports.queries import MOST_ROWS, Answer, Question, ask
+from reports.queries import MOST_ROWS, Answer, Question
 
 ROWS_OF_A_PAGE = 100
 
@@ -93,8 +94,7 @@ def fill(page: Page, card: Card) -> FilledCard | None:
     if not tables:
         return None
     address = page.address
-    chosen = tables.get(address.tabs.get(card.name, ""), next(iter(tables.values())))
-    order = _order_of(address.sorts.get(card.name, ""), chosen)
+    chosen, order = _chosen(page, card, tables)
     answer = ask_table(page, chosen, order, card.rows)
     return FilledCard(
         card=card,
@@ -114,6 +114,21 @@ def fill(page: Page, card: Card) -> FilledCard | None:
         all_url=_url(page, chosen) + _sorted(address, order, 1),
         csv_url=_url(page, chosen, "_csv") + _sorted(address, order, 1),
     )
+
+
+def questions_of(page: Page, card: Card) -> Iterator[Question]:
+    """What `fill` will ask."""
+    tables = {table.name: table for table in page.shown(card)}
+    if tables:
+        chosen, order = _chosen(page, card, tables)
+        yield question_of(page, chosen, order, card.rows)
+
+
+def _chosen(page: Page, card: Card, tables: Mapping[str, Table]) -> tuple[Table, Order]:
+    """The table of a card's chosen tab, and its order."""
+    address = page.address
+    chosen = tables.get(address.tabs.get(card.name, ""), next(iter(tables.values())))
+    return chosen, _order_of(address.sorts.get(card.name, ""), chosen)
 
 
 def first_rows(
@@ -229,7 +244,7 @@ class WholeTable:
 
 def ask_table(page: Page, table: Table, order: Order, limit: int) -> Answer:
     """The first `limit` rows of a table in its order: one question."""
-    return ask(page.place, question_of(page, table, order, min(limit, MOST_ROWS)), page.now)
+    return page.ask(question_of(page, table, order, min(limit, MOST_ROWS)))
 
 
 def question_of(page: Page, table: Table, order: Order, limit: int) -> Question:

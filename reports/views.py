@@ -55,6 +55,7 @@ def report(request: HttpRequest, place: Property, report: str) -> HttpResponse:
         return HttpResponseRedirect(request.path + page.address.query)
     context: dict[str, Any] = {"caption": "", "intervals": []}
     is_counted = True
+    page.expect(each for card in found.cards for each in tables.questions_of(page, card))
     if page.tiles:
         numbers = curves.ask_numbers(page)
         is_counted = any(numbers.answer.totals.values())

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from reports.formatting import name_of, percent, short
 from reports.parts import Page
-from reports.queries import MOST_ROWS, ask
+from reports.queries import MOST_ROWS
 
 # From which part of the most visited country's visitors on a country has a shade, palest last:
 # half, a fifth, a twelfth. Even steps would leave all but one country in the palest.
@@ -58,7 +58,7 @@ def of_page(page: Page) -> WorldMap | None:
     question = replace(
         page.question(("visitors",), page.report), dimensions=("country",), limit=MOST_ROWS
     )
-    answer = ask(page.place, question, page.now)
+    answer = page.ask(question)
     rows = [(str(row["country"]), row["visitors"]) for row in answer.rows]
     everybody = answer.totals["visitors"] or 0
     drawn = [(code, number) for code, number in rows if code in codes]

@@ -98,8 +98,8 @@ def test_dictionaries_are_merged_by_text(dictionaries):
         numbers = merged.numbers(texts)
         for value, number in zip(texts.values, numbers.tolist(), strict=True):
             assert seen.setdefault(value, number) == number
-            assert merged.values[number] == value
-    assert len(merged.values) == len(seen) == len(set(seen.values()))
+            assert merged.value(number) == value
+    assert len(merged) == len(seen) == len(set(seen.values()))
 
 
 def test_texts_whose_marks_are_alike_are_not_taken_for_each_other(monkeypatch):

@@ -484,8 +484,10 @@ def test_rollups_columns_raw_events_and_a_loop_agree(seed):
     write(place, history)
     roll_up(place, history)
     pack(place, dice)
-    for _ in range(25):
+    for number in range(25):
         _check(place, history, a_question(dice, base))
+        if number % 5 == 0:
+            _check_pages(place, [a_question(dice, base) for _ in range(3)])
 
 
 def pack(place, dice):
@@ -512,6 +514,7 @@ def pack(place, dice):
 def _check(place, history, body):
     from accounts.tenancy import tenant
     from reports import columnar, queries, raw, reading, rolled
+    from reports.kept import Kept
 
     question = queries.parse_question(place, body, NOW)
     groups, total = naive(history, question, question.range)
@@ -521,13 +524,14 @@ def _check(place, history, body):
         routes = [raw.count(place, question, question.range)]
         if columnar.can_answer(question):
             with patch.object(reading, "AT_ONCE", 2):
-                counted = columnar.count(place, question, question.range)
+                counted = columnar.count(place, question, question.range, Kept())
             assert counted is not None or not is_packed(place, question.range)
             routes += [counted] if counted is not None else []
         if rolled.can_answer(question, question.range):
-            routes.append(rolled.count(place, question, question.range))
-            with patch.object(rolled, "STEP", 1):  # few values at once, as if there were many
-                routes.append(rolled.count(place, question, question.range))
+            routes.append(rolled.count(place, question, question.range, Kept()))
+            # Few values at once, as if there were many.
+            with patch.object(rolled, "STEP", 1), patch.object(rolled, "MORE", -1):
+                routes.append(rolled.count(place, question, question.range, Kept()))
         if question.interval is None and question.order[0][0] in question.metrics:
             _check_file(place, question, answer.rows)
     _check_rows(answer.rows, wanted, question)
@@ -553,6 +557,22 @@ def _check_file(place, question, rows):
                     without.enter_context(patch.object(route, "each", lambda *_, **__: None))
                 count, found = queries.ask_rows(place, question)
                 assert (count, list(found)) == (len(every), every)
+
+
+def _check_pages(place, bodies):
+    """Whoever asks several questions at once gets what each of them would be told alone."""
+    from accounts.tenancy import tenant
+    from reports import queries
+    from reports.kept import Kept
+
+    questions = [queries.parse_question(place, body, NOW) for body in bodies]
+    kept = Kept()
+    with tenant(place.account_id):
+        queries.expect(place, questions, kept)
+        for question, body in zip(questions, bodies, strict=True):
+            alone = queries.ask(place, question, NOW)
+            together = queries.ask(place, question, NOW, kept)
+            assert (together.rows, together.totals) == (alone.rows, alone.totals), body
 
 
 def is_packed(place, within):

@@ -636,10 +636,47 @@ def test_the_number_of_queries_does_not_grow_with_rows(alice: Any, acme: Any) ->
     few, many = (new_property(acme) for _ in range(2))
     fill(few, history(days=1))
     fill(many, history(days=28, pages=60))
-    for tail in ("", "table/page/"):
+    for tail in ("", "pages/", "speed/", "table/page/"):
         counts = [queries_of(alice, f"/p/{p.key}/{tail}?range={MARCH}") for p in (few, many)]
         assert counts[0] == counts[1]
         assert counts[1] <= 45, "each card is one question, and so are tiles and curve together"
+
+
+def round_trips_of(user: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Statements to Postgres of every kind, and messages to both Valkeys."""
+    import psycopg
+    from redis.connection import AbstractConnection
+
+    client = signed_in_as(user)
+    client.get(path)
+    counts = {"execute": 0, "send_packed_command": 0}
+
+    def counted(owner: Any, name: str) -> None:
+        plain = getattr(owner, name)
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            counts[name] += 1
+            return plain(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, method)
+
+    counted(psycopg.Cursor, "execute")
+    counted(AbstractConnection, "send_packed_command")
+    assert client.get(path).status_code == 200
+    monkeypatch.undo()
+    return counts["execute"], counts["send_packed_command"]
+
+
+@pytest.mark.parametrize(
+    ("tail", "statements"), [("", 45), ("pages/", 42), ("sources/", 34), ("audience/", 41)]
+)
+def test_a_page_takes_few_round_trips(
+    alice: Any, busy: Any, tail: str, statements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to when it is complete is asked once, and so are the totals that its cards share."""
+    asked, sent = round_trips_of(alice, f"/p/{busy.key}/{tail}?range={MARCH}", monkeypatch)
+    assert asked <= statements
+    assert sent <= 5
 
 
 # -- words -------------------------------------------------------------------------------------

@@ -1,0 +1,51 @@
+"""What the questions of one page have read already, so that the next one need not read it again.
+
+A page asks half a dozen questions about the same days: cards beside each other read the same
+columns, and each has the totals of everybody below it. Enters: what a route has read. Leaves: the
+same for the next question of the page, within one transaction of one tenant; a Kept is never
+shared by two requests. Filled by reports/rolled.py, reports/reading.py and reports/queries.py;
+whoever asks a single question does without.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from properties.periods import Range, Span
+from reports.blocks import Block, Day
+from reports.columns import Merged, Numbers
+from reports.filters import Node
+
+Whole = tuple[Range, Node | None]  # a range, and whom it is narrowed to
+
+
+@dataclass
+class Kept:
+    """`complete`: up to when the reports are complete, once that was asked; None may be the
+    answer. `totals`: base numbers of a range as a whole. `wanted`: columns that further questions
+    about a range will need, so that its rows are not read twice."""
+
+    complete: dict[int, datetime | None] = field(default_factory=dict)  # by property
+    totals: dict[Whole, dict[str, int | None]] = field(default_factory=lambda: defaultdict(dict))
+    days: dict[Span, list[Day]] = field(default_factory=dict)
+    blocks: dict[Span, Block] = field(default_factory=dict)
+    wanted: dict[Span, set[str]] = field(default_factory=lambda: defaultdict(set))
+    merged: dict[str, Merged] = field(default_factory=lambda: defaultdict(Merged))
+
+    def numbers_of(self, block: Block, name: str, together: str = "") -> Numbers:
+        """The dictionary of a column of texts in numbers that hold in every block; in those that
+        all columns have which are numbered `together`."""
+        key = name, together or name
+        if key not in block.numbered:
+            block.numbered[key] = self.merged[key[1]].numbers(block.texts(name))
+        return block.numbered[key]
+
+    def number(self, name: str, value: str) -> int | None:
+        """The number that a text has in a column's dictionary; None if it is not there."""
+        return self.merged[name].find(value.encode())
+
+    def value(self, name: str, number: int) -> str:
+        """The text of a number that the column's dictionary gave."""
+        return self.merged[name].value(number).decode()
