@@ -1,14 +1,15 @@
-"""What it costs to ask who is in a segment, of a million visitors: bitmaps only, made in a minute.
+"""What it costs to ask who is in a segment, of a million visitors: made in a few minutes.
 
 In: how many visitors, and days. Out: for each kind of segment milliseconds on the clock and of CPU,
-and how many statements it took. The property has no events, only what rollups would keep of them by
-day: a tenth of the visitors each day, each with a country, device, browser, system and channel for
-good, and with a source, pages and events that differ by day. Run as
+and how many statements it took. The property has no rows of events, only what rollups and packing
+would keep of them by day: bitmaps and columns of a tenth of the visitors each day, each with a
+country, device, browser, system and channel for good, with a source and campaign that differ by
+day, and with four events, each with a name and a page of its own. Run as
 
     python -m tests.instruments.crowded [--visitors 1000000] [--days 30] [--questions 40]
 
-Filters that must hold together on one session are not in it: they are counted from columns, which
-tests/instruments/questions.py measures.
+Filters that must hold together on one session or on one event are counted from the columns, all
+others from bitmaps.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,9 @@ from tests.instruments.questions import Measured
 
 FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 FOR_GOOD = {"country": 28, "device": 4, "browser": 12, "os": 7, "channel": 12}  # name -> values
-BY_DAY = {"source": 40, "campaign": 40, "event": 20, "page": 1_000}
+BY_DAY = {"source": 40, "campaign": 40}
+BY_EVENT = {"event": 20, "page": 1_000}
+EVENTS = 4  # of a visit
 COLUMNS = ("account_id", "property_id", "grain", "starts_at", "dimension", "value", "bits")
 Filter = list[Any]
 
@@ -44,17 +48,20 @@ def made(visitors: int, days: int, say: Any = print) -> Any:
     from properties.models import Property
     from tests.people import new_account, new_property, new_user
 
-    name = f"crowd of {visitors} in {days} days"
+    name = f"crowd of {visitors} in {days} days, with columns"
     found = Property.objects.across_accounts().using("worker").filter(name=name).first()
     if found is not None:
         return found
-    say(f"Making the bitmaps of {visitors:,} visitors over {days} days ...")
+    say(f"Making the bitmaps and columns of {visitors:,} visitors over {days} days ...")
     place = new_property(new_account(new_user("owner")), name="unfinished", timezone="UTC")
     dice = np.random.default_rng(visitors)
     own = {name: _skewed(dice, many, visitors) for name, many in FOR_GOOD.items()}
     with connections["worker"].cursor() as cursor:
         for day in range(days):
-            _copy(cursor, place, FIRST_DAY + timedelta(days=day), _day(dice, own, visitors))
+            start = FIRST_DAY + timedelta(days=day)
+            drawn = _draw(dice, own, visitors)
+            _copy(cursor, place, start, drawn.bitmaps())
+            _pack(cursor, place, start, drawn)
     place.name, place.first_event_at = name, FIRST_DAY
     place.save()
     return place
@@ -65,23 +72,71 @@ def _skewed(dice: np.random.Generator, values: int, many: int) -> np.ndarray:
     return (values * dice.random(many) ** 3).astype(np.int64)
 
 
-def _day(
-    dice: np.random.Generator, own: dict[str, np.ndarray], visitors: int
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(dimension, value, who) of a day."""
+@dataclass
+class Drawn:
+    """A day: who came, in order; of each the numbers of her values, and of each of her events."""
+
+    people: np.ndarray
+    of_sessions: dict[str, np.ndarray]
+    of_events: dict[str, np.ndarray]
+
+    def bitmaps(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """(dimension, value, who)."""
+        yield "", "", self.people + 1
+        for name, values in self.of_sessions.items():
+            yield from _split(name, values, self.people)
+        for name, values in self.of_events.items():
+            yield from _split(name, values, np.repeat(self.people, EVENTS))
+
+    def columns(self) -> Iterator[tuple[str, bytes]]:
+        """As reports/packing.py would pack them; visits do not reach over midnight."""
+        from reports import blocks
+        from reports.columns import make_texts, pack_numbers, pack_texts
+
+        many = len(self.people)
+        yield blocks.VISITOR, pack_numbers(self.people + 1)
+        yield blocks.START, pack_numbers(np.arange(many) * 864_000)
+        yield blocks.CROSSES, pack_numbers(np.zeros(many, dtype=np.int64))
+        yield blocks.LENGTHS, pack_numbers(np.full(many, EVENTS))
+        for kind, drawn in (("session", self.of_sessions), ("event", self.of_events)):
+            for name, numbers in drawn.items():
+                known, codes = np.unique(numbers, return_inverse=True)
+                texts = make_texts([value(name, number) for number in known.tolist()], codes)
+                yield f"{kind}:{name}", pack_texts(texts)
+
+
+def _draw(dice: np.random.Generator, own: dict[str, np.ndarray], visitors: int) -> Drawn:
     people = np.sort(dice.choice(visitors, visitors // 10, replace=False))
-    yield "", "", people + 1
-    for name in FOR_GOOD:
-        yield from _split(name, own[name][people], people)
-    for name, many in BY_DAY.items():
-        yield from _split(name, _skewed(dice, many, len(people)), people)
+    many = len(people)
+    by_day = {name: _skewed(dice, values, many) for name, values in BY_DAY.items()}
+    return Drawn(
+        people,
+        {name: numbers[people] for name, numbers in own.items()} | by_day,
+        {name: _skewed(dice, values, EVENTS * many) for name, values in BY_EVENT.items()},
+    )
 
 
 def _split(
     name: str, values: np.ndarray, people: np.ndarray
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    for number in np.unique(values).tolist():
-        yield name, value(name, number), people[values == number] + 1
+    order = np.argsort(values, kind="stable")
+    known, first = np.unique(values[order], return_index=True)
+    for number, who in zip(known.tolist(), np.split(people[order], first[1:]), strict=True):
+        yield name, value(name, number), who + 1
+
+
+def _pack(cursor: Any, place: Any, day: datetime, drawn: Drawn) -> None:
+    cursor.execute(
+        "INSERT INTO packed_days"
+        " (account_id, property_id, starts_at, ends_at, state, changed_at, props)"
+        " VALUES (%s, %s, %s, %s, 'd', %s, true)",
+        [place.account_id, place.pk, day, day + timedelta(days=1), day],
+    )
+    cursor.executemany(
+        "INSERT INTO columns (account_id, property_id, starts_at, name, bits)"
+        " VALUES (%s, %s, %s, %s, %s)",
+        [(place.account_id, place.pk, day, *column) for column in drawn.columns()],
+    )
 
 
 def _copy(cursor: Any, place: Any, day: datetime, rows: Iterator[Any]) -> None:
@@ -102,12 +157,12 @@ def _copy(cursor: Any, place: Any, day: datetime, rows: Iterator[Any]) -> None:
 
 def _leaf(dice: random.Random, operator: str, *names: str) -> Filter:
     name = dice.choice(names)
-    many = {**FOR_GOOD, **BY_DAY}[name]
+    many = {**FOR_GOOD, **BY_DAY, **BY_EVENT}[name]
     return [operator, name, [value(name, int(many * dice.random() ** 3))]]
 
 
 def one_value(dice: random.Random) -> Filter:
-    return _leaf(dice, "is", *FOR_GOOD, *BY_DAY)
+    return _leaf(dice, "is", *FOR_GOOD, *BY_DAY, *BY_EVENT)
 
 
 def any_of_three(dice: random.Random) -> Filter:
@@ -128,9 +183,35 @@ def all_but_one(dice: random.Random) -> Filter:
     return _leaf(dice, "is_not", *FOR_GOOD)
 
 
-KINDS: tuple[Callable[[random.Random], Filter], ...] = (
-    one_value, any_of_three, of_visitors, all_but_one,
-)  # fmt: skip
+def two_of_a_session(dice: random.Random) -> Filter:
+    """From a source and with a device, in one and the same visit."""
+    return ["and", _leaf(dice, "is", *BY_DAY), _leaf(dice, "is", *FOR_GOOD)]
+
+
+def three_of_a_session(dice: random.Random) -> Filter:
+    other = ["or", *(_leaf(dice, "is", *FOR_GOOD) for _ in range(2))]
+    return ["and", _leaf(dice, "is", *BY_DAY), _leaf(dice, "is_not", *FOR_GOOD), other]
+
+
+def page_in_a_session(dice: random.Random) -> Filter:
+    """A page that was seen in a visit from that source."""
+    return ["and", _leaf(dice, "is", *BY_EVENT), _leaf(dice, "is", *BY_DAY, *FOR_GOOD)]
+
+
+def segment_and_filter(dice: random.Random) -> Filter:
+    """As a report narrowed to a segment asks: its members, in the visits of a source."""
+    return ["and", ["visitor", two_of_a_session(dice)], _leaf(dice, "is", *BY_DAY)]
+
+
+Kinds = tuple[Callable[[random.Random], Filter], ...]
+OF_VISITORS: Kinds = (one_value, any_of_three, of_visitors, all_but_one)
+OF_SESSIONS: Kinds = (
+    two_of_a_session,
+    three_of_a_session,
+    page_in_a_session,
+    segment_and_filter,
+)
+KINDS = OF_VISITORS + OF_SESSIONS
 
 
 def measure(place: Any, visitors: int, days: int, kind: Any, many: int, seed: int = 1) -> Measured:

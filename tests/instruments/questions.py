@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,19 +199,20 @@ def rolled_questions(place: Any, history: History, many: int = 40, seed: int = 1
     return measure("totals, days, one filter, 30 days", place, history, bodies())
 
 
-def report_pages(place: Any, history: History, many: int = 20, seed: int = 1) -> Measured:
-    """Whole report pages over any 30 days, from the request to the last byte: door, questions,
+def report_page(tail: str, place: Any, history: History, many: int = 20, seed: int = 1) -> Measured:
+    """A whole report page over any 30 days, from the request to the last byte: door, questions,
     templates, every middleware; without a web server."""
     from django.test import Client
 
     client = Client(SERVER_NAME="localhost")
     owner = place.account.memberships.get(role="owner").user
     client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
-    dice, found = random.Random(seed), Measured("overview, 30 days, whole page", history.events)
+    what = f"{tail.strip('/') or 'overview'}, 30 days, whole page"
+    dice, found = random.Random(seed), Measured(what, history.events)
     for number in range(many + 1):
         within = draw_range(dice, history, DAYS)
         shown = f"{within['from']}..{within['to']}"
-        path = f"/p/{place.key}/?range={shown}"
+        path = f"/p/{place.key}/{tail}?range={shown}"
         with clocked(Measured("", 0) if number == 0 else found):  # the first reads the templates
             answer = client.get(path)
         assert answer.status_code == 200, answer.content[:500]
@@ -240,11 +242,12 @@ def conversions(place: Any, history: History, many: int = 40, seed: int = 1) -> 
         goal.delete()  # histories are kept for the next run
 
 
+PAGES = ("", "pages/", "sources/", "audience/", "events/", "elements/", "speed/")
 KINDS: tuple[Callable[..., Measured], ...] = (
     random_questions,
     rolled_questions,
     visitors_of_a_year,
-    report_pages,
+    *(partial(report_page, tail) for tail in PAGES),
     conversions,
 )
 
