@@ -36,6 +36,8 @@ class Heard:
     events: int = 0
     bytes: int = 0
     late: list[float] = field(default_factory=list)  # seconds from the count to its coming
+    open: int = 0  # what was shown last
+    dropped: list[bytes] = field(default_factory=list)  # how streams ended that should not
 
 
 async def view(port: int, path: str, heard: Heard, door: asyncio.Semaphore) -> None:
@@ -43,10 +45,11 @@ async def view(port: int, path: str, heard: Heard, door: asyncio.Semaphore) -> N
     await door.acquire()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
     writer.write(f"GET {path}live/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    is_first = True
+    is_first, end = True, b""
     try:
         async for line in reader:
             heard.bytes += len(line)
+            end = (end + line)[-200:]
             if line.startswith(b"event: snapshot"):
                 data = await reader.readline()
                 heard.bytes += len(data)
@@ -55,18 +58,18 @@ async def view(port: int, path: str, heard: Heard, door: asyncio.Semaphore) -> N
                     heard.began += 1
                     door.release()
                 if not is_first and heard.snapshots % 50 == 0:
-                    heard.late.append(time.time() - _at(data))
+                    found = orjson.loads(data[6:])
+                    at = datetime.fromisoformat(found["at"]).timestamp()
+                    heard.late.append(time.time() - at)
+                    heard.open = found["open"]
                 is_first = False
             elif line.startswith(b"event: feed"):
                 heard.events += 1
+        heard.dropped.append(end)
     finally:
         if is_first:
             door.release()
         writer.close()
-
-
-def _at(data: bytes) -> float:
-    return datetime.fromisoformat(orjson.loads(data[6:])["at"]).timestamp()
 
 
 async def post(port: int, body: dict[str, Any]) -> None:
@@ -154,6 +157,8 @@ async def measure(product: Product, port: int, key: str, path: str, viewers: int
         await asyncio.gather(coming, *looking, return_exceptions=True)
     parts = ("web", "valkey", "postgres")
     spent = [1_000 * (after[part] - before[part]) / lasted for part in parts]
+    for end in heard.dropped:
+        print(f"dropped: {end!r}")
     late = sorted(heard.late) or [0.0]
     return (
         "| "
@@ -166,6 +171,7 @@ async def measure(product: Product, port: int, key: str, path: str, viewers: int
                 f"{heard.bytes / lasted / 1_000:,.0f}",
                 f"{1_000 * late[len(late) // 2]:,.0f}",
                 f"{1_000 * late[-1]:,.0f}",
+                f"{heard.open:,}",
             ]
         )
         + " |"
@@ -178,8 +184,8 @@ async def run(product: Product) -> None:
     key = product.make_property("shop")
     link = await ask(port, f"/api/v1/properties/{key}/share-links", secret)
     names = ("viewers", "web", "Valkey", "Postgres", "snapshots/s", "events/s", "kB/s")
-    print(f"| online | {' | '.join(names)} | median ms late | most ms late |")
-    print("| --- " * 10 + "|")
+    print(f"| online | {' | '.join(names)} | median ms late | most ms late | shown last |")
+    print("| --- " * 11 + "|")
     for online in ONLINE:
         for viewers in (0, VIEWERS):
             await fill(port, key, online)
