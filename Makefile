@@ -13,6 +13,9 @@ BIN := $(VENV)/bin
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST ?= --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --quiet --no-compile --require-hashes
+# pip would compile on one processor. What does not compile is for another version of Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 # Some machines ask for no bytecode. Every test worker and every server that a test starts would
 # compile the same modules, and pytest rewrite the same tests, once more.
@@ -135,14 +138,16 @@ endif
 
 $(RUN_STAMP): $(VENV_STAMP) requirements/run.txt
 	@echo "[2/6] Installing the Python packages of requirements/run.txt ..."
-	@$(PIP) install --quiet --require-hashes -r requirements/run.txt
+	@$(INSTALL) -r requirements/run.txt
+	@$(COMPILE)
 	@touch $@
 
 # The lock of the tests contains that of `run`.
 $(TEST_STAMP): $(VENV_STAMP) requirements/test.txt requirements/oracle.txt
 	@echo "[2/6] Installing the Python packages of requirements/test.txt ..."
-	@$(PIP) install --quiet --require-hashes -r requirements/test.txt
-	@$(PIP) install --quiet --no-deps --require-hashes -r requirements/oracle.txt
+	@$(INSTALL) -r requirements/test.txt
+	@$(INSTALL) --no-deps -r requirements/oracle.txt
+	@$(COMPILE)
 	@touch $@ $(RUN_STAMP)
 
 # npm and node come from a Python wheel; its scripts look for `node` on the PATH.
