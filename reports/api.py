@@ -67,7 +67,10 @@ class Query(SignedInView):
         question = queries.parse_question(place, asked, now)
         require_modules(self.actor, place, question)
         with tenant(place.account_id):
-            return Response(as_json(queries.ask(place, question, now)))
+            answer = as_json(queries.ask(place, question, now))
+        # As they were asked: what a segment or a goal stands for may be another's to see.
+        answer["meta"] = answer["meta"] | {"filters": asked.get("filters")}
+        return Response(answer)
 
 
 class Histogram(SignedInView):

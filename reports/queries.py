@@ -79,7 +79,6 @@ def ask(place: Property, question: Question, now: datetime, kept: Kept | None = 
     would have more than MOST_POINTS periods, and properties.api.Invalid for a filter that cannot be
     understood, and TooSlow.
     """
-    asked = question.filters
     question = _meant(place, question)
     kept = kept or Kept()
     counted, route = count(place, question, question.range, kept)
@@ -90,7 +89,7 @@ def ask(place: Property, question: Question, now: datetime, kept: Kept | None = 
         totals=_totals(place, question, counted, question.range, now),
         compared=_compared(place, question, now, kept),
         meta=_meta(place, question, counted, rows, _complete_until(place, now, kept), now)
-        | {"route": route, "filters": asked}
+        | {"route": route}
         | ({"raw_from": _shown(raw_from, question.range), "exact": False} if raw_from else {}),
     )
 

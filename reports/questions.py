@@ -163,7 +163,7 @@ class Answer:
     only, aligned with `rows` by index.
     meta: {"timezone", "from", "to" (ISO instants, half-open), "complete_until" (ISO instant; None
     while Valkey cannot be asked), "exact", "definitions": {metric: text}, "route": "rolled" |
-    "columns" | "raw", "filters": those of the question, "identity": how visitors are known
+    "columns" | "raw", "identity": how visitors are known
     ("cookies" | "cookieless" | "required"), "counted_from": the day since which there is anything
     to know (ISO instant; None before the first event); where raw events were counted and some of
     the range have expired "raw_from" (ISO instant since which they are all there; not exact); with

@@ -81,6 +81,7 @@ def test_a_segment_means_who_has_such_an_event_within_the_range(shop, program):
 def test_what_bitmaps_know_is_counted_from_them(shop, program):
     slug = keep(program, shop, "From Google", ["is", "source", ["Google"]])
     answer = count(program, shop, ["is", "segment", [slug]]).json()
+    assert answer["meta"]["filters"] == ["is", "segment", [slug]]  # not what it stands for
     assert (answer["totals"], answer["meta"]["route"]) == ({"visitors": 2}, "rolled")
 
 
