@@ -8,9 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A file's tests stay with one worker (they share its servers and browser).
 # What you ask for by hand (PYTEST="tests/test_intake.py -x") runs in one process.
-# One worker more than cores: many tests wait for servers to start or to stop. In the order of
-# tests/conftest.py: what takes long begins first.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Two workers more than cores: many tests wait for servers to start or to stop, or for a clock. In
+# the order of tests/conftest.py: what takes long begins first.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PYTEST ?= --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --no-compile --require-hashes
