@@ -353,9 +353,9 @@ class Imported:
         self.truth = truth(name)
         self.place = new_property(timezone=timezone, retention_days=10_000)
         self.answer = import_log(self.place, file)
-        self.place.refresh_from_db()  # it knows its first event now
         call_command("drain", stdout=io.StringIO())
         call_command("roll_up", stdout=io.StringIO())
+        self.place.refresh_from_db()  # it knows its first event now
         _, secret = new_key(self.place.account, "audience:view", "content:view", "events:view")
         self.client = with_key(secret)
         days = sorted(self.truth["pageviews_all_agents"]["pageviews_per_day_local"])

@@ -50,7 +50,7 @@ def wait_for_the_stream(place: Any, entries: int) -> None:
 def test_the_first_event_turns_the_page_green_and_reaches_the_report(
     look: Any, alice: Any, acme: Any, site: Site, new_context: Any, web_server: str
 ) -> None:
-    from reports.rollups import roll_up_due
+    from reports.rollups import roll_up_property
     from tests.people import new_property
     from tracking.drain import drain_all
 
@@ -70,6 +70,6 @@ def test_the_first_event_turns_the_page_green_and_reaches_the_report(
     drain_all()
     expect(owner.get_by_text("Waiting for the first event")).to_have_count(0, timeout=20_000)
     expect(owner.locator("main")).to_contain_text("pageview")
-    roll_up_due(datetime.now(UTC))
+    roll_up_property(place, datetime.now(UTC))
     for shown in ("/shop", "newsletter", "Desktop"):  # by itself
         expect(overview.locator("main")).to_contain_text(shown, ignore_case=True, timeout=20_000)
