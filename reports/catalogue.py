@@ -116,9 +116,13 @@ PAGES = Report(
             (Table("entry-pages", "entry_page", ("sessions", "visitors", "bounce_rate")),),
         ),
         Card("exits", "Exit pages", (Table("exit-pages", "exit_page", ("sessions", "visitors")),)),
-        Card("titles", "Titles", (Table("titles", "title", ("pageviews", "visitors")),)),
-        Card(
-            "hostnames", "Hostnames", (Table("hostnames", "hostname", ("pageviews", "visitors")),)
+        Card(  # one of them at a time: each counts every event of the range
+            "titles",
+            "Titles",
+            (
+                Table("titles", "title", ("pageviews", "visitors")),
+                Table("hostnames", "hostname", ("pageviews", "visitors")),
+            ),
         ),
     ),
 )
