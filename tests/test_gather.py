@@ -94,6 +94,37 @@ def test_several_properties_share_a_round_trip_and_keep_apart() -> None:
     ]
 
 
+@pytest.mark.usefixtures("events")
+def test_a_call_whose_connection_was_taken_before_it_was_sent_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As redis-py does while it learns the nodes of a cluster anew."""
+    from tests.test_store import ledger
+    from tracking.collecting import Origin, hear, now_ms
+    from tracking.directory import Record
+    from tracking.gather import Gatherer
+
+    place, evaluate, taken = new_property(), Gatherer._evaluate, [1]
+
+    def without_a_connection(target: object, call: object) -> object:
+        async def send() -> object:
+            if taken:
+                taken.pop()
+                raise AttributeError("'NoneType' object has no attribute 'writelines'")
+            return await evaluate(target, call)
+
+        return send()
+
+    async def one() -> str:
+        record = Record.of(place)
+        hearing = hear([pageview()], record, Origin(visitor_salt=b"s"), now_ms())
+        return await Gatherer().submit(record, hearing.refusals, hearing.items, now_ms())
+
+    monkeypatch.setattr(Gatherer, "_evaluate", staticmethod(without_a_connection))
+    assert len(in_a_loop(one())) == 1
+    assert ledger(place) == {"accepted": 1}
+
+
 def test_a_sender_that_hangs_up_leaves_no_other_waiting() -> None:
     """Two requests share the first call of a cold property; the first one's sender goes away."""
     from tracking.collecting import Origin, hear, now_ms
