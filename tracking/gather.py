@@ -115,14 +115,14 @@ class Gatherer:
         """The script's answer, or the error, of every call; one round trip on a single server."""
         if len(calls) == 1 or self._is_cluster:
             # A cluster's pipeline takes no scripts, and its nodes are asked side by side anyway.
-            return await asyncio.gather(*(self._ask_once(call) for call in calls))
+            return await asyncio.gather(*(self._ask_one(call) for call in calls))
         pipe = self._client.pipeline(transaction=False)
         for call in calls:
             self._evaluate(pipe, call)
         answer = await _caught(pipe.execute(raise_on_error=False))
         return [answer] * len(calls) if isinstance(answer, Exception) else answer
 
-    async def _ask_once(self, call: Call) -> Any:
+    async def _ask_one(self, call: Call) -> Any:
         try:
             return await _caught(self._evaluate(self._client, call))
         except AttributeError:
