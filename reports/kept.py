@@ -10,7 +10,8 @@ whoever asks a single question does without.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from properties.periods import Range, Span
@@ -33,6 +34,12 @@ class Kept:
     blocks: dict[Span, Block] = field(default_factory=dict)
     wanted: dict[Span, set[str]] = field(default_factory=lambda: defaultdict(set))
     merged: dict[str, Merged] = field(default_factory=lambda: defaultdict(Merged))
+
+    def without_totals(self, needs: Iterable[str]) -> Kept:
+        """The same readings, for a question of which only the groups are wanted: its totals of
+        these base numbers pass for known, and are never kept."""
+        nothing: dict[str, int | None] = dict.fromkeys(needs, 0)
+        return replace(self, totals=defaultdict(nothing.copy))
 
     def numbers_of(self, block: Block, name: str, together: str = "") -> Numbers:
         """The dictionary of a column of texts in numbers that hold in every block; in those that

@@ -597,3 +597,9 @@ def find_dimension(name: str) -> Dimension | None:
         key = name.removeprefix(PROPS)
         return Dimension(name, "event", "props", key, "events")
     return DIMENSIONS.get(name)
+
+
+def is_made(name: str) -> bool:
+    """Whether the dimension stands in no column, so that no filter by it is asked of a row."""
+    found = find_dimension(name)
+    return found is not None and found.is_made

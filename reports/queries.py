@@ -22,7 +22,7 @@ from django.db import connection
 from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
-from reports import columnar, conversions, crowds, metrics, raw, rolled, segments, touches
+from reports import columnar, conversions, crowds, filters, metrics, raw, rolled, segments, touches
 from reports.kept import Kept
 from reports.patience import patience
 from reports.questions import (
@@ -82,12 +82,16 @@ def ask(place: Property, question: Question, now: datetime, kept: Kept | None = 
     question = _meant(place, question)
     kept = kept or Kept()
     counted, route = count(place, question, question.range, kept)
-    rows = _rows(place, question, counted, question.range, now)
+    ordered = _ordered(place, question, counted, question.range, now)
+    rows = list(_each_row(question, ordered, question.labels(question.range)))
     raw_from = _raw_from(place, question, question.range, route, now)
+    # What "(other)" stands for is not the same in another range.
+    keys = [key for key, _ in ordered]
+    alike = {key for key in keys if route != "rolled" or crowds.OTHER not in key}
     return Answer(
         rows=rows,
         totals=_totals(place, question, counted, question.range, now),
-        compared=_compared(place, question, now, kept),
+        compared=_compared(place, question, keys, alike, now, kept),
         meta=_meta(place, question, counted, rows, _complete_until(place, now, kept), now)
         | {"route": route}
         | ({"raw_from": _shown(raw_from, question.range), "exact": False} if raw_from else {}),
@@ -130,6 +134,8 @@ def expect(place: Property, questions: Iterable[Question], kept: Kept) -> None:
             continue
         if columnar.can_answer(meant):
             columnar.expect(kept, meant)
+            if meant.compare is not None and not meant.is_series:
+                columnar.expect(kept, replace(meant, range=meant.compare))
 
 
 def count(
@@ -221,38 +227,98 @@ def _raw_from(
 
 
 def _compared(
-    place: Property, question: Question, now: datetime, kept: Kept
+    place: Property, question: Question, keys: list[Key], alike: set[Key], now: datetime, kept: Kept
 ) -> dict[str, Any] | None:
-    """Totals of the other range; its rows, too, when periods can stand beside periods. Nothing
-    where raw events would have to be counted that have expired: what is left of them is no number
-    to compare with."""
+    """Totals of the other range, and its rows: every period of a plain series, else what stands
+    beside each row that is shown. Nothing where raw events would have to be counted that have
+    expired: what is left of them is no number to compare with."""
     if question.compare is None:
         return None
-    counted, route = count(place, question, question.compare, kept)
-    if _raw_from(place, question, question.compare, route, now) is not None:
+    whole = question if question.is_series else replace(question, dimensions=())
+    counted, route = count(place, whole, question.compare, kept)
+    if _raw_from(place, whole, question.compare, route, now) is not None:
         return None
     return {
         **_edges(question.compare),
         "totals": _totals(place, question, counted, question.compare, now),
         "rows": _rows(place, question, counted, question.compare, now)
         if question.is_series
-        else [],
+        else list(_beside(place, question, question.compare, keys, alike, now, kept)),
     }
+
+
+def _beside(
+    place: Property,
+    question: Question,
+    within: Range,
+    keys: list[Key],
+    alike: set[Key],
+    now: datetime,
+    kept: Kept,
+) -> Iterator[dict[str, Any]]:
+    """The rows of these keys, one for each, in another range: of nothing but them it is asked.
+    `alike`: those that mean the same there. A period is that of the same number."""
+    found: Mapping[Key, Base] = {}
+    is_lost = False
+    if alike:
+        same = _narrowed(question, alike)
+        counted, route = count(place, same, within, kept.without_totals(same.needs))
+        found = counted.groups
+        is_lost = _raw_from(place, same, within, route, now) is not None
+    unknown: Base = dict.fromkeys(question.needs)
+    labels = question.labels(within)
+    spans = dict(enumerate(question.periods(within), 1)) if question.cycle is None else {}
+    for key in keys:
+        period = next((part for part in key if isinstance(part, int)), None)
+        named = {
+            name: labels.get(part) if isinstance(part, int) else part
+            for name, part in zip(question.dimensions, key, strict=True)
+        }
+        numbers = unknown
+        if key in alike and not is_lost and (period is None or period in labels):
+            span = spans.get(period or 0, within.span)
+            numbers = _told(place, question, found.get(key, {}), span, now)
+        yield named | _values(question, numbers)
+
+
+def _narrowed(question: Question, keys: Iterable[Key]) -> Question:
+    """The question about those of its groups that may have these keys, all of them, in no order
+    that costs anything."""
+    tree, leaves = question.tree, []
+    for name, values in zip(question.dimensions, zip(*keys, strict=True), strict=True):
+        if name.startswith(metrics.TIME) or metrics.is_made(name):
+            continue
+        some = tuple(sorted({str(value) for value in values}))
+        if isinstance(tree, filters.Leaf) and (tree.operator, tree.dimension) == ("is", name):
+            tree = None  # the values pass it, or they would be no rows
+        leaves.append(filters.Leaf("is", name, some))
+    parts = (*([tree] if tree else []), *leaves)
+    narrowed = filters.Branch("and", parts) if len(parts) > 1 else next(iter(parts), None)
+    order = ((question.dimensions[0], "asc"),)
+    return replace(question, filters=narrowed, compare=None, order_by=order, limit=EVERY, offset=0)
 
 
 def _rows(
     place: Property, question: Question, counted: Counted, within: Range, now: datetime
 ) -> list[dict[str, Any]]:
-    groups, labels = counted.groups, question.labels(within)
+    ordered = _ordered(place, question, counted, within, now)
+    return list(_each_row(question, ordered, question.labels(within)))
+
+
+def _ordered(
+    place: Property, question: Question, counted: Counted, within: Range, now: datetime
+) -> list[tuple[Key, Base]]:
+    """What becomes rows."""
+    groups = counted.groups
     if question.is_series:  # filled: 0 where nobody came, and nothing where nobody counted
         spans = dict(enumerate(question.periods(within), 1)) if question.cycle is None else {}
         groups = {
             (number,): _told(
                 place, question, groups.get((number,), {}), spans.get(number, within.span), now
             )
-            for number in labels
+            for number in question.labels(within)
         }
-    return list(_each_row(question, _wanted(question, groups), labels))
+    return _wanted(question, groups)
 
 
 def _totals(

@@ -135,12 +135,14 @@ def _split_by(split: list[str]) -> _Named | None:
 
 
 def _narrowed(leaf: filters.Node, split: list[str]) -> _Named | None:
-    if not isinstance(leaf, filters.Leaf) or leaf.operator != "is" or "" in leaf.values:
+    if not isinstance(leaf, filters.Leaf) or leaf.operator != "is":
         return None
     if split not in ([], [leaf.dimension]):
         return None
     found = metrics.find_dimension(leaf.dimension)
-    return _Named(leaf.dimension, leaf.values) if found is not None and found.rolled else None
+    if found is None or not found.rolled or ("" in leaf.values and not found.blank):
+        return None
+    return _Named(leaf.dimension, leaf.values)
 
 
 def _apart(tree: filters.Node) -> tuple[filters.Node | None, filters.Node | None]:

@@ -99,7 +99,11 @@ ANSWER: Final[dict[str, Any]] = {
                 "from": {"type": "string"},
                 "to": {"type": "string"},
                 "totals": _NUMBERS,
-                "rows": _ROWS,
+                "rows": _ROWS
+                | {
+                    "description": "Every period of a plain series; else one row for each of "
+                    "`rows`, in their order: null where nothing is known, 0 where nothing came."
+                },
             },
         },
         "meta": {

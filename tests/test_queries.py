@@ -443,16 +443,10 @@ def a_question(dice, base):
         TIMES, dice.choice([0, 0, 1])
     )
     dice.shuffle(dimensions)
-    first = base + timedelta(hours=dice.randint(-5, 30), minutes=dice.choice([0, 0, 7]))
-    last = first + timedelta(hours=dice.randint(1, 60))
-    days = {
-        "from": f"{base:%Y-%m-%d}",
-        "to": f"{base + timedelta(days=dice.randint(0, 3)):%Y-%m-%d}",
-    }
     body = {
         "metrics": asked,
         "dimensions": dimensions,
-        "range": dice.choice([days, {"from": _iso(first), "to": _iso(last)}]),
+        "range": a_range(dice, base),
         "bots": dice.choice(["exclude"] * 5 + ["include", "only"]),
         "limit": dice.choice([1, 2, 3, 1000]),
     }
@@ -462,6 +456,16 @@ def a_question(dice, base):
         ordered = dice.sample([*asked, *dimensions], 1)
         body["order_by"] = [[name, dice.choice(["asc", "desc"])] for name in ordered]
     return body
+
+
+def a_range(dice, base):
+    first = base + timedelta(hours=dice.randint(-5, 30), minutes=dice.choice([0, 0, 7]))
+    last = first + timedelta(hours=dice.randint(1, 60))
+    days = {
+        "from": f"{base:%Y-%m-%d}",
+        "to": f"{base + timedelta(days=dice.randint(0, 3)):%Y-%m-%d}",
+    }
+    return dice.choice([days, {"from": _iso(first), "to": _iso(last)}])
 
 
 def _iso(moment: datetime) -> str:
@@ -486,6 +490,7 @@ def test_rollups_columns_raw_events_and_a_loop_agree(seed):
     pack(place, dice)
     for number in range(25):
         _check(place, history, a_question(dice, base))
+        _check_beside(place, a_question(dice, base) | {"compare": a_range(dice, base)})
         if number % 5 == 0:
             _check_pages(place, [a_question(dice, base) for _ in range(3)])
 
@@ -557,6 +562,48 @@ def _check_file(place, question, rows):
                     without.enter_context(patch.object(route, "each", lambda *_, **__: None))
                 count, found = queries.ask_rows(place, question)
                 assert (count, list(found)) == (len(every), every)
+
+
+def _check_beside(place, body):
+    """Beside each row stands what a question about the other range alone says of it."""
+    from accounts.tenancy import tenant
+    from reports import queries
+    from reports.metrics import METRICS
+
+    question = queries.parse_question(place, body, NOW)
+    if question.is_series or question.compare is None:
+        return
+    within = question.compare
+    alone = replace(question, range=within, compare=None, limit=queries.EVERY)
+    with tenant(place.account_id):
+        answer, other = (queries.ask(place, one, NOW) for one in (question, alone))
+    here, there = (list(question.labels(each).items()) for each in (question.range, within))
+    places = {label: number for number, label in here}
+    of_rows = {_names(question, row): row for row in other.rows}
+    wanted = []
+    for row in answer.rows:
+        names = {
+            name: dict(there).get(places[row[name]]) if name.startswith("time:") else row[name]
+            for name in question.dimensions
+        }
+        number = next((places[row[n]] for n in names if n.startswith("time:")), 0)
+        nothing = {name: METRICS[name].value({}) for name in question.metrics}
+        if None in names.values() or _is_unknown_there(question, within, number, place):
+            nothing = dict.fromkeys(question.metrics)
+        wanted.append(of_rows.get(tuple(names.values()), names | nothing))
+    assert answer.compared["rows"] == wanted, body
+    assert answer.compared["totals"] == other.totals, body
+
+
+def _names(question, row):
+    return tuple(row[name] for name in question.dimensions)
+
+
+def _is_unknown_there(question, within, number, place):
+    if question.interval and not question.cycle:
+        return is_unknown(question, within, number, place.first_event_at)
+    span = SimpleNamespace(cycle="all of it")
+    return is_unknown(span, within, number, place.first_event_at)
 
 
 def _check_pages(place, bodies):
@@ -822,6 +869,93 @@ def test_comparing_gives_totals_and_periods_beside_periods():
             {"time:day": "2026-04-11", "visitors": 0},
         ],
     }
+
+
+def test_comparing_gives_each_row_its_own_numbers_in_the_other_range():
+    place = new_property(timezone="Europe/Berlin")
+    history = [
+        *(Happening(at(f"2026-04-08T12:0{n}"), n, page="/fell") for n in range(3)),
+        Happening(at("2026-04-09T12:00"), 3, page="/fell"),
+        Happening(at("2026-04-09T12:00"), 4, page="/gone"),
+        Happening(at("2026-04-14T12:00"), 1, page="/fell"),
+        Happening(at("2026-04-14T12:00"), 2, page="/fell"),
+        Happening(at("2026-04-15T09:00"), 2, page="/new"),
+    ]
+    write(place, history)
+    roll_up(place, history)
+    body = {
+        "metrics": ["pageviews", "time_on_page"],
+        "range": {"from": "2026-04-14", "to": "2026-04-15"},
+    }
+    for narrowed in ({}, {"filters": ["is_not", "page", ["/none"]]}, {"bots": "include"}):
+        question = body | narrowed | {"dimensions": ["page"]}
+        compared = ask(
+            place, **question, compare={"from": "2026-04-08", "to": "2026-04-09"}
+        ).compared
+        assert compared["rows"] == [
+            {"page": "/fell", "pageviews": 4, "time_on_page": 0.0},
+            {"page": "/new", "pageviews": 0, "time_on_page": None},
+        ]
+        assert compared["totals"]["pageviews"] == 5
+        # Nothing can be known of what was before the first event: that is not 0.
+        compared = ask(
+            place, **question, compare={"from": "2026-04-06", "to": "2026-04-07"}
+        ).compared
+        assert [row["pageviews"] for row in compared["rows"]] == [None, None]
+    # Periods stand beside those of the same number, as far as there are any.
+    compared = ask(
+        place,
+        **body,
+        dimensions=["time:day", "page"],
+        compare={"from": "2026-04-08", "to": "2026-04-08"},
+    ).compared
+    assert [tuple(row.values())[:3] for row in compared["rows"]] == [
+        ("2026-04-08", "/fell", 3),
+        (None, "/new", None),
+    ]
+
+
+def test_the_rest_of_a_table_is_compared_with_no_other_rest():
+    from reports.models import Rollup
+
+    place = new_property()
+    history = [
+        Happening(at(f"2026-04-{day}T12:0{n}"), n, page=page)
+        for day in (13, 14)
+        for n, page in enumerate(["/", "/", "/rare", "/seldom"])
+    ]
+    write(place, history)
+    roll_up(place, history)
+    rows = Rollup.objects.using("worker").filter(property_id=place.pk, dimension="page")
+    rows.filter(value__in=["/rare"]).update(value="(other)")
+    answer = ask(
+        place,
+        metrics=["pageviews"],
+        dimensions=["page"],
+        range="2026-04-14",
+        compare={"from": "2026-04-13", "to": "2026-04-13"},
+    )
+    assert (answer.meta["route"], answer.meta["exact"]) == ("rolled", False)
+    beside = zip(answer.rows, answer.compared["rows"], strict=True)
+    assert [(row["page"], row["pageviews"], other["pageviews"]) for row, other in beside] == [
+        ("/", 2, 2),
+        ("(other)", 1, None),
+        ("/seldom", 1, 1),
+    ]
+
+
+def test_a_row_without_a_country_is_compared_by_the_cheapest_route():
+    place = new_property()
+    history = [Happening(at(f"2026-04-{day}T12:00"), day) for day in (12, 13, 14)]
+    write(place, history)
+    roll_up(place, history)
+    body = {"metrics": ["visitors", "bounce_rate"], "dimensions": ["country"]}
+    body |= {"range": {"from": "2026-04-13", "to": "2026-04-14"}}
+    narrowed = ask(place, **body, filters=["is", "country", ["", "DE"]])
+    assert narrowed.rows == [{"country": "", "visitors": 2, "bounce_rate": 1.0}]
+    assert narrowed.meta["route"] == "rolled"
+    other = ask(place, **body, compare="previous").compared["rows"]
+    assert other == [{"country": "", "visitors": 1, "bounce_rate": 1.0}]
 
 
 def test_meta_says_of_which_time_and_how_complete():
