@@ -65,6 +65,7 @@ class AddressError(ValueError):
 class Address:
     """One view of the report page. `interval` "" is the range's own; so is every default.
 
+    `changes`: whether the rows of tables are compared, too, which asks each of them twice.
     `opens_with`: the metric that is plotted unless another is chosen. `tabs` and `sorts`: of a card
     the table that is chosen, and the order of its rows. `own`: what only this page has in its
     address. `window`: the days that may be seen (None: all), on which the page opens, too.
@@ -74,6 +75,7 @@ class Address:
     range: Range
     compare: str = "previous"
     by_weekday: bool = False
+    changes: bool = False
     chosen_interval: Kind | None = None
     metric: str = DEFAULT_METRIC
     opens_with: str = DEFAULT_METRIC
@@ -138,6 +140,8 @@ class Address:
             pairs.append(("compare", self.compare))
         if self.by_weekday:
             pairs.append(("align", "weekday"))
+        if self.changes:
+            pairs.append(("changes", "1"))
         if self.chosen_interval:
             pairs.append(("interval", self.chosen_interval))
         if self.metric != self.opens_with:
@@ -230,6 +234,7 @@ def read(
         window=place.window,
         compare=compare,
         by_weekday=align == "weekday" and compare != "none",
+        changes=_changes(params) and compare != "none",
         chosen_interval=interval,
         metric=metric,
         opens_with=opens_with,
@@ -241,6 +246,12 @@ def read(
         own={name: value for name in own if (value := _own(params, name))},
         look=_look(params),
     )
+
+
+def _changes(params: QueryDict) -> bool:
+    if params.get("changes", "1") != "1":
+        raise AddressError("Write changes=1 to compare tables, or leave it out.", "changes")
+    return "changes" in params
 
 
 def _own(params: QueryDict, name: str) -> str:

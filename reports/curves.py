@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.db.models import Sum
 from django.utils.dateparse import parse_datetime
 
 from properties.models import Property
-from properties.periods import Kind, Range, Span, floor, next_start, spans
+from properties.periods import Kind, spans
 from reports.address import Address
 from reports.annotations import Beside
+from reports.compared import BEFORE, other_range
 from reports.formatting import Change, Number, change, clock, exact, period_name, short, tick_name
 from reports.metrics import METRICS
 from reports.parts import Page
@@ -27,7 +27,6 @@ from reports.picks import Link
 from reports.queries import Answer, Question, complete_until_or_none
 from tracking.models import Ledger
 
-BEFORE = {"previous": "the period before", "year": "the year before"}  # with what it compares
 FIRST_COUNT = timedelta(minutes=5)  # counting usually takes seconds
 
 
@@ -56,36 +55,22 @@ class Numbers:
 
 def ask_numbers(page: Page) -> Numbers:
     """One question for all tiles and the curve, and one more while the range is not over."""
-    place, now = page.place, page.now
     answer = page.ask(_series_question(page))
-    compared, shown = page.address.compared, page.address.range.span
-    if compared is None:
-        return Numbers(answer, None)
-    then = BEFORE[page.address.compare]
+    other = other_range(page)
+    if other.range is None:
+        return Numbers(answer, None, other.words)
     if answer.compared is None:
-        return Numbers(answer, None, f"raw events of {then} have expired")
-    if not is_measured(place, compared.span.start, compared.tz):
-        return Numbers(answer, None, f"nothing was counted yet in part of {then}")
-    if now >= shown.end or now < shown.start:
-        return Numbers(answer, answer.compared["totals"], f"in {then}")
-    # Half a day against a whole one would always look like a loss: compare the same hours.
-    until = compared.span.start + (next_start("hour", now, compared.tz) - shown.start)
-    cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
-    question = replace(page.question(page.tiles, page.report), range=cut)
-    words = f"in {then}, until {clock(cut.span.end, cut, now)}"
-    return Numbers(answer, page.ask(question).totals, words)
+        return Numbers(answer, None, f"raw events of {BEFORE[page.address.compare]} have expired")
+    if other.range == page.address.compared:
+        return Numbers(answer, answer.compared["totals"], other.words)
+    question = replace(page.question(page.tiles, page.report), range=other.range)
+    return Numbers(answer, page.ask(question).totals, other.words)
 
 
 def _series_question(page: Page) -> Question:
     question = page.question(page.tiles, page.report)
     time = (f"time:{page.address.interval}",)
     return replace(question, dimensions=time, compare=page.address.compared)
-
-
-def is_measured(place: Property, start: datetime, tz: ZoneInfo) -> bool:
-    """Whether counting had begun by that day: before it the numbers are unknown, not 0."""
-    first = place.first_event_at
-    return first is not None and floor("day", first, tz) <= start
 
 
 def waits_for(place: Property, now: datetime) -> str:

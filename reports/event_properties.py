@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from reports import discovery, histograms, tables
 from reports.chips import Filter
-from reports.curves import is_measured
+from reports.compared import is_measured
 from reports.filters import LONGEST_NAME
 from reports.formatting import NOTHING, short
 from reports.histograms import Bin, Histogram

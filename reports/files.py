@@ -24,9 +24,10 @@ from properties.streaming import csv_download
 from reports import catalogue, curves, drawing, pictures, tables
 from reports.address import AddressError
 from reports.catalogue import OVERVIEW
+from reports.compared import BEFORE, of_tables
 from reports.formatting import range_name
 from reports.parts import Page, Report, Table, asked, whole
-from reports.queries import EVERY, ask_rows
+from reports.queries import EVERY, ask_rows, ask_rows_compared
 from reports.views import SPLIT, _called, _may_view, _notes, _open, _read, _safe_name
 
 ROWS_OF_A_BLOCK = 1_000
@@ -58,11 +59,23 @@ def _table(request: HttpRequest, place: Property, report: Report, table: Table) 
         shown = _open(request, place, tables.split(page, table))
     except (AddressError, RangeError) as error:
         return _refused(str(error))
-    count, rows = ask_rows(place, tables.question_of(page, shown, order, EVERY))
+    numbers = asked(shown.columns)
+    columns = (*shown.dimensions, *numbers)
+    question = tables.question_of(page, shown, order, EVERY)
+    if of_tables(page) is None:
+        count, rows = ask_rows(place, question)
+    else:
+        count, pairs = ask_rows_compared(place, question, page.now)
+        rows = (row | _before(numbers, other) for row, other in pairs)
+        columns += tuple(_before(numbers))
     _told(request, page, table.name, count)
-    columns = (*shown.dimensions, *asked(shown.columns))
     name = "-by-".join([table.name, *shown.dimensions[1:]])
     return csv_download(_file_name(request, page, name, "csv"), _blocks(columns, rows))
+
+
+def _before(numbers: Columns, other: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What these numbers were in the range that is compared with; None is unknown."""
+    return {f"{name}_before": (other or {}).get(name) for name in numbers}
 
 
 @require_safe
@@ -150,7 +163,7 @@ def _drawing(request: HttpRequest, page: Page, theme: str) -> drawing.Drawing:
         *(f"{each.label} {each.shown_value}" for each in address.filters),
         curves.caption(address, answer, page.now),
     ]
-    before_name = curves.BEFORE.get(address.compare, "").removeprefix("the ")
+    before_name = BEFORE.get(address.compare, "").removeprefix("the ")
     return drawing.of_curve(curve, name, lines, theme, before_name)
 
 

@@ -49,6 +49,7 @@ def bar(address: Address, now: datetime, asks_bots: bool = True) -> dict[str, An
         "from": shown.first or shown.span.start.astimezone(tz).date(),
         "to": shown.last or shown.span.end.astimezone(tz).date(),
         "compare": _comparisons(address),
+        "changes": _changes(address),
         "bots": [
             Link(text, address.but(bots=choice), address.bots == choice)
             for choice, text in WITH_BOTS.items()
@@ -76,8 +77,16 @@ def _comparisons(address: Address) -> list[Link]:
         )
         for name, by_weekday in offered
     ]
-    none = address.but(compare="none", by_weekday=False)
+    none = address.but(compare="none", by_weekday=False, changes=False)
     return [*links, Link("no comparison", none, current is None)]
+
+
+def _changes(address: Address) -> Link | None:
+    """The switch that compares the rows of tables; None where the page compares nothing."""
+    if address.compared is None:
+        return None
+    text = "Hide changes in tables" if address.changes else "Show changes in tables"
+    return Link(text, address.but(changes=not address.changes))
 
 
 def _ranges(address: Address, now: datetime) -> dict[str, str]:

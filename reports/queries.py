@@ -61,6 +61,7 @@ __all__ = [
     "Question",
     "ask",
     "ask_rows",
+    "ask_rows_compared",
     "best",
     "complete_until_or_none",
     "count",
@@ -85,13 +86,11 @@ def ask(place: Property, question: Question, now: datetime, kept: Kept | None = 
     ordered = _ordered(place, question, counted, question.range, now)
     rows = list(_each_row(question, ordered, question.labels(question.range)))
     raw_from = _raw_from(place, question, question.range, route, now)
-    # What "(other)" stands for is not the same in another range.
     keys = [key for key, _ in ordered]
-    alike = {key for key in keys if route != "rolled" or crowds.OTHER not in key}
     return Answer(
         rows=rows,
         totals=_totals(place, question, counted, question.range, now),
-        compared=_compared(place, question, keys, alike, now, kept),
+        compared=_compared(place, question, keys, now, kept),
         meta=_meta(place, question, counted, rows, _complete_until(place, now, kept), now)
         | {"route": route}
         | ({"raw_from": _shown(raw_from, question.range), "exact": False} if raw_from else {}),
@@ -106,6 +105,40 @@ def ask_rows(place: Property, question: Question) -> tuple[int, Iterator[dict[st
     with _looking(place, question.range):
         sheet = Sheet(question, _each(place, question, question.range))
     return len(sheet), _each_row(question, sheet.ordered(), {})
+
+
+def ask_rows_compared(
+    place: Property, question: Question, now: datetime
+) -> tuple[int, Iterator[tuple[dict[str, Any], dict[str, Any]]]]:
+    """The same, each with what its numbers are in the range that the question compares with: None
+    where nothing can be known of that."""
+    question = replace(_meant(place, question), limit=EVERY)
+    within, other = question.compare, None
+    with _looking(place, question.range):
+        sheet = Sheet(question, _each(place, question, question.range))
+        if within is not None and not _is_lost(place, question, within, now):
+            with _looking(place, within):
+                other = Sheet(question, _each(place, question, within, exactly=True))
+    unknown: Base = dict.fromkeys(question.needs)
+
+    def pairs() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        for key, numbers in sheet.ordered():
+            before = unknown
+            if within is not None and other is not None and crowds.OTHER not in key:
+                before = _told(place, question, other.find(key) or {}, within.span, now)
+            [row] = _each_row(question, [(key, numbers)], {})
+            yield row, _values(question, before)
+
+    return len(sheet), pairs()
+
+
+def _is_lost(place: Property, question: Question, within: Range, now: datetime) -> bool:
+    """Whether some of what would have to be counted of the range, exactly, has expired."""
+    if _raw_from(place, question, within, "raw", now) is None:
+        return False
+    if conversions.names_goals(question) or not rolled.can_answer(question, within):
+        return True
+    return rolled.each(place, question, within, exactly=True) is None
 
 
 def _meant(place: Property, question: Question) -> Question:
@@ -159,19 +192,21 @@ def _looking(place: Property, within: Range) -> Iterator[None]:
         yield
 
 
-def _each(place: Property, question: Question, within: Range) -> Iterator[tuple[Key, Base]]:
-    """The groups of `count`, one at a time and in any order, by the same routes."""
+def _each(
+    place: Property, question: Question, within: Range, *, exactly: bool = False
+) -> Iterator[tuple[Key, Base]]:
+    """The groups of `count`, one at a time and in any order, by the same routes; `exactly`:
+    without "(other)"."""
     if metrics.GOAL in question.dimensions:  # few, or those in which one was reached
         return iter(count(place, question, within)[0].groups.items())
     if conversions.names_goals(question):
         return conversions.each(place, question, within, partial(_each_plain, place))
-    return _each_plain(place, question, within)
+    return _each_plain(place, question, within, exactly=exactly)
 
 
 def _each_plain(
-    place: Property, question: Question, within: Range, *, exactly: bool = False
+    place: Property, question: Question, within: Range, *, exactly: bool
 ) -> Iterator[tuple[Key, Base]]:
-    """`exactly`: without "(other)", as `_count_exactly`."""
     found = None
     if rolled.can_answer(question, within):
         found = rolled.each(place, question, within, exactly=exactly)
@@ -227,7 +262,7 @@ def _raw_from(
 
 
 def _compared(
-    place: Property, question: Question, keys: list[Key], alike: set[Key], now: datetime, kept: Kept
+    place: Property, question: Question, keys: list[Key], now: datetime, kept: Kept
 ) -> dict[str, Any] | None:
     """Totals of the other range, and its rows: every period of a plain series, else what stands
     beside each row that is shown. Nothing where raw events would have to be counted that have
@@ -243,7 +278,7 @@ def _compared(
         "totals": _totals(place, question, counted, question.compare, now),
         "rows": _rows(place, question, counted, question.compare, now)
         if question.is_series
-        else list(_beside(place, question, question.compare, keys, alike, now, kept)),
+        else list(_beside(place, question, question.compare, keys, now, kept)),
     }
 
 
@@ -252,15 +287,14 @@ def _beside(
     question: Question,
     within: Range,
     keys: list[Key],
-    alike: set[Key],
     now: datetime,
     kept: Kept,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of these keys, one for each, in another range: of nothing but them it is asked.
-    `alike`: those that mean the same there. A period is that of the same number."""
+    """The rows of these keys, one for each, in another range: of nothing but them it is asked. A
+    period is that of the same number; what "(other)" stands for is not the same there."""
     found: Mapping[Key, Base] = {}
     is_lost = False
-    if alike:
+    if alike := {key for key in keys if crowds.OTHER not in key}:
         same = _narrowed(question, alike)
         counted, route = count(place, same, within, kept.without_totals(same.needs))
         found = counted.groups

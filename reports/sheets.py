@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,33 @@ class Sheet:
 
     def ordered(self) -> Iterator[tuple[Key, Base]]:
         """Every row, ranked as the question says; ties by the texts, None last."""
-        columns = list(self._columns.items())
         for at in self._places():
-            numbers: Base = {
-                name: None if column[at] == NONE else column[at] for name, column in columns
-            }
-            yield self._key(at), numbers
+            yield self._key(at), self._base(at)
+
+    @cached_property
+    def _hashed(self) -> tuple[Numbers, Numbers]:
+        """The rows in the order of their hashes, 16 bytes each: a dictionary would take more than
+        the sheet. Strangers cannot choose texts of equal hashes: Python salts them."""
+        found = np.fromiter((hash(self._key(row)) for row in range(self._rows)), dtype=np.int64)
+        order = np.argsort(found, kind="stable")
+        return found[order], order
+
+    def find(self, key: Key) -> Base | None:
+        """The numbers of a row; None where there is no such row."""
+        hashes, rows = self._hashed
+        wanted = hash(key)
+        for place in range(int(np.searchsorted(hashes, wanted)), self._rows):
+            if hashes[place] != wanted:
+                return None
+            if self._key(row := int(rows[place])) == key:
+                return self._base(row)
+        return None
+
+    def _base(self, row: int) -> Base:
+        return {
+            name: None if column[row] == NONE else column[row]
+            for name, column in self._columns.items()
+        }
 
     def _key(self, row: int) -> Key:
         width = len(self.question.dimensions)

@@ -9,25 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 from django.http import QueryDict
 
 from reports.address import Address, AddressError
+from reports.compared import BEFORE, Other, beside, of_tables
 from reports.curves import caption
-from reports.formatting import Number, exact, name_of, percent, short
-from reports.metrics import DIMENSIONS, METRICS, PROPS, VISITORS, find_dimension
+from reports.formatting import Change, Number, exact, name_of, short
+from reports.metrics import DIMENSIONS, METRICS, PROPS, VISITORS, Unit, find_dimension
 from reports.parts import SHARE, Card, Page, Table, asked, plural
 from reports.picks import Link
 from reports.queries import MOST_ROWS, Answer, Question
 
 ROWS_OF_A_PAGE = 100
+Numbers = Mapping[str, Any]  # of a row or of everything, by metric
 
 
 @dataclass(frozen=True)
 class Cell:
+    """`change`: against the other range, where the reader asked for that."""
+
     text: str
     title: str
+    change: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -107,9 +113,9 @@ def fill(page: Page, card: Card) -> FilledCard | None:
             _column(chosen, name, order, address.with_sort(card.name, order.towards(name).text))
             for name in chosen.columns
         ],
-        rows=_rows(page, chosen, answer.rows, answer.totals),
-        totals=[_cell(chosen, name, answer.totals, answer.totals) for name in chosen.columns],
-        caption=caption(address, answer, page.now),
+        rows=_rows(page, chosen, answer, answer.rows),
+        totals=_Cells.of(page, chosen, answer).of_totals,
+        caption=_caption(page, answer),
         plural=_lower(plural(chosen.row_name)),
         all_url=_url(page, chosen) + _sorted(address, order, 1),
         csv_url=_url(page, chosen, "_csv") + _sorted(address, order, 1),
@@ -137,7 +143,7 @@ def first_rows(
     """The first rows of a table that stands on no card."""
     answer = ask_table(page, table, order, limit)
     columns = (_column(table, name, order, "") for name in table.columns)
-    return tuple(columns), tuple(_rows(page, table, answer.rows, answer.totals))
+    return tuple(columns), tuple(_rows(page, table, answer, answer.rows))
 
 
 def _url(page: Page, table: Table, kind: str = "") -> str:
@@ -184,21 +190,31 @@ def siblings(page: Page, shown: Table) -> list[Link]:
     ]
 
 
-def _rows(
-    page: Page, table: Table, rows: list[dict[str, Any]], totals: dict[str, Number]
-) -> list[Row]:
+def _rows(page: Page, table: Table, answer: Answer, rows: list[dict[str, Any]]) -> list[Row]:
+    """`rows`: the first of the answer, those that are shown."""
     dimension, first = table.dimension, asked(table.columns)[0]
+    cells = _Cells.of(page, table, answer)
+    others = answer.compared["rows"] if answer.compared else repeat({})
     widest = max((row[first] or 0 for row in rows), default=0)
     return [
         Row(
             name=name_of(dimension, row[dimension]),
             query=_filtered(page, dimension, row[dimension] or ""),
             width=f"{(row[first] or 0) / widest * 100:.1f}%" if widest else "0%",
-            cells=[_cell(table, name, row, totals) for name in table.columns],
+            cells=cells.of_row(row, other),
             by=_link(page, table.by, row) if table.by else None,
         )
-        for row in rows
+        for row, other in zip(rows, others, strict=False)
     ]
+
+
+def _caption(page: Page, answer: Answer) -> str:
+    """Up to when it is complete, and with what the rows are compared."""
+    parts = [caption(page.address, answer, page.now)]
+    if (other := _other(page, answer)) is not None:
+        is_told = other.range is not None
+        parts.append(f"{'compared with' if is_told else 'no comparison:'} {other.what}")
+    return " · ".join(parts)
 
 
 def _link(page: Page, dimension: str, row: dict[str, Any]) -> Link:
@@ -214,15 +230,56 @@ def _filtered(page: Page, dimension: str, value: str) -> str:
     return page.address.with_filter(dimension, value)
 
 
-def _cell(table: Table, column: str, row: dict[str, Any], totals: dict[str, Number]) -> Cell:
-    if column == SHARE:
-        everybody, some = totals.get(VISITORS), row[VISITORS]
-        if not everybody or some is None:
-            return Cell(short(None), exact(None))
-        return Cell(percent(some / everybody), f"{some:,} of {everybody:,} visitors")
-    unit, value = METRICS[column].unit, row[column]
-    label, _ = table.words_of(column)
-    return Cell(short(value, unit), f"{label}: {exact(value, unit)}")
+def _other(page: Page, answer: Answer) -> Other | None:
+    """With what the rows of an answer are compared, if the reader asked for that."""
+    other = of_tables(page)
+    if other is not None and other.range is not None and answer.compared is None:
+        return Other(None, f"raw events of {BEFORE[page.address.compare]} have expired")
+    return other
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The numbers of a table's rows, each beside its own in the `other` range, if there is one."""
+
+    table: Table
+    totals: Numbers
+    other: Other | None
+    totals_before: Numbers
+
+    @classmethod
+    def of(cls, page: Page, table: Table, answer: Answer) -> _Cells:
+        before = answer.compared["totals"] if answer.compared else {}
+        return cls(table, answer.totals, _other(page, answer), before)
+
+    @property
+    def of_totals(self) -> list[Cell]:
+        return self.of_row(self.totals, self.totals_before)
+
+    def of_row(self, row: Numbers, before: Numbers) -> list[Cell]:
+        return [self._cell(column, row, before) for column in self.table.columns]
+
+    def _cell(self, column: str, row: Numbers, before: Numbers) -> Cell:
+        now = _number(column, row, self.totals)
+        unit: Unit = "rate" if column == SHARE else METRICS[column].unit
+        label, _ = self.table.words_of(column)
+        title = f"{label}: {exact(now, unit)}"
+        if column == SHARE:
+            everybody, some = self.totals.get(VISITORS), row[VISITORS]
+            title = exact(None) if now is None else f"{some:,} of {everybody:,} visitors"
+        if self.other is None:
+            return Cell(short(now, unit), title)
+        then = _number(column, before, self.totals_before)
+        title += self.other.told(then, unit)
+        is_better = column == SHARE or METRICS[column].higher_is_better
+        return Cell(short(now, unit), title, beside(now, then, unit, is_better))
+
+
+def _number(column: str, row: Numbers, totals: Numbers) -> Number:
+    if column != SHARE:
+        return row.get(column)
+    everybody, some = totals.get(VISITORS), row.get(VISITORS)
+    return some / everybody if everybody and some is not None else None
 
 
 # -- a whole table -----------------------------------------------------------------------------
@@ -242,15 +299,18 @@ class WholeTable:
     csv_url: str
 
 
-def ask_table(page: Page, table: Table, order: Order, limit: int) -> Answer:
-    """The first `limit` rows of a table in its order: one question."""
-    return page.ask(question_of(page, table, order, min(limit, MOST_ROWS)))
+def ask_table(page: Page, table: Table, order: Order, limit: int, offset: int = 0) -> Answer:
+    """The first `limit` rows of a table in its order, but for those before `offset`."""
+    question = question_of(page, table, order, min(limit, MOST_ROWS))
+    return page.ask(replace(question, offset=offset))
 
 
 def question_of(page: Page, table: Table, order: Order, limit: int) -> Question:
+    other = of_tables(page)
     return replace(
         page.question(asked(table.columns), table),
         dimensions=table.dimensions,
+        compare=other.range if other else None,
         order_by=((order.metric, "desc" if order.descending else "asc"),),
         limit=limit,
     )
@@ -284,19 +344,19 @@ def whole_table(page: Page, plain: Table, order: Order, number: int) -> WholeTab
     table = split(page, plain)
     address, first = page.address, (number - 1) * ROWS_OF_A_PAGE
     # One row more than shown tells whether there is a next page.
-    answer = ask_table(page, table, order, first + ROWS_OF_A_PAGE + 1)
-    shown = answer.rows[first : first + ROWS_OF_A_PAGE]
-    more = len(answer.rows) > first + ROWS_OF_A_PAGE
+    answer = ask_table(page, table, order, first + ROWS_OF_A_PAGE + 1, first)
+    shown = answer.rows[:ROWS_OF_A_PAGE]
+    more = len(answer.rows) > ROWS_OF_A_PAGE
     return WholeTable(
         table=table,
         columns=[
             _column(table, name, order, _sorted(address, order.towards(name), 1))
             for name in table.columns
         ],
-        rows=_rows(page, table, shown, answer.totals),
-        totals=[_cell(table, name, answer.totals, answer.totals) for name in table.columns],
+        rows=_rows(page, table, answer, shown),
+        totals=_Cells.of(page, table, answer).of_totals,
         splits=_splits(page, table),
-        caption=caption(address, answer, page.now),
+        caption=_caption(page, answer),
         first=first + 1,
         previous_query=_sorted(address, order, number - 1) if number > 1 else "",
         next_query=_sorted(address, order, number + 1) if more else "",

@@ -16,7 +16,7 @@ import pytest
 from django.db import connections
 
 from tests.people import new_key, signed_in_as, with_key
-from tests.test_report_page import HOSTILE, MARCH, asked, busy, get
+from tests.test_report_page import HOSTILE, MARCH, WEEK, asked, busy, get, two_weeks
 
 __all__ = ["busy"]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -93,6 +93,44 @@ def test_the_api_gives_the_same_table_by_pages(wide: Any) -> None:
     assert rows(7, 2)["rows"] == first[7:9]
     for wrong in (-1, True, "1", 990_001):
         assert rows(wrong)["error"]["code"] == "invalid_offset"
+
+
+def test_a_file_has_what_its_rows_were_in_the_range_compared_with(alice: Any, shop: Any) -> None:
+    two_weeks(shop)
+    path = f"/p/{shop.key}/table/page.csv?range={WEEK}"
+
+    def rows(query: str) -> list[tuple[str, ...]]:
+        text = b"".join(get(alice, path + query).streaming_content).decode()
+        found = csv.DictReader(StringIO(text))
+        names = [name for name in found.fieldnames or () if "pageviews" in name]
+        return [(row["page"], *(row[name] for name in names)) for row in found]
+
+    assert rows("") == [("/a", "4"), ("/new", "1")]
+    wanted = [("/a", "4", "3"), ("/new", "1", "0")]
+    assert rows("&changes=1") == wanted
+    assert rows("&changes=1&filter=country:is_not:FR") == wanted  # from columns or rows
+    # Nothing was counted then: that is not 0.
+    assert rows("&changes=1&compare=year") == [("/a", "4", ""), ("/new", "1", "")]
+
+
+def test_what_a_row_was_is_found_whatever_its_hash(shop: Any, monkeypatch: Any) -> None:
+    from properties.periods import parse_range, zone
+    from reports import sheets
+    from reports.questions import Question
+
+    question = Question(
+        metrics=("events",),
+        dimensions=("page", "event"),
+        range=parse_range(WEEK, zone(shop.timezone), datetime.now(UTC)),
+    )
+    keys = [(f"/{n}", name) for n in range(50) for name in ("pageview", "buy")]
+    groups = [(key, {"events": n}) for n, key in enumerate(keys)]
+    for ways in (hash, lambda key: len(key[0])):
+        monkeypatch.setattr(sheets, "hash", ways, raising=False)
+        sheet = sheets.Sheet(question, groups)
+        assert [sheet.find(key) for key in keys] == [numbers for _, numbers in groups]
+        assert sheet.find(("/50", "buy")) is None
+        assert sheet.find(("/", "")) is None
 
 
 # -- the series ------------------------------------------------------------------------------------

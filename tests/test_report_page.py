@@ -584,6 +584,77 @@ def test_without_comparison_nothing_is_compared(alice: Any, busy: Any) -> None:
     assert 'class="change' not in page
 
 
+def two_weeks(place: Any) -> None:
+    """/a and /new in the week from the 9th of March, /a and /gone in the week before."""
+    days = {"/a": (2, 3, 4, 9, 10, 11, 11), "/gone": (5,), "/new": (12,)}
+    fill(
+        place,
+        [
+            Happening(at(f"2026-03-{day:02d}T09:00"), 100 * day + number, page=page)
+            for page in days
+            for number, day in enumerate(days[page])
+        ],
+    )
+
+
+WEEK = "2026-03-09..2026-03-15"
+
+
+def test_the_rows_of_tables_are_compared_for_whoever_asks_for_it(alice: Any, shop: Any) -> None:
+    two_weeks(shop)
+    path = f"/p/{shop.key}/?range={WEEK}"
+    page = get(alice, path).content.decode()
+    assert rows_of(page, "pages")[0] == ("/a", "4", "4")
+    (query,) = re.findall(r'href="([^"]*)" id="changes-in-tables">Show changes', page)
+    assert dict(parse_qsl(html.unescape(query)[1:])) == {"range": WEEK, "changes": "1"}
+    page = get(alice, path + "&changes=1").content.decode()
+    assert f'href="?range={WEEK}" id="changes-in-tables">Hide changes' in page
+    rows = rows_of(page, "pages")
+    assert [(row[0], " ".join(row[1].split(".")[0].split())) for row in rows] == [
+        ("/a", "4 +33 %"),
+        ("/new", "1 was 0"),
+    ]
+    section = page[page.index('id="card-pages"') :]
+    assert 'title="Pageviews: 4, 3 in the period before"' in section
+    assert '<span class="change good up">+33 %</span>' in section
+    # Every link of the page keeps the switch; without a comparison there is none to keep.
+    assert "changes=1" in page[page.index('id="tile-pageviews"') :].split(">")[0]
+    assert "changes" not in get(alice, path + "&compare=none&changes=1").content.decode()
+    refused = get(alice, path + "&changes=yes", 400).content.decode()
+    assert "Write changes=1" in refused
+
+
+def test_a_whole_table_is_compared_with_its_totals(alice: Any, shop: Any) -> None:
+    two_weeks(shop)
+    path = f"/p/{shop.key}/table/page/?range={WEEK}&changes=1"
+    page = get(alice, path).content.decode()
+    assert "compared with the period before" in page
+    assert 'title="Pageviews: 5, 4 in the period before"' in page  # all of them: /gone, too
+    assert 'title="Pageviews: 1, 0 in the period before"' in page
+    # Of the week before the first event nothing is known: a dash, and why.
+    page = get(alice, path.replace(WEEK, "2026-03-02..2026-03-08")).content.decode()
+    assert "no comparison: nothing was counted yet in part of the period before" in page
+    assert '<span class="change even same">-</span>' in page
+    assert 'title="Pageviews: 4; nothing was counted yet in part of the period before"' in page
+
+
+def test_rows_of_an_open_range_are_compared_with_the_same_hours(
+    alice: Any, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = at("2026-04-15T08:20")  # 10:20 in Berlin
+    monkeypatch.setattr("reports.views.timezone", SimpleNamespace(now=lambda: now))
+    yesterday = at("2026-04-14T08:00")
+    happenings = [Happening(at("2026-04-13T08:00"), 9), Happening(yesterday, 1)]
+    happenings += [Happening(now, 2), Happening(now, 3)]
+    happenings += [Happening(yesterday + timedelta(hours=6), n) for n in range(10, 19)]
+    fill(shop, happenings)
+    page = get(alice, f"/p/{shop.key}/?range=today&changes=1").content.decode()
+    assert (
+        'title="Visitors: 2, 1 in the period before, until 14 Apr 2026 11:00"'
+        in (page[page.index('id="card-pages"') :])
+    )
+
+
 def test_now_counts_who_is_here(alice: Any, shop: Any) -> None:
     from tracking.collecting import Origin, collect, now_ms
 

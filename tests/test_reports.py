@@ -22,6 +22,8 @@ RESERVED = {
     "metric",
     "filter",
     "compare",
+    "align",
+    "changes",
     "bots",
     "sort",
     "page",

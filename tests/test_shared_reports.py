@@ -72,7 +72,8 @@ RANGES = (
 )  # fmt: skip
 VIEWS = (
     "", "interval=hour", "interval=day", "interval=week", "interval=month", "interval=quarter",
-    "interval=year", "compare=previous", "compare=none", "bots=include", "bots=only",
+    "interval=year", "compare=previous", "compare=none",
+    "changes=1", "changes=1&compare=year", "bots=include", "bots=only",
     f"filter=page:is_not:/x&filter=page:contains:{OUTSIDE[:3]}", "filter=country:is:FR",
     "metric=pageviews&interval=week",
 )  # fmt: skip
@@ -143,6 +144,13 @@ def test_a_comparison_that_reaches_beyond_is_left_out(busy: Any) -> None:
     day = text(get(token, "?range=2026-03-06..2026-03-06&interval=hour"))
     assert "vs previous" in day
     assert "1, 1 in the period before" in tiles_of(day)["visitors"]
+    table = "table/page/?range=2026-03-06..2026-03-06&changes=1"
+    assert "1, 1 in the period before" in text(get(token, table))
+    embedded = text(get(token, "?embed=1&range=2026-03-06..2026-03-06&changes=1"))
+    assert "1, 1 in the period before" in embedded[embedded.index('id="card-pages"') :]
+    outside = text(get(token, table.replace("-06", "-05")))
+    assert "period before" not in outside
+    assert 'class="change' not in outside
     first = text(get(token, "?range=2026-03-05..2026-03-05"))
     assert tiles_of(first)["visitors"] == "Visitors: 1"
 

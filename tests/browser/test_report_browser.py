@@ -40,7 +40,14 @@ def test_pages_fit_and_axe_finds_nothing(
     look: Look, alice: Any, busy: Any, blog: Any, width: int
 ) -> None:
     page = drawn(look(alice, report(busy, "&filter=page:is_not:/none"), width))
-    for path in ("", f"/p/{blog.key}/", f"/p/{busy.key}/table/page/?range={MARCH}"):
+    week = "range=2026-03-09..2026-03-15&changes=1"
+    for path in (
+        "",
+        f"/p/{blog.key}/",
+        f"/p/{busy.key}/table/page/?range={MARCH}",
+        f"/p/{busy.key}/?{week}",
+        f"/p/{busy.key}/table/page/?{week}",
+    ):
         if path:
             page.goto(page.url.split("/p/")[0] + path)
         for scheme in ("light", "dark"):

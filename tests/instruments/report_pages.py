@@ -33,6 +33,12 @@ def _list(reports: "list[Report]") -> str:
         "A whole table, and its file, takes a second dimension after `by=`, such as `by=device` or "
         "`by=props:plan`; whoever asks must be allowed to view the modules of both.",
         "",
+        "With `changes=1` (in the menu of the comparison) every row of every table stands beside "
+        "its own numbers in the range compared with: in the same hours of it, as long as the range "
+        "is not over. A dash is unknown; `was 0` had nothing that a percentage could lead away "
+        "from. Files have columns `<metric>_before` then, empty where nothing is known. Each table "
+        "is asked twice.",
+        "",
         "| report | question | needs |",
         "| --- | --- | --- |",
     ]
