@@ -36,10 +36,12 @@ from properties.periods import Span
 from reports import columns, metrics, touches
 from reports.columns import Numbers, Texts, TextsMaker, Unfit
 from reports.filters import Bound, column
+from reports.models import BlockGrain
 from reports.tallies import LONGEST_GAP
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+AROUND = timedelta(days=2)  # longer than any day and an hour
 FETCHED = 2_000  # rows that Postgres hands over at a time where it keeps the others
 AT_ONCE = 20_000  # rows turned into columns at a time
 
@@ -66,6 +68,7 @@ class Block:
     span: Span
     data: dict[str, Texts | Numbers | bytes] = field(default_factory=dict)
     has_all_props: bool = False  # a property of events without a column is empty in all of them
+    version: int = 0  # which transaction has packed it
     _sampled: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict)
     numbered: dict[tuple[str, str], Numbers] = field(default_factory=dict)  # reports/kept.py
     lacks: set[str] = field(default_factory=set)  # columns that were looked for and are not there
@@ -148,8 +151,8 @@ class Block:
 
 # -- packed ----------------------------------------------------------------------------------
 
-DAYS = """
-SELECT starts_at, ends_at, props FROM packed_days
+PACKED = """
+SELECT grain, starts_at, ends_at, props FROM packed_days
 WHERE property_id = %(property)s AND state = 'd'
     AND starts_at < %(end)s AND ends_at > %(start)s
 ORDER BY starts_at
@@ -157,54 +160,83 @@ ORDER BY starts_at
 
 DIRTY = """
 SELECT hour FROM dirty_hours
-WHERE property_id = %(property)s AND hour > %(start)s AND hour < %(end)s ORDER BY hour
+WHERE property_id = %(property)s AND hour > %(since)s AND hour < %(until)s ORDER BY hour
 """
 
+# All columns of a block are of one transaction: what was packed anew meanwhile is known by that.
 COLUMNS = """
-SELECT starts_at, name, bits FROM columns
-WHERE property_id = %(property)s AND name = ANY(%(names)s::text[])
-    AND starts_at = ANY(%(days)s::timestamptz[])
+SELECT starts_at, name, bits, xmin::text::bigint FROM columns
+WHERE property_id = %(property)s AND grain = %(grain)s AND name = ANY(%(names)s::text[])
+    AND starts_at = ANY(%(starts)s::timestamptz[])
 """
 
 
-class Day(NamedTuple):
+class Packed(NamedTuple):
+    """A day, or a part of one that is open, whose columns can be read."""
+
+    grain: str
     span: Span
     has_all_props: bool
 
 
-def packed_days(cursor: psycopg.Cursor, place: Property, within: Span) -> list[Day]:
-    """The packed days that the span touches, in order. Days of which something has changed since
-    are not among them: compared here, for the planner would compare every day with every mark."""
-    values = {"property": place.pk, "start": within.start, "end": within.end}
-    cursor.execute(DAYS, values)
-    days = [Day(Span(start, end), props) for start, end, props in cursor.fetchall()]
-    if not days:
-        return []
-    values |= {"start": days[0].span.start - HOUR, "end": days[-1].span.end}
+def all_packed(cursor: psycopg.Cursor, place: Property, within: Span) -> list[Packed]:
+    """The packed days that the span touches, and parts of days where no day is, in order. Those of
+    which something has changed since are not among them: compared here, for the planner would
+    compare every day with every mark. Marks first: the rollup that deletes one says in the same
+    transaction that its blocks are out of date.
+    """
+    values: dict[str, Any] = {"property": place.pk, "start": within.start, "end": within.end}
+    values |= {"since": within.start - AROUND, "until": within.end + AROUND}
     cursor.execute(DIRTY, values)
     dirty = [hour for (hour,) in cursor.fetchall()]
-    return [day for day in days if not _is_dirty(day.span, dirty)]
+    cursor.execute(PACKED, values)
+    found = [Packed(grain, Span(start, end), props) for grain, start, end, props in cursor]
+    found = [packed for packed in found if not _is_dirty(packed.span, dirty)]
+    days = [packed for packed in found if packed.grain == BlockGrain.DAY]
+    parts = [packed for packed in found if packed.grain != BlockGrain.DAY]
+    return sorted([*days, *_beside(days, parts)], key=lambda packed: packed.span)
 
 
-def _is_dirty(day: Span, hours: Sequence[datetime]) -> bool:
-    """Whether one of these hours (in order) touches the day."""
-    place = bisect_right(hours, day.start - HOUR)
-    return place < len(hours) and hours[place] < day.end
+def _beside(days: Sequence[Packed], parts: Sequence[Packed]) -> Iterator[Packed]:
+    """The parts of days that overlap no day and no larger part."""
+    if not parts:
+        return
+    since, taken = parts[0].span.start, [day.span for day in days]
+    taken = [span for span in taken if span.end > since]  # of a year of them, hardly one
+    for part in sorted(parts, key=lambda packed: packed.span.length, reverse=True):
+        if not any(part.span.overlaps(span) for span in taken):
+            yield part
+            taken.append(part.span)
+
+
+def _is_dirty(span: Span, hours: Sequence[datetime]) -> bool:
+    """Whether one of these hours (in order) touches the span."""
+    place = bisect_right(hours, span.start - HOUR)
+    return place < len(hours) and hours[place] < span.end
 
 
 def read_columns(
-    cursor: psycopg.Cursor, place: Property, blocks: Sequence[Block], names: Iterable[str]
+    cursor: psycopg.Cursor,
+    place: Property,
+    grain: str,
+    blocks: Sequence[Block],
+    names: Iterable[str],
 ) -> None:
-    """Give these packed days those of the columns that they have not got yet."""
+    """Give these packed blocks those of the columns that they have not got yet. Raises
+    Unfit if one of them has been packed anew since some of its columns were read."""
     by_start = {block.span.start: block for block in blocks}
     wanted = set(names)
     missing = set().union(*(wanted - block.data.keys() - block.lacks for block in blocks))
     if not missing:
         return
-    values = {"property": place.pk, "names": sorted(missing), "days": list(by_start)}
-    cursor.execute(COLUMNS, values)
-    for start, name, bits in cursor.fetchall():
-        by_start[start].data.setdefault(name, bits)
+    values = {"property": place.pk, "grain": grain, "names": sorted(missing)}
+    cursor.execute(COLUMNS, values | {"starts": list(by_start)})
+    for start, name, bits, version in cursor.fetchall():
+        block = by_start[start]
+        block.version = block.version or version
+        if block.version != version:
+            raise Unfit(f"The block of {start} has been packed anew.")
+        block.data.setdefault(name, bits)
     for block in blocks:
         block.lacks |= missing - block.data.keys()
 
@@ -251,7 +283,7 @@ SESSIONS = sql.SQL(
     " AND started_at >= %(start)s AND started_at < %(end)s"
     " UNION ALL SELECT u.* FROM ("
     "  SELECT DISTINCT visitor FROM events WHERE property_id = %(property)s AND NOT bot"
-    "  AND time >= %(start)s AND time < %(start)s::timestamptz + {gap}::interval"
+    "  AND time >= %(start)s AND time < least(%(start)s::timestamptz + {gap}::interval, %(end)s)"
     " ) AS v CROSS JOIN LATERAL ("
     "  SELECT * FROM sessions WHERE property_id = %(property)s AND visitor = v.visitor"
     "  AND started_at < %(start)s ORDER BY started_at DESC LIMIT 1"

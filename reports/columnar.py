@@ -1,9 +1,9 @@
 """The route over packed days: questions that rollups cannot answer, without reading rows.
 
 Enters: a Question without bots. Leaves: the same base numbers as reports/raw.py, or None where
-that has to be asked: where much of the range is not packed. Days that are not packed (the
-current one, and those in which something has just changed) are made into blocks from their rows;
-then block after block is filtered and counted by numpy, and the parts are put together: visitors
+that has to be asked: where much of the range is not packed. What is not packed (the
+last hour or two, and what has just changed) is made into blocks from its rows; then block after
+block is filtered and counted by numpy, and the parts are put together: visitors
 by their numbers, sessions that go on from one block to the next by their visitor and start.
 """
 
@@ -66,7 +66,7 @@ def _count(place: Property, question: Question, within: Range, kept: Kept) -> Co
             known |= dict(some.rows())[()]
     groups = dict(sums[-1].rows()) if question.dimensions else {}
     total = {name: known[name] for name in question.needs}
-    return Counted(groups, total, from_columns=bool(reader.days))
+    return Counted(groups, total, from_columns=bool(reader.packed))
 
 
 def _counted(

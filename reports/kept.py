@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from properties.periods import Range, Span
-from reports.blocks import Block, Day
+from reports.blocks import Block, Packed
 from reports.columns import Merged, Numbers
 from reports.filters import Node
 
@@ -30,7 +30,7 @@ class Kept:
 
     complete: dict[int, datetime | None] = field(default_factory=dict)  # by property
     totals: dict[Whole, dict[str, int | None]] = field(default_factory=lambda: defaultdict(dict))
-    days: dict[Span, list[Day]] = field(default_factory=dict)
+    packed: dict[Span, list[Packed]] = field(default_factory=dict)
     blocks: dict[Span, Block] = field(default_factory=dict)
     wanted: dict[Span, set[str]] = field(default_factory=lambda: defaultdict(set))
     merged: dict[str, Merged] = field(default_factory=lambda: defaultdict(Merged))

@@ -98,11 +98,21 @@ class RolledZone(TenantRow):
         db_table = "rolled_zones"
 
 
-class PackedDay(TenantRow):
-    """Bookkeeping: a local day, and whether its raw events lie in `columns` too.
+class BlockGrain(models.TextChoices):
+    """What is packed as one block."""
 
-    The rollup sets it to waiting in the transaction that counts the day anew; packing.py sets it
-    to done in the transaction that writes the columns. Only done days are read.
+    HOUR = "h", "hour"
+    QUARTER = "q", "quarter of a day: six hours"
+    DAY = "d", "day"
+
+
+class PackedDay(TenantRow):
+    """Bookkeeping: a local day, or an hour or a quarter of one that is open, and whether its raw
+    events lie in `columns` too.
+
+    The rollup sets it to waiting in the transaction that counts it anew; packing.py sets it to done
+    in the transaction that writes the columns. Only what is done is read: days, quarters where no
+    day is done, hours where neither is.
     """
 
     class State(models.TextChoices):
@@ -110,11 +120,12 @@ class PackedDay(TenantRow):
         DONE = "d", "done"
         SMALL = "r", "left in rows: too few events to be worth it"
 
-    pk = models.CompositePrimaryKey("property_id", "starts_at")
+    pk = models.CompositePrimaryKey("property_id", "grain", "starts_at")
+    grain = models.CharField(max_length=1, choices=BlockGrain, db_default=BlockGrain.DAY)
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     state = models.CharField(max_length=1, choices=State)
-    changed_at = models.DateTimeField(help_text="when the rollup last counted the day")
+    changed_at = models.DateTimeField(help_text="when the rollup last counted it")
     props = models.BooleanField(
         db_default=False, help_text="every property of its events that has no column is empty"
     )
@@ -129,9 +140,10 @@ class PackedDay(TenantRow):
 
 
 class Column(TenantRow):
-    """One column of a packed day (reports/columns.py): what questions with filters read."""
+    """One column of what is packed (reports/columns.py): what questions with filters read."""
 
-    pk = models.CompositePrimaryKey("property_id", "starts_at", "name")
+    pk = models.CompositePrimaryKey("property_id", "grain", "starts_at", "name")
+    grain = models.CharField(max_length=1, choices=BlockGrain, db_default=BlockGrain.DAY)
     starts_at = models.DateTimeField()
     name = models.TextField()
     bits = models.BinaryField()

@@ -1,9 +1,12 @@
-"""Closed days as columns, so that questions with filters need not read their rows.
+"""Closed days, and hours of open ones, as columns: questions with filters need not read their rows.
 
-Enters: days that the rollup has counted (`note`, in its transaction). Leaves: rows of `columns`
-for those that are over and have not changed for a while, from raw events and sessions; a day and
-its columns become done in one transaction, so a killed run leaves nothing half. Set, never added
-to: a day that changes waits again, and questions read its rows until it is packed anew.
+Enters: days and hours that the rollup has counted (`note`, in its transaction). Leaves: rows of
+`columns` for those that are over and have not changed for a while, from raw events and sessions; a
+block and its columns become done in one transaction, so a killed run leaves nothing half. Set,
+never added to: what changes waits again, and questions read its rows until it is packed anew.
+While a day is open, its hours and quarters are packed; when it is packed itself, they go in the
+same transaction. A quarter leaves its hours where they are: when one of them changes, the others
+are read.
 Called by reports/tasks.py after the rollup, by `manage.py roll_up` and by rebuilding.
 
 Why columns: over 30 days of a property with 10 M events a year, joining 800,000 events with their
@@ -14,25 +17,28 @@ numpy counts them in tens of milliseconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
 from django.db import DatabaseError, connections
 
 from properties.models import Property
-from properties.periods import Span
+from properties.periods import Span, spans, zone
 from reports import columns, metrics
 from reports.blocks import Block, binary_cursor, every_column, of_rows
 from reports.columns import Texts, Unfit
+from reports.models import BlockGrain
 from tracking.working import WORKER, lock, transaction_of_worker
 
 OVER = timedelta(hours=2)  # behind the end of a day: the longest gap of a session, and the drain
 SETTLED = timedelta(minutes=5)  # unchanged for so long: late events come in flocks
 BUDGET = 3.0  # seconds of a tick
 FEWEST = 500  # events of a day that is packed
+FEWEST_OF_PART = 200  # of an hour or a quarter: so few rows cost a page as much as one more block
+QUARTER = 6  # hours; one must have been quiet for so much longer, for packing it costs as much more
 MOST_PROPS = 100  # properties of events that get columns, most frequent first
 LARGEST = 4_000_000  # bytes of a column of a property: unique texts are no dimension
 
@@ -41,62 +47,108 @@ log = structlog.get_logger(__name__)
 # -- what the rollup tells -------------------------------------------------------------------
 
 FORGET = (
-    "DELETE FROM columns WHERE property_id = %(property)s AND starts_at = ANY(%(starts)s)",
-    "DELETE FROM packed_days WHERE property_id = %(property)s AND starts_at = ANY(%(starts)s)",
+    "DELETE FROM columns"
+    " WHERE property_id = %(property)s AND grain = %(grain)s AND starts_at = ANY(%(starts)s)",
+    "DELETE FROM packed_days"
+    " WHERE property_id = %(property)s AND grain = %(grain)s AND starts_at = ANY(%(starts)s)",
 )
 
-# Days of another zone may overlap those of this one.
-OVERLAPPING = """
+# What overlaps a change and does not wait for it: days and hours of another zone, hours of a day
+# that is over.
+STALE = """
 SELECT p.starts_at FROM packed_days AS p
-JOIN unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS d(starts_at, ends_at)
-    ON p.starts_at < d.ends_at AND p.ends_at > d.starts_at
-WHERE p.property_id = %(property)s AND (p.starts_at, p.ends_at) <> (d.starts_at, d.ends_at)
+WHERE p.property_id = %(property)s AND p.grain = %(grain)s
+    AND p.starts_at < %(last)s AND p.ends_at > %(first)s
+    AND EXISTS (
+        SELECT FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS c(since, until)
+        WHERE p.starts_at < c.until AND p.ends_at > c.since
+    ) AND NOT EXISTS (
+        SELECT FROM unnest(%(waiting)s::timestamptz[], %(until)s::timestamptz[]) AS w(since, until)
+        WHERE (p.starts_at, p.ends_at) = (w.since, w.until)
+    )
 """
 
 WAIT = """
-INSERT INTO packed_days (account_id, property_id, starts_at, ends_at, state, changed_at)
-SELECT %(account)s, %(property)s, starts_at, ends_at, 'w', %(now)s
-FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS d(starts_at, ends_at)
-ON CONFLICT (property_id, starts_at)
+INSERT INTO packed_days (account_id, property_id, grain, starts_at, ends_at, state, changed_at)
+SELECT %(account)s, %(property)s, %(grain)s, since, until, 'w', %(now)s
+FROM unnest(%(waiting)s::timestamptz[], %(until)s::timestamptz[]) AS w(since, until)
+ON CONFLICT (property_id, grain, starts_at)
 DO UPDATE SET state = 'w', ends_at = excluded.ends_at, changed_at = excluded.changed_at
 """
 
 
-def note(cursor: Any, place: Property, days: Iterable[Span], now: datetime) -> None:
-    """These days were counted anew: what is packed of them is out of date."""
-    spans = list(days)
-    if not spans:
+def note(cursor: Any, place: Property, changed: Mapping[Span, list[Span]], now: datetime) -> None:
+    """These days, and these hours of each, were counted anew: what is packed of them is out of
+    date. Hours and quarters wait to be packed while their day is open."""
+    hours = [hour for some in changed.values() for hour in some]
+    of_open = {day: some for day, some in changed.items() if day.end > now - OVER}
+    of_hours = [hour for some in of_open.values() for hour in some]
+    of_quarters = [
+        quarter for day, some in of_open.items() for quarter in quarters(place, day, some)
+    ]
+    _wait(cursor, place, BlockGrain.DAY, list(changed), list(changed), now)
+    _wait(cursor, place, BlockGrain.QUARTER, hours, of_quarters, now)
+    _wait(cursor, place, BlockGrain.HOUR, hours, of_hours, now)
+
+
+def quarters(place: Property, day: Span, hours: Sequence[Span]) -> Iterator[Span]:
+    """The quarters of a day in which these hours are; the last is longer or shorter by an hour
+    where the clocks change."""
+    starts = [hour.start for hour in spans("hour", day, zone(place.timezone))]
+    starts = starts[: 3 * QUARTER + 1 : QUARTER]
+    for start, end in zip(starts, [*starts[1:], day.end], strict=True):
+        quarter = Span(start, end)
+        if any(hour.overlaps(quarter) for hour in hours):
+            yield quarter
+
+
+def _wait(
+    cursor: Any,
+    place: Property,
+    grain: BlockGrain,
+    changed: Sequence[Span],
+    waiting: Sequence[Span],
+    now: datetime,
+) -> None:
+    """Forget what has changed, but for the blocks that wait to be packed again."""
+    if not changed:
         return
     values: dict[str, Any] = {"account": place.account_id, "property": place.pk, "now": now}
-    values |= {"starts": [day.start for day in spans], "ends": [day.end for day in spans]}
-    cursor.execute(OVERLAPPING, values)
-    forget(cursor, place, [start for (start,) in cursor.fetchall()])
-    cursor.execute(WAIT, values)
+    values |= {"starts": [span.start for span in changed], "ends": [span.end for span in changed]}
+    values |= {"first": min(values["starts"]), "last": max(values["ends"]), "grain": grain}
+    values |= {"waiting": [span.start for span in waiting], "until": [span.end for span in waiting]}
+    cursor.execute(STALE, values)
+    forget(cursor, place, grain, [start for (start,) in cursor.fetchall()])
+    if waiting:
+        cursor.execute(WAIT, values)
 
 
-def forget(cursor: Any, place: Property, starts: Iterable[datetime]) -> None:
-    """Drop what is packed of the days that start there: their raw events are gone."""
-    gone = {"property": place.pk, "starts": list(starts)}
+def forget(cursor: Any, place: Property, grain: BlockGrain, starts: Iterable[datetime]) -> None:
+    """Drop these blocks and their columns."""
+    gone = {"property": place.pk, "grain": grain, "starts": list(starts)}
     if gone["starts"]:
         for statement in FORGET:
             cursor.execute(statement, gone)
 
 
 def forget_between(cursor: Any, place: Property, since: datetime, until: datetime) -> None:
-    """The same for all days that touch `[since, until)`; retention and erasure call it."""
+    """The same for all that touch `[since, until)`, whose raw events are gone; retention and
+    erasure call it, too."""
     cursor.execute(
-        "SELECT starts_at FROM packed_days"
+        "SELECT grain, starts_at FROM packed_days"
         " WHERE property_id = %s AND ends_at > %s AND starts_at < %s",
         [place.pk, since, until],
     )
-    forget(cursor, place, [start for (start,) in cursor.fetchall()])
+    rows = cursor.fetchall()
+    for grain in BlockGrain:
+        forget(cursor, place, grain, [start for of, start in rows if of == grain])
 
 
 # Once for a property: days that were counted before there were columns.
 UNLISTED = "SELECT property_id FROM rolled_zones WHERE NOT days_listed ORDER BY property_id"
 LIST = """
-INSERT INTO packed_days (account_id, property_id, starts_at, ends_at, state, changed_at)
-SELECT account_id, property_id, starts_at,
+INSERT INTO packed_days (account_id, property_id, grain, starts_at, ends_at, state, changed_at)
+SELECT account_id, property_id, 'd', starts_at,
     ((starts_at AT TIME ZONE %(zone)s)::date + 1)::timestamp AT TIME ZONE %(zone)s, 'w', %(now)s
 FROM rollups WHERE property_id = %(property)s AND grain = 'd' AND dimension = ''
     AND measure = 'events' AND value = ''
@@ -124,22 +176,35 @@ def list_days(cursor: Any, place: Property, now: datetime) -> None:
 
 # -- packing ---------------------------------------------------------------------------------
 
+# Parts of a day that is over are not worth it any more: it will be packed itself.
 DUE = """
-SELECT property_id, starts_at, ends_at FROM packed_days
-WHERE state = 'w' AND changed_at <= %(settled)s AND ends_at <= %(over)s
-    AND (%(property)s::bigint IS NULL OR property_id = %(property)s)
-ORDER BY starts_at DESC LIMIT %(most)s
+SELECT p.property_id, p.grain, p.starts_at, p.ends_at FROM packed_days AS p
+WHERE p.state = 'w' AND p.ends_at <= CASE p.grain WHEN 'd' THEN %(over)s ELSE %(now)s END
+    AND p.changed_at <= CASE p.grain WHEN 'q' THEN %(quiet)s ELSE %(settled)s END
+    AND (p.grain = 'd' OR NOT EXISTS (
+        SELECT FROM packed_days AS d
+        WHERE d.property_id = p.property_id AND d.grain = 'd' AND d.starts_at <= p.starts_at
+            AND d.ends_at > p.starts_at AND d.ends_at <= %(over)s
+    ))
+    AND (%(property)s::bigint IS NULL OR p.property_id = %(property)s)
+ORDER BY p.ends_at - p.starts_at, p.starts_at DESC LIMIT %(most)s
 """
 
 # Locked: the rollup may have set it to waiting again since it was found, and would do so now.
 IS_DUE = """
 SELECT EXISTS (
-    SELECT FROM packed_days WHERE property_id = %(property)s AND starts_at = %(start)s
-        AND ends_at = %(end)s AND state = 'w'
+    SELECT FROM packed_days WHERE property_id = %(property)s AND grain = %(grain)s
+        AND starts_at = %(start)s AND ends_at = %(end)s AND state = 'w'
 ) AND NOT EXISTS (
     SELECT FROM dirty_hours WHERE property_id = %(property)s
         AND hour > %(start)s::timestamptz - interval '1 hour' AND hour < %(end)s
 )
+"""
+
+# When a day is packed: never both, never neither.
+PARTS = """
+SELECT starts_at FROM packed_days WHERE property_id = %(property)s AND grain = %(part)s
+    AND starts_at < %(end)s AND ends_at > %(start)s
 """
 
 IS_LARGE = """
@@ -158,25 +223,33 @@ GROUP BY k.name ORDER BY count(*) DESC, k.name LIMIT %(most)s
 
 DONE = """
 UPDATE packed_days SET state = %(state)s, props = %(props)s
-WHERE property_id = %(property)s AND starts_at = %(start)s
+WHERE property_id = %(property)s AND grain = %(grain)s AND starts_at = %(start)s
 """
 
 KEEP = """
-INSERT INTO columns (account_id, property_id, starts_at, name, bits)
-VALUES (%(account)s, %(property)s, %(start)s, %(name)s, %(bits)s)
+INSERT INTO columns (account_id, property_id, grain, starts_at, name, bits)
+VALUES (%(account)s, %(property)s, %(grain)s, %(start)s, %(name)s, %(bits)s)
 """
 
 
+class Due(NamedTuple):
+    """A day, or a part of one, that can be packed."""
+
+    grain: BlockGrain
+    span: Span
+
+
 def pack_due(now: datetime, budget: float = BUDGET) -> int:
-    """One tick: days that are over and settled, newest first, until time is up."""
+    """One tick: what is over and settled, until time is up: parts of the current days, which are
+    asked for most, then days, newest first."""
     list_old_days(now)
     deadline = time.monotonic() + budget
     packed = 0
-    for place, day in days_due(now, SETTLED):
+    for place, due in all_due(now, SETTLED):
         if time.monotonic() > deadline:
             break
         try:
-            packed += pack(place, day, wait=False)
+            packed += pack(place, due, wait=False)
         except (DatabaseError, psycopg.Error) as error:
             log.error("packing failed", property=place.key, error=f"{error}"[:500])
             connections[WORKER].close_if_unusable_or_obsolete()
@@ -186,62 +259,69 @@ def pack_due(now: datetime, budget: float = BUDGET) -> int:
 def pack_all(now: datetime, place: Property | None = None) -> int:
     """Until nothing is left that can be packed, of all properties or of one."""
     packed = 0
-    while due := list(days_due(now, timedelta(0), place)):
-        done = sum(pack(owner, day, wait=True) for owner, day in due)
+    while found := list(all_due(now, timedelta(0), place)):
+        done = sum(pack(owner, due, wait=True) for owner, due in found)
         packed += done
         if not done:
             break
     return packed
 
 
-def days_due(
+def all_due(
     now: datetime, settled: timedelta, place: Property | None = None, most: int = 1_000
-) -> Iterator[tuple[Property, Span]]:
-    wanted = {"settled": now - settled, "over": now - OVER, "most": most}
+) -> Iterator[tuple[Property, Due]]:
+    wanted: dict[str, Any] = {"settled": now - settled, "quiet": now - QUARTER * settled}
+    wanted |= {"over": now - OVER, "now": now, "most": most}
     with transaction_of_worker() as cursor:
         cursor.execute(DUE, wanted | {"property": place.pk if place else None})
         rows = cursor.fetchall()
     places = Property.objects.across_accounts().using(WORKER).in_bulk({row[0] for row in rows})
-    for number, start, end in rows:
+    for number, grain, start, end in rows:
         if number in places:
-            yield places[number], Span(start, end)
+            yield places[number], Due(BlockGrain(grain), Span(start, end))
 
 
-def pack(place: Property, day: Span, *, wait: bool) -> bool:
-    """Set the columns of a day; False if it was none of our business any more.
+def pack(place: Property, due: Due, *, wait: bool) -> bool:
+    """Set the columns of a block; False if it was none of our business any more.
 
     Holds the rollup's lock, so that no rollup of the property runs meanwhile. An event that the
     drain stores while the rows are read marks its hour dirty in its own transaction: then nobody
-    reads the columns, and the rollup will set the day to waiting again.
+    reads the columns, and the rollup will set the block to waiting again.
     """
-    wanted: dict[str, Any] = {"account": place.account_id, "property": place.pk}
-    wanted |= {"start": day.start, "end": day.end}
+    grain, span = due
+    wanted: dict[str, Any] = {"account": place.account_id, "property": place.pk, "grain": grain}
+    wanted |= {"start": span.start, "end": span.end}
     with transaction_of_worker() as cursor:
         if not lock(cursor, "roll up", place, wait=wait):
             return False
         cursor.execute(IS_DUE, wanted)
         if not cursor.fetchone()[0]:
             return False
-        cursor.execute(FORGET[0], {"property": place.pk, "starts": [day.start]})
-        cursor.execute(IS_LARGE, wanted | {"fewest": FEWEST})
+        cursor.execute(FORGET[0], wanted | {"starts": [span.start]})
+        fewest = FEWEST if grain == BlockGrain.DAY else FEWEST_OF_PART
+        cursor.execute(IS_LARGE, wanted | {"fewest": fewest})
         state, is_whole = "r", False
         if cursor.fetchone()[0]:
             try:
-                is_whole = _keep(cursor, place, day, wanted)
+                is_whole = _keep(cursor, place, span, wanted)
                 state = "d"
             except Unfit as error:
-                log.error("day not packed", property=place.key, day=str(day.start), why=str(error))
+                log.error("not packed", property=place.key, since=str(span.start), why=str(error))
         cursor.execute(DONE, wanted | {"state": state, "props": is_whole})
+        if grain == BlockGrain.DAY:
+            for part in (BlockGrain.QUARTER, BlockGrain.HOUR):
+                cursor.execute(PARTS, wanted | {"part": part})
+                forget(cursor, place, part, [start for (start,) in cursor.fetchall()])
     return True
 
 
-def _keep(cursor: Any, place: Property, day: Span, wanted: dict[str, Any]) -> bool:
+def _keep(cursor: Any, place: Property, span: Span, wanted: dict[str, Any]) -> bool:
     """Write the columns; returns whether there is one for every property of the events."""
     cursor.execute(PROPS, wanted | {"most": MOST_PROPS + 1})
     names = [name for (name,) in cursor.fetchall()]
     props = [f"event:{metrics.PROPS}{name}" for name in names[:MOST_PROPS] if name]
     with binary_cursor(WORKER) as reader:
-        block = of_rows(reader, place, day, [*every_column(), *props])
+        block = of_rows(reader, place, span, [*every_column(), *props])
     left_out = len(names) - len(props)
     rows = []
     for name in block.data:

@@ -1,4 +1,4 @@
-"""The blocks of a question's range: packed days, and what lies between them from rows.
+"""The blocks of a question's range: what is packed, and what lies between from rows.
 
 Enters: a Plan. Leaves: Blocks, a few days at a time. Raises Unfit where too much would have to be
 read as rows. Called by reports/columnar.py.
@@ -7,60 +7,72 @@ read as rows. Called by reports/columnar.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 
 from properties.models import Property
 from properties.periods import Span
 from reports import blocks
-from reports.blocks import Block, Day
+from reports.blocks import Block, Packed
 from reports.columns import Unfit
 from reports.kept import Kept
+from reports.models import BlockGrain
 from reports.plans import Plan
 
 AT_ONCE = 32  # packed days that are read together: bounds the memory of long ranges
 MOST_ROWS = 200_000  # events read as rows; beyond, Postgres had better count them itself
-FEW_ROWS = (
-    50_000  # the same where no day is packed: what small properties have in a month or a year
-)
+# The same where nothing is packed: what small properties have in a month or a year.
+FEW_ROWS = 50_000
 
 
 class Reader:
-    """Gives the blocks of the range: packed days, and what lies between them from rows."""
+    """Gives the blocks of the range: what is packed, and what lies between from rows."""
 
     def __init__(self, place: Property, plan: Plan, names: set[str], kept: Kept) -> None:
         self.place, self.plan, self.names, self.kept = place, plan, names, kept
         within = plan.within.span
-        if within not in kept.days:
+        if within not in kept.packed:
             with blocks.binary_cursor() as cursor:
-                kept.days[within] = blocks.packed_days(cursor, place, within)
-        self.days = kept.days[within]
-        self.is_short = len(self.days) <= AT_ONCE  # then all of its blocks are kept
-        self.most = MOST_ROWS if self.days else FEW_ROWS
-        self.rows = list(_between([day.span for day in self.days], plan.within.span))
+                kept.packed[within] = blocks.all_packed(cursor, place, within)
+        self.packed = kept.packed[within]
+        lengths = (packed.span.length for packed in self.packed)
+        # Hours as much as the days they make up. Then all of its blocks are kept.
+        self.is_short = sum(lengths, timedelta()) < timedelta(days=AT_ONCE + 1)
+        self.most = MOST_ROWS if self.packed else FEW_ROWS
+        self.rows = list(_between([packed.span for packed in self.packed], plan.within.span))
 
     def blocks(self, more: Set[str] = frozenset()) -> Iterator[Block]:
         """Blocks with the question's columns and these."""
         plan, place, names = self.plan, self.place, self.names | more
-        cut = [day for day in self.days if plan.splits(day.span)]
-        whole = [day for day in self.days if not plan.splits(day.span)]
         with blocks.binary_cursor() as cursor:
             for span in self.rows:
                 yield self._of_rows(cursor, span, plan.columns_of(names, span))
-            for some in (cut, whole):
+            for some in self._alike():
                 for start in range(0, len(some), AT_ONCE):
-                    part = [self._of_day(day) for day in some[start : start + AT_ONCE]]
+                    packed = some[start : start + AT_ONCE]
+                    part = [self._of_packed(each) for each in packed]
                     needed = plan.columns_of(names, part[0].span)
-                    blocks.read_columns(cursor, place, part, needed)
+                    blocks.read_columns(cursor, place, packed[0].grain, part, needed)
                     yield from part
 
-    def _of_day(self, day: Day) -> Block:
-        found = self.kept.blocks.get(day.span)
+    def _alike(self) -> Iterator[list[Packed]]:
+        """What can be read together: of one grain, and which reach over an edge, for of these
+        more columns are needed."""
+        for grain in BlockGrain:
+            for is_cut in (True, False):
+                yield [
+                    packed
+                    for packed in self.packed
+                    if packed.grain == grain and self.plan.splits(packed.span) == is_cut
+                ]
+
+    def _of_packed(self, packed: Packed) -> Block:
+        found = self.kept.blocks.get(packed.span)
         if found is None:
-            found = Block(day.span, {}, day.has_all_props)
+            found = Block(packed.span, {}, packed.has_all_props)
             if self.is_short:
-                self.kept.blocks[day.span] = found
+                self.kept.blocks[packed.span] = found
         return found
 
     def _of_rows(self, cursor: psycopg.Cursor, span: Span, names: set[str]) -> Block:
@@ -78,14 +90,14 @@ class Reader:
         return found
 
 
-def _between(days: Sequence[Span], within: Span) -> Iterator[Span]:
-    """The parts of the range that no packed day covers."""
+def _between(packed: Sequence[Span], within: Span) -> Iterator[Span]:
+    """The parts of the range that nothing packed covers."""
     at: datetime = within.start
-    for day in days:
-        if day.start < at and at != within.start:
+    for span in packed:
+        if span.start < at and at != within.start:
             raise Unfit("Packed days overlap: the property has changed its zone.")
-        if day.start > at:
-            yield Span(at, day.start)
-        at = max(at, day.end)
+        if span.start > at:
+            yield Span(at, span.start)
+        at = max(at, span.end)
     if at < within.end:
         yield Span(at, within.end)

@@ -240,14 +240,16 @@ def roll_up_days(place: Property, days: list[Due], now: datetime, *, wait: bool)
         marks = _marks(cursor, place, hours)
         kept = _with_raw_events(cursor, place, days, now)
         origins = dict.fromkeys(hours, RAW)
-        rolled = Rolled()
+        rolled, changed = Rolled(), dict[Span, list[Span]]()
         if kept:
             count = Counting(cursor, place, kept, now, marks)
             tally = count.tally([hour for due in kept for hour in due.hours])
             writing.write(cursor, place, count.days, count.hours, tally)
             origins |= count.origins
             rolled = Rolled(hours=len(count.hours), days=len(kept))
-        _note_days(cursor, place, days, kept, now)
+            changed = count.changed(kept)
+        packing.note(cursor, place, changed, now)
+        _forget_days(cursor, place, {due.day for due in days} - {due.day for due in kept})
         _delete(cursor, place, marks)
         _finish(cursor, place, origins, now)
         faults.point("before_commit")
@@ -264,15 +266,13 @@ def _with_raw_events(cursor: Any, place: Property, days: list[Due], now: datetim
     return [due for due in days if kept is None or instant(due.day) >= kept]
 
 
-def _note_days(
-    cursor: Any, place: Property, days: list[Due], kept: list[Due], now: datetime
-) -> None:
-    """Tell packing.py what is out of date, and what no longer has its raw events."""
-    tz = clock_of(place.timezone).tz
-    starts = [instant(due.day) for due in kept]
-    packing.note(cursor, place, [Span(s, next_start("day", s, tz)) for s in starts], now)
-    gone = {due.day for due in days} - {due.day for due in kept}
-    packing.forget(cursor, place, map(instant, gone))
+def _forget_days(cursor: Any, place: Property, days: set[int]) -> None:
+    """What is packed of days that no longer have their raw events."""
+    for day in days:
+        start = instant(day)
+        packing.forget_between(
+            cursor, place, start, next_start("day", start, clock_of(place.timezone).tz)
+        )
 
 
 def hours_of_day(place: Property, day: int) -> list[Hour]:
@@ -359,6 +359,18 @@ class Counting:
         }
         self.hours: list[Hour] = []
         self.origins: dict[int, str] = {}
+
+    def changed(self, days: list[Due]) -> dict[Span, list[Span]]:
+        """The days, and the hours of each that are due."""
+        found = {}
+        for due in days:
+            hours, starts = self.days[due.day], set(due.hours)
+            found[Span(instant(hours[0].start), instant(hours[-1].end))] = [
+                Span(instant(hour.start), instant(hour.end))
+                for hour in hours
+                if hour.start in starts
+            ]
+        return found
 
     def is_closed(self, day: int) -> bool:
         """Past the horizon: nothing is counted by Valkey any more, so values can be ranked."""

@@ -19,6 +19,7 @@ SESSION_TEXTS = (
     "hostname", "referrer", "source", "medium", "campaign", "term", "content", "channel",
     "country", "device", "browser", "os", "language", "screen",
 )  # fmt: skip
+TOUCHED = ("source", "medium", "campaign", "channel")
 EVENT_TEXTS = (
     *SESSION_TEXTS, "page", "query", "title", "browser_version", "user", "currency",
 )  # fmt: skip
@@ -143,8 +144,8 @@ def visits(history: Iterable[Happening]) -> Iterator[Visit]:
         yield visit()
 
 
-def write(place: Any, history: list[Happening]) -> None:
-    """Store the events and their sessions, and mark their hours for the rollup."""
+def write(place: Any, history: list[Happening], before: list[Happening] | None = None) -> None:
+    """Store the events and their sessions; `before` are events that are stored already."""
     from django.db import connections
 
     from tracking.models import Session, Visitor
@@ -157,12 +158,15 @@ def write(place: Any, history: list[Happening]) -> None:
         for row in rows:
             marks = ", ".join(["%s"] * len(row))
             cursor.execute(f"INSERT INTO events ({columns}) VALUES ({marks})", list(row.values()))
+    every = [*(before or []), *history]
+    Session.objects.using("worker").filter(property_id=place.pk).delete()
     Session.objects.using("worker").bulk_create(
-        Session(**_session_row(place, visit)) for visit in visits(history)
+        Session(**_session_row(place, visit)) for visit in visits(every)
     )
     times: dict[int, list[datetime]] = {}
-    for event in history:
+    for event in every:
         times.setdefault(event.visitor, []).append(event.time)
+    Visitor.objects.using("worker").filter(property_id=place.pk).delete()
     Visitor.objects.using("worker").bulk_create(
         Visitor(
             account_id=place.account_id, property_id=place.pk, visitor=uuid.uuid4(),
@@ -217,15 +221,37 @@ def _session_row(place: Any, visit: Visit) -> dict[str, Any]:
     } | {name: visit.text(name) for name in SESSION_TEXTS}
 
 
-def roll_up(place: Any, history: list[Happening]) -> None:
+def roll_up(
+    place: Any,
+    history: list[Happening],
+    before: list[Happening] | None = None,
+    now: datetime | None = None,
+) -> None:
     """Rollups and bitmaps of these events, by the product's own rollup."""
     from reports.rollups import roll_up_property
     from tracking.models import DirtyHour
     from tracking.working import clock_of, mark_dirty, transaction_of_worker
 
-    clock = clock_of(place.timezone)
-    hours = {clock.stamps(round(event.time.timestamp() * 1000))[1] for event in history}
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     with transaction_of_worker() as cursor:
+        hours = marked(history, before or [], clock_of(place.timezone))
         mark_dirty(cursor, place, hours, DirtyHour.Why.RAW, now)
     roll_up_property(place, now)
+
+
+def marked(history: list[Happening], before: list[Happening], clock: Any) -> set[int]:
+    """The hours that the drain marks: those of the new events, and of sessions that are others
+    now, or have other touches."""
+    from properties.periods import Span
+    from tracking.sessions import hours_of
+
+    old, new = ({_all_of(visit) for visit in visits(some)} for some in (before, before + history))
+    spans = [Span(event.time, event.time) for event in history]
+    spans += [Span(start, end) for start, end, *_ in old ^ new]
+    return hours_of(spans, clock)
+
+
+def _all_of(visit: Visit) -> tuple[Any, ...]:
+    touches = [visit.text(f"{touch}_{name}") for touch in ("first", "last") for name in TOUCHED]
+    events = tuple(map(id, visit.events))
+    return visit.started_at, visit.ended_at, visit.visitor, visit.is_first, *touches, events

@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from unittest.mock import patch
 
 import numpy as np
@@ -27,6 +28,7 @@ def small_days_are_packed(monkeypatch):
     from reports import packing
 
     monkeypatch.setattr(packing, "FEWEST", 1)
+    monkeypatch.setattr(packing, "FEWEST_OF_PART", 1)
 
 
 def pack(place, now=NOW):
@@ -39,7 +41,19 @@ def states(place):
     from reports.models import PackedDay
 
     rows = PackedDay.objects.using("worker").filter(property_id=place.pk)
-    return {row.starts_at.date().isoformat(): row.state for row in rows}
+    return {row.starts_at.date().isoformat(): row.state for row in rows if row.grain == "d"}
+
+
+def parts(place, grain="h"):
+    """When the packed or waiting parts of days begin, and their states."""
+    return {f"{row.starts_at:%H:%M}": row.state for row in rows_of(place, grain)}
+
+
+def rows_of(place, grain):
+    from reports.models import PackedDay
+
+    rows = PackedDay.objects.using("worker").filter(property_id=place.pk, grain=grain)
+    return list(rows.order_by("starts_at"))
 
 
 def columns_of(place):
@@ -151,19 +165,21 @@ def test_what_rollups_hold_is_not_read_from_columns():
     assert route(place, bots="include") == "raw"
 
 
-def test_an_open_day_is_not_packed_and_a_closed_one_only_when_it_has_settled():
-    from reports.packing import SETTLED, days_due
+def test_a_day_is_packed_when_it_is_over_and_has_settled():
+    from reports.packing import SETTLED, all_due
 
     place = make_place()
     drain(place, make_event(NOON))
     roll_up(place, NOON + minutes(5))
-    assert pack(place, NOON + minutes(60)) == 0
-    assert pack(place, NOON + timedelta(hours=13)) == 0  # an hour behind midnight
+    pack(place, NOON + minutes(60))
+    assert states(place) == {"2026-03-11": "w"}
+    pack(place, NOON + timedelta(hours=13))  # an hour behind midnight
+    assert states(place) == {"2026-03-11": "w"}
     soon = NOON + timedelta(hours=15)
     drain(place, make_event(NOON, 2))
     roll_up(place, soon)
-    assert list(days_due(soon + minutes(4), SETTLED, place)) == []
-    assert len(list(days_due(soon + minutes(6), SETTLED, place))) == 1
+    assert list(all_due(soon + minutes(4), SETTLED, place)) == []
+    assert len(list(all_due(soon + minutes(6), SETTLED, place))) == 1
 
 
 def test_a_changed_day_is_read_from_its_rows_until_it_is_packed_again():
@@ -309,6 +325,275 @@ def test_days_counted_before_there_were_columns_are_listed_once():
     assert pack(place) == 2
     list_old_days(NOW)
     assert set(states(place).values()) == {"d"}
+
+
+# -- parts of a day that is open --------------------------------------------------------------
+
+EIGHT = NOON - timedelta(hours=4)
+
+
+def open_place(*events, at, **fields):
+    """A property at that moment, the worker's ticks having done what they could."""
+    place = make_place(**fields)
+    arrive(place, *events, at=at)
+    return place
+
+
+def arrive(place, *events, at):
+    drain(place, *events)
+    roll_up(place, at)
+    pack(place, at)
+
+
+def answer_of(place, **body):
+    """The answer of packed columns and rows, which is the one of rows alone; and what was read."""
+    from reports import blocks, columnar
+
+    read = []
+
+    def of_rows(cursor, place, span, *args, **kwargs):
+        read.append(span.start)
+        return blocks_of_rows(cursor, place, span, *args, **kwargs)
+
+    blocks_of_rows = blocks.of_rows
+    with patch.object(blocks, "of_rows", of_rows):
+        answer = ask(place, NOW, **({"range": DAY} | BY_SOURCE | body))
+    with patch.object(columnar, "can_answer", lambda question: False):
+        raw = ask(place, NOW, **({"range": DAY} | BY_SOURCE | body))
+    assert raw.meta["route"] in ("raw", "rolled")
+    assert (answer.rows, answer.totals) == (raw.rows, raw.totals)
+    return answer, read
+
+
+def test_closed_hours_of_an_open_day_are_packed_and_only_the_others_read_from_rows():
+    events = [make_event(EIGHT + minutes(60 * n), n + 1, source=f"s{n % 3}") for n in range(4)]
+    place = open_place(*events, at=NOON - minutes(10))
+    assert states(place) == {"2026-03-11": "w"}
+    assert parts(place) == {"08:00": "d", "09:00": "d", "10:00": "d", "11:00": "w"}
+    assert parts(place, "q") == {"06:00": "w"}
+    answer, read = answer_of(place)
+    assert (answer.meta["route"], answer.totals["visitors"]) == ("columns", 4)
+    assert read == [EIGHT.replace(hour=0), NOON - minutes(60)]
+
+
+def test_six_hours_become_one_block_and_fall_back_to_hours_when_one_of_them_changes():
+    from reports import blocks
+
+    events = [make_event(EIGHT + minutes(60 * n), n + 1) for n in range(4)]
+    place = open_place(*events, at=NOON)
+    assert parts(place, "q") == {"06:00": "d"}
+    assert parts(place) == {"08:00": "d", "09:00": "d", "10:00": "d", "11:00": "d"}
+
+    def packed():
+        from accounts.tenancy import tenant
+
+        day = EIGHT.replace(hour=0)
+        with tenant(place.account_id), blocks.binary_cursor() as cursor:
+            within = blocks.Span(day, day + timedelta(days=1))
+            return [p.span.start.hour for p in blocks.all_packed(cursor, place, within)]
+
+    assert packed() == [6]
+    drain(place, make_event(EIGHT + minutes(65), 9))
+    assert packed() == [8, 10, 11]
+    roll_up(place, NOON)
+    assert packed() == [8, 10, 11]
+    answer, _ = answer_of(place)
+    assert answer.totals["visitors"] == 5
+    pack(place, NOON)
+    assert packed() == [6]
+
+
+def test_a_part_of_a_day_is_packed_when_it_is_over_and_has_settled():
+    from reports.packing import SETTLED, all_due
+
+    def due(at):
+        return [(found.grain, found.span.start.hour) for _, found in all_due(at, SETTLED, place)]
+
+    place = make_place()
+    drain(place, make_event(NOON - minutes(1)))
+    roll_up(place, NOON - minutes(1))
+    assert due(NOON - minutes(1)) == []
+    assert due(NOON + minutes(3)) == []
+    assert due(NOON + minutes(4)) == [("h", 11)]
+    assert due(NOON + minutes(29)) == [("h", 11), ("q", 6)]  # it costs more to pack it again
+    assert due(NOON + timedelta(hours=14)) == [("d", 0)]
+
+
+def test_the_parts_go_when_their_day_is_packed(monkeypatch):
+    from reports import packing
+
+    place = open_place(make_event(EIGHT), make_event(EIGHT + minutes(70), 2), at=NOON)
+    with monkeypatch.context() as broken:
+        broken.setattr(packing, "PARTS", "SELECT 1 / 0")
+        with pytest.raises(Exception, match="division by zero"):
+            pack(place)
+    assert states(place) == {"2026-03-11": "w"}  # a killed packing leaves them
+    assert parts(place) == {"08:00": "d", "09:00": "d"}
+    pack(place)
+    assert states(place) == {"2026-03-11": "d"}
+    assert parts(place) == parts(place, "q") == {}
+    assert {start for start, _ in columns_of(place)} == {EIGHT.replace(hour=0)}
+    answer, read = answer_of(place)
+    assert (answer.totals["visitors"], read) == (2, [])
+
+
+def test_a_day_with_too_few_events_leaves_no_parts(monkeypatch):
+    from reports import packing
+
+    place = open_place(make_event(EIGHT), at=NOON)
+    monkeypatch.setattr(packing, "FEWEST", 2)
+    pack(place)
+    assert states(place) == {"2026-03-11": "r"}
+    assert (parts(place), columns_of(place)) == ({}, {})
+
+
+def test_small_parts_are_left_in_rows(monkeypatch):
+    from reports import packing
+
+    monkeypatch.setattr(packing, "FEWEST_OF_PART", 2)
+    place = open_place(make_event(EIGHT), make_event(EIGHT + minutes(70), 2), at=NOON)
+    assert parts(place) == {"08:00": "r", "09:00": "r"}
+    assert parts(place, "q") == {"06:00": "d"}
+    answer, _ = answer_of(place)
+    assert (answer.meta["route"], answer.totals["visitors"]) == ("columns", 2)
+
+
+def test_a_late_event_of_a_day_that_is_over_and_not_packed_is_counted():
+    """Its hour is not packed any more: what was packed of it must not stay."""
+    place = open_place(make_event(EIGHT), make_event(EIGHT + minutes(70), 2), at=NOON)
+    over = NOON + timedelta(hours=14)
+    for late, hour in enumerate((8, 9), 3):
+        drain(place, make_event(EIGHT.replace(hour=hour, minute=30), late))
+        answer, _ = answer_of(place)
+        assert answer.totals["visitors"] == late
+        roll_up(place, over)
+        assert f"{hour:02}:00" not in parts(place)
+        answer, _ = answer_of(place)
+        assert answer.totals["visitors"] == late
+    pack(place, over)
+    assert states(place) == {"2026-03-11": "d"}
+
+
+def test_a_late_event_of_an_old_day_lets_no_hours_wait():
+    place = make_place()
+    drain(place, make_event(EIGHT))
+    roll_up(place, NOON + timedelta(days=2))
+    assert parts(place) == parts(place, "q") == {}
+
+
+@pytest.mark.parametrize("gap", [30, 120])
+def test_a_session_over_several_hours_counts_once_while_it_goes_on(gap):
+    """Each of its events changes what the hours before know of it: where it ends and how long."""
+    place = make_place(session_gap_minutes=gap)
+    question = {
+        "metrics": ["sessions", "visitors", "pageviews", "visit_duration", "exits"],
+        "dimensions": ["page"],
+    }
+    for n in range(7):
+        moment = EIGHT + minutes((gap - 1) * n)
+        arrive(place, make_event(moment, page=f"/{n % 3}"), at=moment + minutes(1))
+        answer, _ = answer_of(place, **question)
+        assert answer.totals["sessions"] == 1
+        by_exit, _ = answer_of(place, metrics=["sessions", "events"], dimensions=["exit_page"])
+        assert by_exit.rows == [{"exit_page": f"/{n % 3}", "sessions": 1, "events": n + 1}]
+    assert "d" in parts(place).values()
+
+
+@pytest.mark.parametrize(
+    ("zone", "date", "hours", "first"),
+    [
+        ("UTC", "2026-03-11", 24, "00:00"),
+        ("Asia/Kolkata", "2026-03-11", 24, "18:30"),
+        ("Europe/Berlin", "2026-03-29", 23, "23:00"),
+        ("Europe/Berlin", "2026-10-25", 25, "22:00"),
+        ("Australia/Lord_Howe", "2026-04-05", 25, "13:00"),
+    ],
+)
+def test_hours_of_any_length_make_up_the_day(zone, date, hours, first):
+    from properties.periods import day_start, next_start
+    from properties.periods import zone as zone_of
+
+    tz = zone_of(zone)
+    start = day_start(datetime.fromisoformat(date).date(), tz)
+    end = next_start("day", start, tz)
+    halves = int((end - start) / minutes(30))
+    events = [make_event(start + minutes(30 * n + 7), n % 9 + 1) for n in range(halves)]
+    place = open_place(*events, at=end, timezone=zone)
+    for grain, many in (("h", hours), ("q", 4)):
+        rows = rows_of(place, grain)
+        assert (len(rows), {row.state for row in rows}) == (many, {"d"})
+        assert f"{rows[0].starts_at:%H:%M}" == first
+        assert all(one.ends_at == two.starts_at for one, two in pairwise(rows))
+        assert (rows[0].starts_at, rows[-1].ends_at) == (start, end)
+    within = {"from": date, "to": date}
+    for dimensions in (["source"], ["page", "time:hour"], ["exit_page"]):
+        answer, read = answer_of(place, range=within, dimensions=dimensions)
+        assert (answer.meta["route"], read) == ("columns", [])
+        assert answer.totals["pageviews"] == halves
+
+
+def test_parts_of_another_zone_go():
+    from reports.rebuilding import mark_zone_change
+
+    place = open_place(make_event(EIGHT), at=NOON)
+    place.timezone = "Asia/Kolkata"
+    place.save(update_fields=["timezone"])
+    mark_zone_change(place, NOON)
+    assert parts(place) == parts(place, "q") == columns_of(place) == {}
+    roll_up(place, NOON)
+    pack(place, NOON)
+    assert parts(place)["07:30"] == "d"
+    answer, _ = answer_of(place)
+    assert (answer.meta["route"], answer.totals["visitors"]) == ("columns", 1)
+
+
+def test_parts_whose_raw_events_are_erased_go():
+    from reports.packing import forget_between
+    from tracking.working import transaction_of_worker
+
+    place = open_place(make_event(EIGHT), make_event(EIGHT + minutes(120), 2), at=NOON)
+    with transaction_of_worker() as cursor:
+        forget_between(cursor, place, EIGHT + minutes(10), EIGHT + minutes(11))
+    assert parts(place) == {"10:00": "d"}
+    assert parts(place, "q") == {}
+    assert {start.hour for start, _ in columns_of(place)} == {10}
+
+
+def test_a_block_that_is_packed_anew_while_a_page_reads_it_is_not_mixed_up():
+    """Some of its columns are those of before, and have other lengths."""
+    from accounts.tenancy import tenant
+    from reports import blocks
+    from reports.columns import Unfit
+
+    place = open_place(make_event(EIGHT), at=NOON)
+    day = EIGHT.replace(hour=0)
+    with tenant(place.account_id), blocks.binary_cursor() as cursor:
+        [found] = blocks.all_packed(cursor, place, blocks.Span(day, day + timedelta(days=1)))
+        block = blocks.Block(found.span)
+        blocks.read_columns(cursor, place, found.grain, [block], {blocks.LENGTHS})
+        arrive(place, make_event(EIGHT + minutes(1), 2), at=NOON)
+        with pytest.raises(Unfit, match="packed anew"):
+            blocks.read_columns(cursor, place, found.grain, [block], {blocks.VISITOR})
+
+
+def test_the_hours_of_an_open_day_leave_a_month_short():
+    """All blocks of a page's range are kept between its questions, also those of the open day."""
+    from accounts.tenancy import tenant
+    from reports import queries
+    from reports.kept import Kept
+    from reports.plans import Plan
+    from reports.reading import Reader
+
+    start = EIGHT.replace(hour=0)
+    events = [make_event(start + timedelta(days=-n), 1) for n in range(1, 31)]
+    events += [make_event(start + minutes(60 * n), 2) for n in range(23)]
+    place = open_place(*events, at=start + minutes(23 * 60))
+    with tenant(place.account_id):
+        body = BY_SOURCE | {"range": {"from": "2026-02-09", "to": "2026-03-11"}}
+        question = queries.parse_question(place, body, NOW)
+        reader = Reader(place, Plan(question, question.range), set(), Kept())
+    assert len(reader.packed) == 30 + 3 + 5  # days, quarters, hours
+    assert reader.is_short
 
 
 # -- what is in them -------------------------------------------------------------------------

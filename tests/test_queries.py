@@ -485,9 +485,8 @@ def test_rollups_columns_raw_events_and_a_loop_agree(seed):
     base = dice.choice([at("2026-03-28T20:00"), at("2026-04-03T22:00"), at("2026-03-07T20:00")])
     place = with_segments(new_property(timezone=dice.choice(ZONES)))
     history = a_history(dice, base)
-    write(place, history)
-    roll_up(place, history)
-    pack(place, dice)
+    happen(place, history, dice)
+    unpack_some(place, dice)
     for number in range(25):
         _check(place, history, a_question(dice, base))
         _check_beside(place, a_question(dice, base) | {"compare": a_range(dice, base)})
@@ -495,23 +494,49 @@ def test_rollups_columns_raw_events_and_a_loop_agree(seed):
             _check_pages(place, [a_question(dice, base) for _ in range(3)])
 
 
-def pack(place, dice):
-    """Pack all days but some: those are read from their rows, and some are dirty again."""
+def happen(place, history, dice):
+    """The events come in parts, some of them late; after each the worker rolls up and, mostly,
+    packs what it can at that moment. At last, mostly, all days are over."""
+    late = [event.time + timedelta(minutes=dice.choice([0, 0, 0, 0, 90, 900])) for event in history]
+    arriving = [event for _, _, event in sorted(zip(late, range(len(late)), history, strict=True))]
+    many = dice.choice([1, 2, 4, 8])
+    for part in range(many):
+        start, end = (len(history) * n // many for n in (part, part + 1))
+        before, new = arriving[:start], arriving[start:end]
+        now = max((event.time for event in arriving[:end]), default=NOW)
+        now += timedelta(minutes=dice.randint(0, 120))
+        if part == many - 1 and dice.random() < 0.5:
+            now = datetime.now(UTC)
+        write(place, new, before)
+        roll_up(place, new, before, now)
+        if dice.random() < 0.9:
+            pack_all(place, now)
+
+
+def pack_all(place, now):
     from reports import packing
 
-    with patch.object(packing, "FEWEST", 1):
-        packing.pack_all(datetime.now(UTC), place)
+    with patch.object(packing, "FEWEST", 1), patch.object(packing, "FEWEST_OF_PART", 1):
+        packing.pack_all(now, place)
+
+
+def unpack_some(place, dice):
+    """Of what is packed, read some from rows: it waits to be packed again, or is dirty."""
     with connections["worker"].cursor() as cursor:
-        cursor.execute("SELECT starts_at FROM packed_days WHERE property_id = %s", [place.pk])
-        for (start,) in cursor.fetchall():
+        cursor.execute(
+            "SELECT grain, starts_at FROM packed_days WHERE property_id = %s", [place.pk]
+        )
+        for grain, start in cursor.fetchall():
             if dice.random() < 0.2:
                 cursor.execute(
-                    "UPDATE packed_days SET state = 'w' WHERE property_id = %s AND starts_at = %s",
-                    [place.pk, start],
+                    "UPDATE packed_days SET state = 'w'"
+                    " WHERE property_id = %s AND grain = %s AND starts_at = %s",
+                    [place.pk, grain, start],
                 )
-            elif dice.random() < 0.2:
+            elif dice.random() < (0.2 if grain == "d" else 0.02):
                 cursor.execute(
-                    "INSERT INTO dirty_hours VALUES (%s, %s, %s, 'e', now())",
+                    "INSERT INTO dirty_hours VALUES (%s, %s, %s, 'e', now())"
+                    " ON CONFLICT DO NOTHING",
                     [place.account_id, place.pk, start + timedelta(hours=dice.randint(0, 22))],
                 )
 
@@ -627,7 +652,7 @@ def is_packed(place, within):
     from reports import blocks
 
     with blocks.binary_cursor() as cursor:
-        return bool(blocks.packed_days(cursor, place, within.span))
+        return bool(blocks.all_packed(cursor, place, within.span))
 
 
 def _check_rows(rows, wanted, question):
