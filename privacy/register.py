@@ -184,8 +184,8 @@ TABLES = {
         "properties and their settings", PROPERTY,
         personal="excluded_addresses",
         none="id account key first_key name timezone currency hostnames privacy signals capture"
-        " strict_origin rate_limit session_gap_minutes retention_days visitor_limit version created"
-        " first_event_at",
+        " search_parameters strict_origin rate_limit session_gap_minutes retention_days"
+        " visitor_limit version created first_event_at",
     ),
     "properties_retiredkey": Place(
         "public keys that were replaced", PROPERTY, none="id account property key until created"

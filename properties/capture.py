@@ -68,8 +68,8 @@ SWITCHES: Final = (
     Switch(
         "site_search",
         "Site search",
-        "What visitors look for on your own site: the first of q, s, search, query and keyword in "
-        "a page's address. What looks like an e-mail address is not kept.",
+        "What visitors look for on your own site, by the address of a page. What looks like an "
+        "e-mail address is not kept.",
         CORE,
         is_default=False,
     ),
@@ -81,12 +81,19 @@ SWITCHES: Final = (
         is_default=False,
     ),
 )
+# The parameters of an address in which the usual sites have a search term.
+SEARCH_PARAMETERS: Final = ("q", "s", "search", "query", "keyword")
 NAMES: Final = tuple(switch.name for switch in SWITCHES)
 
 
 def default() -> list[str]:
     """The switches of a new property."""
     return [switch.name for switch in SWITCHES if switch.is_default]
+
+
+def search_parameters() -> list[str]:
+    """The parameters that hold a search term on the site of a new property."""
+    return list(SEARCH_PARAMETERS)
 
 
 def asks_for(file: str, names: list[str] | tuple[str, ...]) -> bool:

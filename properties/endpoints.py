@@ -61,6 +61,12 @@ class PropertySerializer(Strict, serializers.ModelSerializer[Property]):
     capture = serializers.ListField(
         child=serializers.ChoiceField(choices=capture.NAMES), max_length=100, required=False
     )
+    search_parameters = serializers.ListField(
+        child=serializers.CharField(max_length=inputs.LONGEST_PARAMETER),
+        max_length=inputs.MOST_PARAMETERS,
+        allow_empty=False,
+        required=False,
+    )
 
     class Meta:
         model = Property
@@ -74,6 +80,7 @@ class PropertySerializer(Strict, serializers.ModelSerializer[Property]):
             "privacy",
             "signals",
             "capture",
+            "search_parameters",
             "strict_origin",
             "rate_limit",
             "session_gap_minutes",
@@ -102,6 +109,9 @@ class PropertySerializer(Strict, serializers.ModelSerializer[Property]):
 
     def validate_capture(self, value: list[str]) -> list[str]:
         return parsed(inputs.switches, value)
+
+    def validate_search_parameters(self, value: list[str]) -> list[str]:
+        return parsed(inputs.search_parameters, value)
 
     def validate_rate_limit(self, value: int) -> int:
         before = self.instance.rate_limit if self.instance else 0

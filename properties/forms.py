@@ -145,6 +145,12 @@ class TrackingForm(forms.ModelForm):
         choices=[(switch.name, switch.label) for switch in SWITCHES],
         widget=forms.CheckboxSelectMultiple,
     )
+    search_parameters = LinesField(
+        parse=inputs.search_parameters,
+        label="Parameters with a search term",
+        help_text="With Site search: the first of these that is filled in a page's address tells "
+        "what was looked for, q in /find?q=tea. One a line. Counts from now on.",
+    )
     excluded_addresses = LinesField(
         parse=inputs.addresses,
         required=False,
@@ -158,6 +164,7 @@ class TrackingForm(forms.ModelForm):
             "privacy",
             "signals",
             "capture",
+            "search_parameters",
             "strict_origin",
             "excluded_addresses",
             "rate_limit",

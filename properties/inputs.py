@@ -88,6 +88,11 @@ def addresses(texts: Iterable[str]) -> list[str]:
     return list(found)
 
 
+LONGEST_PARAMETER = 40
+MOST_PARAMETERS = 20
+_PARAMETER = re.compile(r"[^\s&=?#%+\x00-\x1f\x7f]+")
+
+
 def currency(text: str) -> str:
     code = text.strip().upper()
     if code not in currencies.DECIMALS:
@@ -117,6 +122,24 @@ def switches(names: Iterable[str]) -> list[str]:
         known = ", ".join(capture.NAMES)
         raise ValidationError(f"There is no switch {unknown[:40]!r}. Known: {known}.")
     return [name for name in capture.NAMES if name in wanted]
+
+
+def search_parameters(names: Iterable[str]) -> list[str]:
+    """Names of parameters of an address, each once and in lower case, the first that is filled
+    telling the term."""
+    found = list(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
+    for name in found:
+        is_short = len(name) <= LONGEST_PARAMETER
+        if not (is_short and is_storable(name) and _PARAMETER.fullmatch(name)):
+            raise ValidationError(
+                f"{name[:40]!r} is no name of a parameter. Write one like q: at most "
+                f"{LONGEST_PARAMETER} characters without spaces, &, =, ?, # and %."
+            )
+    if len(found) > MOST_PARAMETERS:
+        raise ValidationError(f"At most {MOST_PARAMETERS} parameters can hold a search term.")
+    if not found:
+        raise ValidationError("Name at least one parameter, or switch Site search off.")
+    return found
 
 
 def rate_limit(value: int, before: int = 0) -> int:

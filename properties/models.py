@@ -75,6 +75,7 @@ class Property(models.Model):
     excluded_addresses = models.JSONField(default=list, blank=True)
     privacy = models.CharField(max_length=12, choices=Privacy, default=Privacy.COOKIES)
     signals = models.CharField(max_length=12, choices=Signals, default=Signals.COOKIELESS)
+    search_parameters = models.JSONField(default=capture.search_parameters)
     capture = models.JSONField(default=capture.default, blank=True)
     strict_origin = models.BooleanField(default=False)
     rate_limit = models.PositiveIntegerField(
@@ -102,6 +103,7 @@ class Property(models.Model):
         "privacy",
         "signals",
         "capture",
+        "search_parameters",
         "strict_origin",
         "rate_limit",
         "session_gap_minutes",

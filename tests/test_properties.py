@@ -22,6 +22,7 @@ GOOD_TRACKING = {
     "privacy": "required",
     "signals": "drop",
     "capture": ["vitals", "elements"],
+    "search_parameters": "Find\n q \n\nfind",
     "strict_origin": "on",
     "excluded_addresses": "192.0.2.7",
     "rate_limit": "50",
@@ -119,6 +120,10 @@ def test_a_fault_is_said_and_what_was_typed_stays(
         ({"privacy": "secret"}, "Select a valid choice"),
         ({"signals": ""}, "This field is required"),
         ({"capture": ["mind"]}, "Select a valid choice"),
+        ({"search_parameters": "a b"}, "is no name of a parameter"),
+        ({"search_parameters": "x" * 41}, "is no name of a parameter"),
+        ({"search_parameters": "\n".join(map(str, range(21)))}, "At most 20"),
+        ({"search_parameters": ""}, "This field is required"),
         ({"rate_limit": "-1"}, "greater than or equal to 0"),
     ],
     ids=str,
@@ -152,6 +157,7 @@ def test_the_tracking_is_saved_and_reaches_the_collector(alice: Any, shop: Any) 
     record = Record.of(shop)
     assert (record.mode, record.signals, record.strict_origin) == ("required", "drop", True)
     assert (record.capture, record.rate_limit) == (("elements", "vitals"), 50)
+    assert record.search_parameters == ("find", "q")
     page = client.get(path).content.decode()
     assert 'id="capture_vitals" aria-describedby="capture_vitals_help" checked' in page
     assert 'id="capture_forms" aria-describedby="capture_forms_help"  ' in page
@@ -401,6 +407,10 @@ def test_a_property_is_made_changed_and_read(program: Any, acme: Any) -> None:
         ({"excluded_addresses": ["x"]}, "excluded_addresses"),
         ({"capture": ["mind"]}, "capture.0"),
         ({"capture": "forms"}, "capture"),
+        ({"search_parameters": []}, "search_parameters"),
+        ({"search_parameters": ["a&b"]}, "search_parameters"),
+        ({"search_parameters": ["q\ud800"]}, "search_parameters.0"),
+        ({"search_parameters": "q"}, "search_parameters"),
         ({"rate_limit": -1}, "rate_limit"),
         ({"signals": "obey"}, "signals"),
         ({"strict_origin": "perhaps"}, "strict_origin"),

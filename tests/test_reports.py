@@ -277,9 +277,10 @@ def test_what_needs_another_module_is_left_out(world: Any) -> None:
     ],
 )
 def test_a_term_is_read_from_the_address(url: str, wanted: str) -> None:
+    from properties.capture import SEARCH_PARAMETERS
     from tracking.searches import term
 
-    assert term(url) == wanted
+    assert term(url, SEARCH_PARAMETERS) == wanted
 
 
 def test_terms_are_kept_where_it_is_switched_on() -> None:
@@ -294,3 +295,18 @@ def test_terms_are_kept_where_it_is_switched_on() -> None:
         (payload | {"name": "signup"}, None),
     ]:
         assert judged(sent, capture=("site_search",)).props == wanted
+
+
+def test_terms_are_read_from_the_parameters_that_the_property_names() -> None:
+    from tests.test_intake import judged
+
+    url = "https://shop.example/?q=Tea&find=Red+Shoes&suche=x&suche=y&wort="
+    for names, wanted in [
+        (("find", "q"), b'{"search":"red shoes"}'),
+        (("wort", "suche"), b'{"search":"x"}'),
+        (("s",), None),
+    ]:
+        found = judged(
+            {"name": "pageview", "url": url}, capture=("site_search",), search_parameters=names
+        )
+        assert found.props == wanted

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from properties.capture import SEARCH_PARAMETERS
 from properties.models import Property, RetiredKey
 from properties.periods import Clock
 from tracking import keys, tombstones
@@ -53,6 +54,7 @@ class Record:
     currency: str
     visitor_limit: int
     clock: Clock
+    search_parameters: tuple[str, ...] = SEARCH_PARAMETERS
     erased: frozenset[bytes] = frozenset()  # digests of who is not counted again (tombstones.py)
 
     @classmethod
@@ -82,6 +84,7 @@ class Record:
             currency=place.currency,
             visitor_limit=place.visitor_limit,
             clock=Clock(place.timezone),
+            search_parameters=tuple(place.search_parameters),
             erased=erased,
         )
 

@@ -132,7 +132,7 @@ def judge(
         own = elements.props if name in elements.NAMES else fields.props
         props, props_changed = own(payload)
     if name == "pageview" and searches.SWITCH in record.capture:
-        props = searches.with_term(props, url)
+        props = searches.with_term(props, url, record.search_parameters)
     came = way.came
     return Event(
         event_id,
