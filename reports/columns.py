@@ -128,6 +128,7 @@ class Merged:
         self._parts: list[tuple[Texts, Numbers]] = []  # where new texts were met, and their codes
         self._firsts: list[int] = []  # the number of the first text of each part
         self._marks = np.zeros(0, dtype=_MARKS)
+        self._firsts_of_marks = np.zeros(0, dtype=np.uint64)
         self._numbers = np.zeros(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -148,28 +149,38 @@ class Merged:
     def numbers(self, texts: Texts) -> Numbers:
         """The number of each text of a dictionary. Raises Unfit as make_texts does."""
         places, is_known = self._places(texts.marks)
-        if not is_known.all():
-            self._learn(texts, np.flatnonzero(~is_known))
-            places, is_known = self._places(texts.marks)
-        if not np.array_equal(self._marks["second"][places], texts.marks["second"]):
+        if is_known.all():
+            numbers = self._numbers[places]
+            seconds = self._marks["second"][places]
+        else:
+            codes = np.flatnonzero(~is_known)
+            numbers = np.empty(len(texts), dtype=np.int64)
+            numbers[is_known] = self._numbers[places[is_known]]
+            numbers[codes] = np.arange(len(self), len(self) + len(codes))
+            seconds = texts.marks["second"].copy()
+            seconds[is_known] = self._marks["second"][places[is_known]]
+            self._learn(texts, codes, numbers[codes])
+        if not np.array_equal(seconds, texts.marks["second"]):
             raise Unfit("Two texts have the same mark.")
-        return self._numbers[places]
+        return numbers
 
     def _places(self, marks: Numbers) -> tuple[Numbers, Numbers]:
-        places = np.searchsorted(self._marks["first"], marks["first"])
+        places = np.searchsorted(self._firsts_of_marks, marks["first"])
         inside = np.minimum(places, max(len(self._marks) - 1, 0))
         if not len(self._marks):
             return inside, np.zeros(len(marks), dtype=bool)
-        return inside, self._marks["first"][inside] == marks["first"]
+        return inside, self._firsts_of_marks[inside] == marks["first"]
 
-    def _learn(self, texts: Texts, codes: Numbers) -> None:
-        many = len(self)
+    def _learn(self, texts: Texts, codes: Numbers, numbers: Numbers) -> None:
+        """Both are in the order of their marks: what is new is put between what is known."""
         self._parts.append((texts, codes))
-        self._firsts.append(many)
-        marks = np.concatenate([self._marks, texts.marks[codes]])
-        numbers = np.concatenate([self._numbers, np.arange(many, len(marks))])
-        order = np.argsort(marks["first"], kind="stable")
-        self._marks, self._numbers = marks[order], numbers[order]
+        self._firsts.append(len(self))
+        marks = texts.marks[codes]
+        places = np.searchsorted(self._firsts_of_marks, marks["first"])
+        self._marks = np.insert(self._marks, places, marks)
+        self._numbers = np.insert(self._numbers, places, numbers)
+        # By itself it is searched twice as fast as within the pairs.
+        self._firsts_of_marks = np.ascontiguousarray(self._marks["first"])
 
 
 class Judged:
