@@ -9,7 +9,6 @@ that very event. Called by reports/queries.py.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +19,7 @@ from properties.models import Goal, Property
 from properties.periods import Range
 from reports import filters, metrics
 from reports.metrics import GOAL
-from reports.questions import EVERY, Base, Counted, Key, Question
+from reports.questions import EVERY, Base, Counted, Key, Question, joined
 
 Plain = Callable[[Question, Range], tuple[Counted, str]]  # counts a question without goals
 
@@ -80,8 +79,8 @@ class _Parts:
         """Each number as it is, and conversions of any goal."""
         free = self._part(question, self.own | self.asked)
         if not self.goals:
-            return _joined([free, self._unknown(question)])
-        return _joined([free, self._part(self._narrowed(question, self.goals), self.reached)])
+            return joined([free, self._unknown(question)])
+        return joined([free, self._part(self._narrowed(question, self.goals), self.reached)])
 
     def each_of_any_goal(self, plain: Each) -> Iterator[tuple[Key, Base]]:
         """The groups of `of_any_goal`."""
@@ -105,7 +104,7 @@ class _Parts:
         groups: dict[Key, Base] = {}
         for goal in self.goals:
             reached = self._part(self._narrowed(question, [goal]), self.own | self.reached)
-            both = _joined([asked, reached])
+            both = joined([asked, reached])
             rows = both.groups if rest else {(): both.total}
             for key, numbers in rows.items():
                 if any(numbers.values()):
@@ -155,14 +154,3 @@ def _renamed(numbers: Base, names: Names) -> Base:
     """What a route does not say is 0, or no quantile."""
     nothing = {of: None if of in metrics.QUANTILES else 0 for of in names.values()}
     return {name: numbers.get(of, nothing[of]) for name, of in names.items()}
-
-
-def _joined(parts: Iterable[Counted]) -> Counted:
-    """The numbers of all parts, by their groups; what a part does not have is nothing there."""
-    groups: dict[Key, dict[str, int | None]] = defaultdict(dict)
-    total: dict[str, int | None] = {}
-    for part in parts:
-        for key, numbers in part.groups.items():
-            groups[key].update(numbers)
-        total.update(part.total)
-    return Counted(groups, total)

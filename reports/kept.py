@@ -24,10 +24,14 @@ Whole = tuple[Range, Node | None]  # a range, and whom it is narrowed to
 
 @dataclass
 class Kept:
-    """`complete`: up to when the reports are complete, once that was asked; None may be the
-    answer. `totals`: base numbers of a range as a whole. `wanted`: columns that further questions
-    about a range will need, so that its rows are not read twice."""
+    """`is_patient`: whether the statements of the transaction end in time (patience.py).
+    `raw_since`: as tracking/keeping.py says it, by property. `complete`: up to when the reports are
+    complete, once that was asked; None may be the answer. `totals`: base numbers of a range as a
+    whole. `wanted`: columns that further questions about a range will need, so that its rows are
+    not read twice."""
 
+    is_patient: bool = False
+    raw_since: dict[int, datetime | None] = field(default_factory=dict)
     complete: dict[int, datetime | None] = field(default_factory=dict)  # by property
     totals: dict[Whole, dict[str, int | None]] = field(default_factory=lambda: defaultdict(dict))
     packed: dict[Span, list[Packed]] = field(default_factory=dict)

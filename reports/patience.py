@@ -29,12 +29,13 @@ class TooSlow(APIException):
 
 
 @contextmanager
-def patience() -> Iterator[None]:
+def patience(*, is_set: bool = False) -> Iterator[None]:
     """No statement in it runs for longer than QUESTION_TIMEOUT; nor does a later one of the same
-    transaction."""
-    with connection.cursor() as cursor:
-        limit = f"{settings.QUESTION_TIMEOUT}s"
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
+    transaction. `is_set`: an earlier one has seen to that."""
+    if not is_set:
+        with connection.cursor() as cursor:
+            limit = f"{settings.QUESTION_TIMEOUT}s"
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
     try:
         yield
     except (DatabaseError, psycopg.Error) as error:

@@ -40,6 +40,7 @@ from reports.questions import (
     Key,
     Question,
     best,
+    joined,
     parse_question,
 )
 from reports.sheets import Sheet
@@ -85,7 +86,7 @@ def ask(place: Property, question: Question, now: datetime, kept: Kept | None = 
     counted, route = count(place, question, question.range, kept)
     ordered = _ordered(place, question, counted, question.range, now)
     rows = list(_each_row(question, ordered, question.labels(question.range)))
-    raw_from = _raw_from(place, question, question.range, route, now)
+    raw_from = _raw_from(place, question, question.range, route, now, kept)
     keys = [key for key, _ in ordered]
     return Answer(
         rows=rows,
@@ -102,7 +103,7 @@ def ask_rows(place: Property, question: Question) -> tuple[int, Iterator[dict[st
     the table whatever the question's limit. Everything is counted when this returns, and held in
     little memory (sheets.py). Raises what `ask` raises."""
     question = replace(_meant(place, question), limit=EVERY)
-    with _looking(place, question.range):
+    with _looking(place, question.range, Kept()):
         sheet = Sheet(question, _each(place, question, question.range))
     return len(sheet), _each_row(question, sheet.ordered(), {})
 
@@ -176,7 +177,7 @@ def count(
 ) -> tuple[Counted, str]:
     """Base numbers, and the name of the route that they came by. Raises TooSlow."""
     kept = kept or Kept()
-    with _looking(place, within):
+    with _looking(place, within, kept):
         if conversions.names_goals(question):
             exactly = partial(_count_exactly, place, kept)
             return conversions.count(place, question, within, exactly)
@@ -184,11 +185,12 @@ def count(
 
 
 @contextmanager
-def _looking(place: Property, within: Range) -> Iterator[None]:
+def _looking(place: Property, within: Range, kept: Kept) -> Iterator[None]:
     """Every number comes by here: whoever forgot to ask for less learns it at once."""
     if periods.clamp(within, place.window) != within:
         raise PermissionDenied("Days were asked for that may not be seen here.")
-    with patience():
+    with patience(is_set=kept.is_patient):
+        kept.is_patient = True
         yield
 
 
@@ -220,7 +222,30 @@ def _count(place: Property, question: Question, within: Range, kept: Kept) -> tu
         counted = rolled.count(place, question, within, kept)
         if counted is not None:
             return counted, "rolled"
+    if (parts := _apart(question, within)) is not None:
+        counted = rolled.count(place, parts[0], within, kept)
+        if counted is not None:
+            rest, route = _count_events(place, parts[1], within, kept)
+            return joined([counted, rest]), route
     return _count_events(place, question, within, kept)
+
+
+def _apart(question: Question, within: Range) -> tuple[Question, Question] | None:
+    """What rollups hold of a question, and the rest of it; None where they do not hold anything.
+    Only where it is split by nothing but time, for ranked tables choose their rows by what both
+    say; and only of everybody, for what else is asked, rollups know a few seconds later."""
+    if question.filters is not None or (question.dimensions and not question.is_series):
+        return None
+    plain = replace(question, order_by=())  # whoever puts both together orders them
+    held = tuple(
+        name
+        for name in question.metrics
+        if rolled.can_answer(replace(plain, metrics=(name,)), within)
+    )
+    if not held or held == question.metrics:
+        return None
+    rest = tuple(name for name in question.metrics if name not in held)
+    return replace(plain, metrics=held), replace(plain, metrics=rest)
 
 
 def _count_exactly(
@@ -250,15 +275,17 @@ def _count_events(
 
 
 def _raw_from(
-    place: Property, question: Question, within: Range, route: str, now: datetime
+    place: Property, question: Question, within: Range, route: str, now: datetime, kept: Kept
 ) -> datetime | None:
     """Since when the raw events that were counted are all there; None if that is no matter."""
     start = touches.reaches_back_to(question.named, within.span.start)
     if route == "rolled" or (start and start > now - SHORTEST):  # the usual case: not asked
         return None
-    with connection.cursor() as cursor:
-        kept = kept_since(cursor, place, now)
-    return kept if kept is not None and (start is None or start < kept) else None
+    if place.pk not in kept.raw_since:
+        with connection.cursor() as cursor:
+            kept.raw_since[place.pk] = kept_since(cursor, place, now)
+    since = kept.raw_since[place.pk]
+    return since if since is not None and (start is None or start < since) else None
 
 
 def _compared(
@@ -271,7 +298,7 @@ def _compared(
         return None
     whole = question if question.is_series else replace(question, dimensions=())
     counted, route = count(place, whole, question.compare, kept)
-    if _raw_from(place, whole, question.compare, route, now) is not None:
+    if _raw_from(place, whole, question.compare, route, now, kept) is not None:
         return None
     return {
         **_edges(question.compare),

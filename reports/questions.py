@@ -6,7 +6,8 @@ Invalid with the field that is wrong and what to write instead. reports/queries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -186,6 +187,17 @@ class Counted:
     total: Base
     from_columns: bool = False  # whether a packed day was read for it
     is_exact: bool = True  # False: it is by values, of which some stand together as "(other)"
+
+
+def joined(parts: Iterable[Counted]) -> Counted:
+    """The numbers of all parts, by their groups; what a part does not have is nothing there."""
+    groups: dict[Key, dict[str, int | None]] = defaultdict(dict)
+    total: dict[str, int | None] = {}
+    for part in parts:
+        for key, numbers in part.groups.items():
+            groups[key].update(numbers)
+        total.update(part.total)
+    return Counted(groups, total)
 
 
 # -- reading -----------------------------------------------------------------------------------
