@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from properties.models import Property
 from properties.periods import Range
-from reports import filters
+from reports import filters, metrics
 from reports.columns import Unfit
 from reports.kept import Kept
 from reports.narrowing import View, who_are_meant
@@ -56,11 +56,11 @@ def each(place: Property, question: Question, within: Range) -> Iterator[tuple[K
 
 def _count(place: Property, question: Question, within: Range, kept: Kept) -> Counted:
     plan = Plan(question, within)
-    whole = Plan(replace(question, dimensions=()), within)
     known = kept.totals[within, plan.tree]
-    is_known = known.keys() >= {*question.needs}
-    asked = ([] if is_known else [whole]) + ([plan] if question.dimensions else [])
-    reader, sums = _counted(place, asked or [whole], kept, may_wait=True)
+    unknown = [n for n in question.metrics if not known.keys() >= {*metrics.METRICS[n].needs}]
+    whole = Plan(replace(question, dimensions=(), metrics=tuple(unknown), order_by=()), within)
+    asked = ([whole] if whole.question.metrics else []) + ([plan] if question.dimensions else [])
+    reader, sums = _counted(place, asked or [plan], kept, may_wait=True)
     for some in sums:
         if some.plan is whole:
             known |= dict(some.rows())[()]
@@ -74,7 +74,7 @@ def _counted(
 ) -> tuple[Reader, list[Sums]]:
     """Sums of all of these plans from one reading; the last one is the question itself."""
     plan = asked[-1]
-    reader = Reader(place, plan, set().union(*(some.columns for some in asked)), kept)
+    reader = Reader(place, plan, asked[:-1], kept)
     meant = who_are_meant(plan, reader)
     may_wait = may_wait and reader.is_short
     sums = [Sums(some, kept, waits=may_wait and some.ranks_first) for some in asked]

@@ -71,7 +71,8 @@ class Conversion:
 class Dimension:
     """`column` of the events or the sessions table, or `sql` over a row of it (`e` or `s`).
 
-    `rolled`: kept in rollups and bitmaps.
+    `rolled`: kept in rollups and bitmaps. `summed`: of an event, with what each value comes to in
+    a packed day (reports/summing.py).
 
     `blank`: an empty value is a row (country unknown). Where it is not, it means that there is
     none (a session without campaign), and ranked tables leave it out.
@@ -86,6 +87,7 @@ class Dimension:
     label: str
     module: str
     rolled: bool = False
+    summed: bool = False
     blank: bool = False
     sql: str = ""
     touch: str = ""
@@ -250,10 +252,10 @@ CONVERSIONS = {
 DIMENSIONS = {
     dimension.name: dimension
     for dimension in [
-        Dimension("page", "event", "page", "Page", "content", rolled=True),
+        Dimension("page", "event", "page", "Page", "content", rolled=True, summed=True),
         Dimension("event", "event", "name", "Event", "events", rolled=True),
-        Dimension("hostname", "event", "hostname", "Hostname", "content"),
-        Dimension("title", "event", "title", "Title", "content"),
+        Dimension("hostname", "event", "hostname", "Hostname", "content", summed=True),
+        Dimension("title", "event", "title", "Title", "content", summed=True),
         Dimension("entry_page", "session", "entry_page", "Entry page", "content", rolled=True),
         Dimension("exit_page", "session", "exit_page", "Exit page", "content", rolled=True),
         Dimension("source", "session", "source", "Source", "sources", rolled=True, blank=True),

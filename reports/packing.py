@@ -27,7 +27,7 @@ from django.db import DatabaseError, connections
 
 from properties.models import Property
 from properties.periods import Span, spans, zone
-from reports import columns, metrics
+from reports import columns, metrics, summing
 from reports.blocks import Block, binary_cursor, every_column, of_rows
 from reports.columns import Texts, Unfit
 from reports.models import BlockGrain
@@ -322,6 +322,7 @@ def _keep(cursor: Any, place: Property, span: Span, wanted: dict[str, Any]) -> b
     props = [f"event:{metrics.PROPS}{name}" for name in names[:MOST_PROPS] if name]
     with binary_cursor(WORKER) as reader:
         block = of_rows(reader, place, span, [*every_column(), *props])
+    block.data |= summing.make(block)
     left_out = len(names) - len(props)
     rows = []
     for name in block.data:

@@ -16,7 +16,7 @@ import numpy as np
 
 from properties.goals import fits
 from properties.periods import Range, Span
-from reports import filters, metrics
+from reports import filters, metrics, summing
 from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, microseconds
 from reports.columns import Judged, Numbers
 from reports.questions import Question
@@ -128,9 +128,31 @@ class Plan:
         return metrics.VISITORS in self.question.needs
 
     @cached_property
+    def summed_by(self) -> str:
+        """The dimension whose sums (summing.py) say what is asked of whole days; "" for none."""
+        dimensions = self.question.dimensions
+        if len(dimensions) != 1 or not self.split or self.tree is not None:
+            return ""
+        if not self.split[0].summed or (self.paired and dimensions[0] != summing.PAIRED):
+            return ""
+        return dimensions[0]
+
+    @cached_property
+    def summed_columns(self) -> set[str]:
+        """What a packed day must have of which sums are asked."""
+        found = {VISITOR, LENGTHS, f"event:{self.summed_by}"}
+        found |= {f"event:{name}" for name in self.samples}
+        found |= {f"session:{name}" for name in self.session_needs}
+        if self.session_needs:
+            found |= {START, CROSSES}
+        return found | summing.columns_of(self.summed_by, self.event_needs, [*self.paired])
+
+    @cached_property
     def columns(self) -> set[str]:
         """What every block must have; whether events are looked at one by one depends on it."""
-        found = {VISITOR, LENGTHS, CROSSES}
+        found = {LENGTHS, CROSSES}
+        if self.asks_visitors or self.tree is not None or (self.asks_sessions and self.names_event):
+            found.add(VISITOR)
         plain = [leaf for leaf in self.leaves if leaf.operator != "has_done"]
         for name in [*(d.name for d in self.split), *(leaf.dimension for leaf in plain)]:
             dimension = metrics.find_dimension(name)

@@ -6,14 +6,14 @@ read as rows. Called by reports/columnar.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import datetime, timedelta
 
 import psycopg
 
 from properties.models import Property
 from properties.periods import Span
-from reports import blocks
+from reports import blocks, summing
 from reports.blocks import Block, Packed
 from reports.columns import Unfit
 from reports.kept import Kept
@@ -29,8 +29,10 @@ FEW_ROWS = 50_000
 class Reader:
     """Gives the blocks of the range: what is packed, and what lies between from rows."""
 
-    def __init__(self, place: Property, plan: Plan, names: set[str], kept: Kept) -> None:
-        self.place, self.plan, self.names, self.kept = place, plan, names, kept
+    def __init__(self, place: Property, plan: Plan, others: Iterable[Plan], kept: Kept) -> None:
+        self.place, self.plan, self.kept = place, plan, kept
+        self.asked = [plan, *others]
+        self.names = set().union(*(some.columns for some in self.asked))
         within = plan.within.span
         if within not in kept.packed:
             with blocks.binary_cursor() as cursor:
@@ -52,9 +54,23 @@ class Reader:
                 for start in range(0, len(some), AT_ONCE):
                     packed = some[start : start + AT_ONCE]
                     part = [self._of_packed(each) for each in packed]
-                    needed = plan.columns_of(names, part[0].span)
-                    blocks.read_columns(cursor, place, packed[0].grain, part, needed)
+                    grain, span = packed[0].grain, packed[0].span
+                    if plan.summed_by and not plan.splits(span):
+                        self._read_sums(cursor, grain, part)
+                    else:
+                        needed = plan.columns_of(names, span)
+                        blocks.read_columns(cursor, place, grain, part, needed)
                     yield from part
+
+    def _read_sums(self, cursor: psycopg.Cursor, grain: BlockGrain, part: list[Block]) -> None:
+        """Whole blocks with their sums; those that have none with the columns to make them."""
+        names = set().union(
+            *(some.summed_columns if some.summed_by else some.columns for some in self.asked)
+        )
+        blocks.read_columns(cursor, self.place, grain, part, names)
+        old = [block for block in part if not summing.has_sums(block, self.plan.summed_by)]
+        if old:
+            blocks.read_columns(cursor, self.place, grain, old, self.names)
 
     def _alike(self) -> Iterator[list[Packed]]:
         """What can be read together: of one grain, and which reach over an edge, for of these

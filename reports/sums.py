@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from reports import metrics
+from reports import metrics, summing
 from reports.blocks import CROSSES, START, TIME, VISITOR, Block
 from reports.columns import Numbers, Unfit
 from reports.kept import Kept
@@ -25,7 +25,9 @@ from reports.questions import Base, Key
 LARGEST = 1 << 25  # bytes of a table that spares sorting
 BITS_OF_SAMPLE = 40  # a day of milliseconds, or a layout shift as large, is less than 2^40
 AT_ONCE = 10_000  # groups that become objects
-Waiting = tuple[View, Numbers, Numbers, Numbers]  # with groups, sessions and places of its events
+# Of a block that has waited, the groups of the texts of its dimension, or of its events with their
+# sessions and places.
+Waiting = tuple[View, Numbers] | tuple[View, Numbers, Numbers, Numbers]
 
 
 @dataclass
@@ -61,7 +63,11 @@ class Sums:
 
     def _add_both(self, view: View) -> None:
         """Events and their sessions together: without periods, both are in the same groups."""
-        block, rows = view.block, view.events
+        block, by = view.block, self.plan.summed_by
+        if by and not view.is_cut and summing.has_sums(block, by):
+            self._add_summed(view)
+            return
+        rows = view.events
         owners = block.owners_of(rows)
         groups, kept = self._groups(view, owners, rows, None)
         if kept is not None:
@@ -73,14 +79,47 @@ class Sums:
         else:
             self._add_rest(view, groups, owners, rows)
 
-    def _add_rest(self, view: View, groups: Numbers, owners: Numbers, rows: Numbers) -> None:
-        """All but the measures of events."""
+    def _add_summed(self, view: View) -> None:
+        """A whole day of which sums say what each text comes to."""
+        block, by = view.block, self.plan.summed_by
+        groups = self.kept.numbers_of(block, f"event:{by}")
+        self.size = max(self.size, int(groups.max(initial=-1)) + 1)
+        for name in (*self.plan.event_needs, *self.plan.paired):
+            if (added := summing.of(block, by, name)) is not None:
+                self._sums_of(name)[groups] += added  # each text has a group of its own
+        for name in self.plan.paired:
+            crossing = summing.crossing_of(block, name)
+            crossing[0] = groups[crossing[0]]
+            crossing[2] += block.start
+            begins = (crossing[2] >= self.plan.edges[0]) & (crossing[2] < self.plan.edges[1])
+            self.crossing_at[name].append(crossing[:, begins])
+        if self.waits:
+            self.waiting.append((view, groups))
+        else:
+            self._add_unsummed(view, groups)
+
+    def _add_unsummed(self, view: View, groups: Numbers) -> None:
+        """What has no sums, of the events of texts that have a group; -1: none."""
+        plan, block = self.plan, view.block
+        if not (plan.asks_visitors or plan.session_needs or plan.samples):
+            return
+        codes = block.texts(f"event:{plan.summed_by}").codes
+        rows = np.flatnonzero((groups >= 0)[codes])
+        self._add_rest(view, groups[codes[rows]], block.owners_of(rows), rows, is_summed=True)
+
+    def _add_rest(
+        self, view: View, groups: Numbers, owners: Numbers, rows: Numbers, is_summed: bool = False
+    ) -> None:
+        """All but the measures of events, and what the sums have said."""
         block = view.block
         self._add_samples(block, groups, rows)
-        self._add_paired(view, groups, owners, rows)
+        if not is_summed:
+            self._add_paired(view, groups, owners, rows)
         if not self.plan.asks_visitors and not self.plan.session_needs:
             return
-        groups, owners = self._pairs(groups, owners)
+        # Visitors are told apart in the end: of few rows that is enough, all would fill memory.
+        if self.plan.session_needs or not self.waits:
+            groups, owners = self._pairs(groups, owners)
         self._add_people(block, groups, owners)
         if self.plan.session_needs:
             begins = view.begins[owners]
@@ -294,12 +333,17 @@ class Sums:
         """The combinations, by their numbers; asked for when all blocks are in."""
         return list(self.index)
 
-    def _sum(self, name: str, groups: Numbers, added: Numbers) -> None:
+    def _sums_of(self, name: str) -> Numbers:
+        """A number of every group so far."""
         sums = self.numbers.setdefault(name, np.zeros(0, dtype=np.int64))
         if len(sums) < self.size:
             longer = np.zeros(max(self.size, 2 * len(sums)), dtype=np.int64)
             longer[: len(sums)] = sums
             sums = self.numbers[name] = longer
+        return sums
+
+    def _sum(self, name: str, groups: Numbers, added: Numbers) -> None:
+        sums = self._sums_of(name)
         if not self.plan.question.dimensions:
             sums[0] += int(added.sum(dtype=np.int64))
             return
@@ -350,10 +394,18 @@ class Sums:
         chosen = np.flatnonzero(rows & self._shown(columns, some & rows, size))
         places = np.full(size, -1, dtype=np.int64)
         places[chosen] = np.arange(len(chosen))
-        self.numbers = {name: numbers[chosen] for name, numbers in columns.items()}
+        self.numbers = {name: self._column(name, size)[chosen] for name in self.numbers}
+        for parts in self.crossing_at.values():
+            for part in parts:
+                part[0] = places[part[0]]
+            parts[:] = [part[:, part[0] >= 0] for part in parts]
         self.size, self.chosen = len(chosen), chosen
-        for view, groups, owners, rows in self.waiting:
+        for view, groups, *rest in self.waiting:
             groups = places[groups]
+            if not rest:
+                self._add_unsummed(view, groups)
+                continue
+            owners, rows = rest
             kept = np.flatnonzero(groups >= 0)
             self._add_rest(view, groups[kept], owners[kept], rows[kept])
         self.waiting.clear()
@@ -376,6 +428,11 @@ class Sums:
             for _, who in self.people:
                 there[who] = True
             return np.array([np.count_nonzero(there)])
+        if size * many <= LARGEST:
+            pairs = np.zeros((size, many), dtype=bool)
+            for groups, who in self.people:
+                pairs[groups, who] = True
+            return np.count_nonzero(pairs, axis=1)
         groups, who = (np.concatenate(part) for part in zip(*self.people, strict=True))
         return np.bincount(_distinct_pairs(groups, size, who, many)[0], minlength=size)
 
