@@ -115,10 +115,10 @@ def ask_rows_compared(
     where nothing can be known of that."""
     question = replace(_meant(place, question), limit=EVERY)
     within, other = question.compare, None
-    with _looking(place, question.range):
+    with _looking(place, question.range, Kept()):
         sheet = Sheet(question, _each(place, question, question.range))
         if within is not None and not _is_lost(place, question, within, now):
-            with _looking(place, within):
+            with _looking(place, within, Kept()):
                 other = Sheet(question, _each(place, question, within, exactly=True))
     unknown: Base = dict.fromkeys(question.needs)
 
@@ -135,7 +135,7 @@ def ask_rows_compared(
 
 def _is_lost(place: Property, question: Question, within: Range, now: datetime) -> bool:
     """Whether some of what would have to be counted of the range, exactly, has expired."""
-    if _raw_from(place, question, within, "raw", now) is None:
+    if _raw_from(place, question, within, "raw", now, Kept()) is None:
         return False
     if conversions.names_goals(question) or not rolled.can_answer(question, within):
         return True
@@ -325,7 +325,7 @@ def _beside(
         same = _narrowed(question, alike)
         counted, route = count(place, same, within, kept.without_totals(same.needs))
         found = counted.groups
-        is_lost = _raw_from(place, same, within, route, now) is not None
+        is_lost = _raw_from(place, same, within, route, now, kept) is not None
     unknown: Base = dict.fromkeys(question.needs)
     labels = question.labels(within)
     spans = dict(enumerate(question.periods(within), 1)) if question.cycle is None else {}

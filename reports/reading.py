@@ -62,7 +62,7 @@ class Reader:
                         blocks.read_columns(cursor, place, grain, part, needed)
                     yield from part
 
-    def _read_sums(self, cursor: psycopg.Cursor, grain: BlockGrain, part: list[Block]) -> None:
+    def _read_sums(self, cursor: psycopg.Cursor, grain: str, part: list[Block]) -> None:
         """Whole blocks with their sums; those that have none with the columns to make them."""
         names = set().union(
             *(some.summed_columns if some.summed_by else some.columns for some in self.asked)
