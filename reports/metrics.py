@@ -137,7 +137,7 @@ _CAME_BEFORE = (
 
 
 # What first and last touch tell of the session that brought the visitor.
-_TOUCHED = ("source", "medium", "campaign", "channel")
+TOUCHED = ("source", "medium", "campaign", "term", "content", "channel", "referrer")
 
 
 def _touched(touch: str) -> list[Dimension]:
@@ -151,7 +151,7 @@ def _touched(touch: str) -> list[Dimension]:
             blank=name in ("source", "channel"),
             touch=touch,
         )
-        for name in _TOUCHED
+        for name in TOUCHED
     ]
 
 

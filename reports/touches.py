@@ -19,22 +19,23 @@ from tracking.sessions import DIRECT, LOOK_BACK
 
 FIRST, LAST = "first", "last"
 
+_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, metrics.TOUCHED))
 # Written so that only the sessions' primary key can serve it, as everywhere: a planner without
 # statistics would look for the visitor through all sessions by their start.
 _JOINS = {
     FIRST: sql.SQL(
-        " JOIN LATERAL (SELECT source, medium, campaign, channel FROM sessions"
+        " JOIN LATERAL (SELECT {columns} FROM sessions"
         " WHERE property_id = s.property_id AND (visitor, started_at) >= (s.visitor, '-infinity')"
         " ORDER BY visitor, started_at LIMIT 1) AS first_touch ON true"
-    ),
+    ).format(columns=_COLUMNS),
     LAST: sql.SQL(
-        " LEFT JOIN LATERAL (SELECT source, medium, campaign, channel FROM sessions"
+        " LEFT JOIN LATERAL (SELECT {columns} FROM sessions"
         " WHERE property_id = s.property_id"
         " AND (visitor, started_at) <= (s.visitor, s.started_at)"
         " AND (visitor, started_at) >= (s.visitor, s.started_at - {look_back}::interval)"
         " AND channel <> ALL ({direct})"
         " ORDER BY visitor DESC, started_at DESC LIMIT 1) AS last_touch ON true"
-    ).format(look_back=sql.Literal(LOOK_BACK), direct=sql.Literal(list(DIRECT))),
+    ).format(columns=_COLUMNS, look_back=sql.Literal(LOOK_BACK), direct=sql.Literal(list(DIRECT))),
 }
 
 

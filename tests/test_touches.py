@@ -52,6 +52,37 @@ def test_the_first_touch_is_kept_and_the_last_is_remembered_for_a_month(touched,
         ]
 
 
+@pytest.mark.parametrize("bots", ["exclude", "include"])  # from columns, and by Postgres
+def test_every_part_of_the_source_has_its_touches(bots):
+    from reports.metrics import DIMENSIONS
+
+    place, history = new_property(), []
+    parts = ["source", "medium", "campaign", "term", "content", "channel", "referrer"]
+    visits = [(20, "newsletter"), (5, "search"), (1, "")]
+    for ago, word in visits:
+        texts = {name: word and f"{name} of {word}" for name in parts}
+        source, channel = texts.pop("source"), texts.pop("channel")
+        moment = at("2026-04-14T12:00") - timedelta(days=ago)
+        history.append(Happening(moment, 1, source=source, channel=channel, texts=texts))
+    write(place, history)
+    assert parts == [name.removeprefix("first_") for name in DIMENSIONS if name[:6] == "first_"]
+    for part in parts:
+        answer = ask(
+            place,
+            metrics=["sessions"],
+            dimensions=[f"first_{part}", f"last_{part}"],
+            range="2026-04-13",
+            bots=bots,
+        )
+        assert answer.rows == [
+            {
+                f"first_{part}": f"{part} of newsletter",
+                f"last_{part}": f"{part} of search",
+                "sessions": 1,
+            }
+        ]
+
+
 def test_a_touch_filters_like_any_dimension(touched):
     body = {
         "metrics": ["sessions", "visitors"],

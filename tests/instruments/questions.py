@@ -62,7 +62,7 @@ VALUES: dict[str, Sequence[str]] = {
     "visit": ["new", "returning"],
     "props:plan": ["free", "pro", "team"],
 }
-TOUCHED = ("source", "medium", "campaign", "channel")
+TOUCHED = ("source", "medium", "campaign", "term", "content", "channel", "referrer")
 VALUES |= {f"{touch}_{name}": VALUES[name] for touch in ("first", "last") for name in TOUCHED}
 
 
