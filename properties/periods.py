@@ -35,6 +35,7 @@ CYCLES: Final[Mapping[Cycle, Kind]] = {"hour_of_day": "hour", "day_of_week": "da
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
+_DAY_SECONDS: Final = 86_400
 # Wall-clock kinds have a length; the others are counted in dates.
 _CLOCK_SECONDS: Final[Mapping[str, int]] = {"minute": 60, "hour": 3600}
 # Only for a first guess at how many points a series will have.
@@ -154,6 +155,9 @@ def spans(kind: Kind, within: Span, tz: ZoneInfo) -> Iterator[Span]:
     """Every period that overlaps `within`, whole (not cut to it), in order."""
     if within.start == within.end:
         return
+    if kind in _CLOCK_SECONDS:
+        yield from _clock_spans(_CLOCK_SECONDS[kind], within, tz)
+        return
     current = span(kind, within.start, tz)
     while current.start < within.end:
         yield current
@@ -245,6 +249,23 @@ def _clock_bounds(size: int, second: int, tz: ZoneInfo) -> tuple[int, int]:
     if _offset(end - 1, tz) != offset:
         end = _transition(second, end - 1, tz)
     return start, end
+
+
+def _clock_spans(size: int, within: Span, tz: ZoneInfo) -> Iterator[Span]:
+    """A year has nine thousand hours: what lies in a day at whose ends the offset is the same is
+    counted off. No zone has changed its offset twice in a day (tests/test_periods.py)."""
+    start, end = _clock_bounds(size, _seconds(within.start), tz)
+    even = end  # from here on periods may be cut by a change of the offset
+    begins, until = _instant(start), within.end
+    while begins < until:
+        ends = _instant(end)
+        yield Span(begins, ends)
+        if end + size > even:
+            offset = _offset(end, tz)
+            whole = (end + offset) % size == 0 and _offset(end + _DAY_SECONDS, tz) == offset
+            even = end + _DAY_SECONDS if whole else end
+        start, end = (end, end + size) if end + size <= even else _clock_bounds(size, end, tz)
+        begins = ends
 
 
 def _date_bounds(kind: str, second: int, tz: ZoneInfo) -> tuple[int, int]:

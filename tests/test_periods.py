@@ -300,6 +300,39 @@ def test_the_year_ends_in_the_zone() -> None:
     assert label("quarter", floor("quarter", late, UTC_ZONE), UTC_ZONE) == "2015-Q4"
 
 
+@pytest.mark.parametrize("name", [*ZONES, "Africa/Monrovia"])
+def test_hours_and_minutes_that_are_counted_off_are_those_that_contain_each_moment(
+    name: str,
+) -> None:
+    tz = zone(name)
+    for day in [utc("2015-05-17T10:05"), utc("1972-01-05T23:00"), *_jumps(tz, 2010, 2011)]:
+        for kind, reach in (("hour", timedelta(days=3)), ("minute", timedelta(hours=13))):
+            around = Span(day - reach, day + reach)
+            found, current = [], span(kind, around.start, tz)
+            while current.start < around.end:
+                found.append(current)
+                current = span(kind, current.end, tz)
+            assert list(spans(kind, around, tz)) == found
+
+
+def test_no_zone_has_changed_its_offset_twice_in_two_days() -> None:
+    """Or `spans` would miss it: it looks at the offset once a day."""
+    from zoneinfo._zoneinfo import ZoneInfo as Readable
+
+    for name in periods.zone_names():
+        known = Readable.no_cache(name)
+        changes = [
+            when
+            for when, (before, after) in zip(
+                known._trans_utc[1:],
+                itertools.pairwise(info.utcoff for info in known._ttinfos),
+                strict=True,
+            )
+            if before != after
+        ]
+        assert all(two - one > 2 * 86_400 for one, two in itertools.pairwise(changes)), name
+
+
 def test_spans_are_whole_and_cover_the_ends() -> None:
     within = Span(utc("2015-05-17T10:05"), utc("2015-05-19T00:00"))
     found = list(spans("day", within, UTC_ZONE))
