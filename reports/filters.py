@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import sql
@@ -311,6 +312,13 @@ class Bound:
         name = f"v{len(self.values)}"
         self.values[name] = value
         return sql.Placeholder(name)
+
+
+def array(values: Iterable[datetime | int]) -> str:
+    """Moments or numbers as Postgres reads an array, to be bound and cast: the driver would quote
+    each of the hundred thousand hours of thirteen years by itself, which takes it seconds."""
+    texts = (one.isoformat() if isinstance(one, datetime) else str(int(one)) for one in values)
+    return "{" + ",".join(texts) + "}"
 
 
 def column(name: str, bound: Bound) -> sql.Composable:

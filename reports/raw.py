@@ -69,8 +69,8 @@ class _Statement:
             property=self.place.pk,
             start=self.within.span.start,
             end=self.within.span.end,
-            starts=[period.start for period in self.question.periods(self.within)],
-            places=self.question.places(self.within),
+            starts=filters.array(one.start for one in self.question.periods(self.within)),
+            places=filters.array(self.question.places(self.within)),
         )
 
     def text(self, bound: Bound) -> sql.Composed:

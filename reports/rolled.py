@@ -448,7 +448,7 @@ class _Reader:
     def _numbers(self, measures: Sequence[str], values: Sequence[str] = ()) -> Slots:
         if not measures:
             return {}
-        bound = filters.Bound(starts=self.starts, places=self.places)
+        bound = filters.Bound(starts=filters.array(self.starts), places=filters.array(self.places))
         text = sql.SQL(
             "SELECT {period}, value, measure, sum(number)::bigint FROM rollups"
             " WHERE {rows}{values} AND measure = ANY({measures}::text[]) GROUP BY 1, 2, 3"
@@ -503,7 +503,7 @@ class _Reader:
     ) -> People:
         if not self.asks_visitors:
             return {}
-        bound = filters.Bound(starts=self.starts, places=self.places)
+        bound = filters.Bound(starts=filters.array(self.starts), places=filters.array(self.places))
         text = sql.SQL("SELECT {period}, value, bits FROM bitmaps WHERE {rows}{values}").format(
             period=self._period(),
             rows=self._rows(bound, stretches),
