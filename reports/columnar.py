@@ -9,7 +9,7 @@ by their numbers, sessions that go on from one block to the next by their visito
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 
 from properties.models import Property
@@ -57,8 +57,8 @@ def each(place: Property, question: Question, within: Range) -> Iterator[tuple[K
 def _count(place: Property, question: Question, within: Range, kept: Kept) -> Counted:
     plan = Plan(question, within)
     known = kept.totals[within, plan.tree]
-    unknown = [n for n in question.metrics if not known.keys() >= {*metrics.METRICS[n].needs}]
-    whole = Plan(replace(question, dimensions=(), metrics=tuple(unknown), order_by=()), within)
+    unknown = _metrics_for(question, known.keys())
+    whole = Plan(replace(question, dimensions=(), metrics=unknown, order_by=()), within)
     asked = ([whole] if whole.question.metrics else []) + ([plan] if question.dimensions else [])
     reader, sums = _counted(place, asked or [plan], kept, may_wait=True)
     for some in sums:
@@ -67,6 +67,18 @@ def _count(place: Property, question: Question, within: Range, kept: Kept) -> Co
     groups = dict(sums[-1].rows()) if question.dimensions else {}
     total = {name: known[name] for name in question.needs}
     return Counted(groups, total, from_columns=bool(reader.packed))
+
+
+def _metrics_for(question: Question, known: Set[str]) -> tuple[str, ...]:
+    """Metrics of the question that need all of its base numbers which are not known: those of one
+    number first, so that little is counted again."""
+    found: list[str] = []
+    reached = set(known)
+    for name in sorted(question.metrics, key=lambda name: len(metrics.METRICS[name].needs)):
+        if not reached >= {*metrics.METRICS[name].needs}:
+            found.append(name)
+            reached |= {*metrics.METRICS[name].needs}
+    return tuple(found)
 
 
 def _counted(

@@ -151,10 +151,9 @@ class View:
     @cached_property
     def sessions(self) -> Numbers:
         """Places of the sessions that match, by themselves."""
-        rows = np.ones(len(self.block.lengths), dtype=bool)
-        if self.plan.tree is not None:
-            rows = self._holds(self.plan.tree, of_events=False)
-        return np.flatnonzero(rows)
+        if self.plan.tree is None:
+            return np.arange(len(self.block.lengths), dtype=np.int64)
+        return np.flatnonzero(self._holds(self.plan.tree, of_events=False))
 
     @cached_property
     def begins(self) -> Numbers:

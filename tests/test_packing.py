@@ -159,6 +159,67 @@ def test_closed_days_are_packed_and_read():
     ]
 
 
+OF_EVENTS = ["pageviews", "time_on_page", "scroll_depth", "scroll_50", "vitals", "events"]
+OF_SESSIONS = ["entries", "entry_bounce_rate", "exits", "exit_rate", "sessions", "new_visitors"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_table_of_all_pages_adds_up_what_each_day_came_to(seed, monkeypatch):
+    """With sums, without them (as days were packed before), and from rows: the same, also of
+    sessions that go on over midnight and of rows that only the whole table shows."""
+    from reports import columnar, sums
+
+    chance = random.Random(seed)
+    happenings = [
+        Happening(
+            at("2026-04-13T21:00") + minutes(chance.randrange(7 * 60)),
+            1 + chance.randrange(9),
+            chance.choice(["pageview", "pageview", "engagement", "signup"]),
+            page=chance.choice(["", "/", "/a", "/b", "/c", "/d"]),
+            scroll=chance.choice([None, 20, 60, 100]),
+            texts={
+                "title": chance.choice(["", "A", "B"]),
+                "hostname": chance.choice(["shop.example", "www.example"]),
+            },
+        )
+        for _ in range(90)
+    ]
+    place = new_property()
+    write(place, happenings)
+    roll_up_history(place, happenings, now=at("2026-04-20T11:00"))
+    summed: list[str] = []
+    add_summed = sums.Sums._add_summed
+    monkeypatch.setattr(
+        sums.Sums,
+        "_add_summed",
+        lambda self, view: summed.append(self.plan.summed_by) or add_summed(self, view),
+    )
+
+    def answers():
+        return [
+            ask(
+                place, at("2026-04-20T12:00"), metrics=[first, *rest], dimensions=[dimension],
+                range={"from": "2026-04-13", "to": "2026-04-14"}, limit=limit,
+            )
+            for dimension in ("page", "title", "hostname")
+            for first, *rest in ([*OF_EVENTS, "visitors"], ["pageviews", *OF_SESSIONS, "visitors"])
+            for limit in (2, 100)
+        ]  # fmt: skip
+
+    with monkeypatch.context() as without:
+        without.setattr(columnar, "can_answer", lambda question: False)
+        expected = [(answer.rows, answer.totals) for answer in answers()]
+    assert not summed
+    pack(place, at("2026-04-20T12:00"))
+    assert [(answer.rows, answer.totals) for answer in answers()] == expected
+    assert summed.count("page") == 8
+    assert summed.count("title") == summed.count("hostname") == 4
+    summed.clear()
+    execute("DELETE FROM columns WHERE name LIKE 'sum:%%' AND property_id = %s", place)
+    assert [(answer.rows, answer.totals) for answer in answers()] == expected
+    assert not summed
+
+
 def test_what_rollups_hold_is_not_read_from_columns():
     place = packed_place(make_event(NOON))
     assert route(place, metrics=["visitors"]) == "rolled"
