@@ -207,6 +207,33 @@ SELECT starts_at FROM packed_days WHERE property_id = %(property)s AND grain = %
     AND starts_at < %(end)s AND ends_at > %(start)s
 """
 
+# Most days of a long history are small: all of a property at once, not one transaction for each.
+SET_SMALL = """
+UPDATE packed_days AS p SET state = 'r', props = false
+FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS d(starts_at, ends_at)
+WHERE p.property_id = %(property)s AND p.grain = %(grain)s AND p.starts_at = d.starts_at
+    AND p.ends_at = d.ends_at AND p.state = 'w'
+    AND NOT EXISTS (
+        SELECT FROM dirty_hours AS h WHERE h.property_id = %(property)s
+            AND h.hour > p.starts_at - interval '1 hour' AND h.hour < p.ends_at
+    )
+    AND (
+        SELECT count(*) FROM (
+            SELECT FROM events AS e WHERE e.property_id = %(property)s
+                AND e.time >= p.starts_at AND e.time < p.ends_at AND NOT e.bot LIMIT %(fewest)s
+        ) AS found
+    ) < %(fewest)s
+RETURNING p.starts_at, p.ends_at
+"""
+
+# When days are packed: never both, never neither.
+PARTS_OF_DAYS = """
+SELECT p.starts_at FROM packed_days AS p
+JOIN unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS d(starts_at, ends_at)
+    ON p.starts_at < d.ends_at AND p.ends_at > d.starts_at
+WHERE p.property_id = %(property)s AND p.grain = %(part)s
+"""
+
 IS_LARGE = """
 SELECT count(*) = %(fewest)s FROM (
     SELECT FROM events WHERE property_id = %(property)s AND time >= %(start)s AND time < %(end)s
@@ -260,7 +287,12 @@ def pack_all(now: datetime, place: Property | None = None) -> int:
     """Until nothing is left that can be packed, of all properties or of one."""
     packed = 0
     while found := list(all_due(now, timedelta(0), place)):
-        done = sum(pack(owner, due, wait=True) for owner, due in found)
+        done, left = 0, []
+        for owner, waiting in by_place(found):
+            small = set_small(owner, waiting, wait=True)
+            done += len(small)
+            left += [(owner, due) for due in waiting if due not in small]
+        done += sum(pack(owner, due, wait=True) for owner, due in left)
         packed += done
         if not done:
             break
@@ -279,6 +311,37 @@ def all_due(
     for number, grain, start, end in rows:
         if number in places:
             yield places[number], Due(BlockGrain(grain), Span(start, end))
+
+
+def by_place(found: Iterable[tuple[Property, Due]]) -> list[tuple[Property, list[Due]]]:
+    """What is due of each property together, in the order of the first of each."""
+    places: dict[int, tuple[Property, list[Due]]] = {}
+    for place, due in found:
+        places.setdefault(place.pk, (place, []))[1].append(due)
+    return list(places.values())
+
+
+def set_small(place: Property, waiting: Iterable[Due], *, wait: bool) -> set[Due]:
+    """Those of these days that have too few events for columns, which are done now.
+
+    As for `pack`: under the rollup's lock, and not of days that wait for the rollup again.
+    """
+    days = [due.span for due in waiting if due.grain == BlockGrain.DAY]
+    if not days:
+        return set()
+    wanted: dict[str, Any] = {"property": place.pk, "grain": BlockGrain.DAY, "fewest": FEWEST}
+    wanted |= {"starts": [day.start for day in days], "ends": [day.end for day in days]}
+    with transaction_of_worker() as cursor:
+        if not lock(cursor, "roll up", place, wait=wait):
+            return set()
+        cursor.execute(SET_SMALL, wanted)
+        small = [Span(start, end) for start, end in cursor.fetchall()]
+        wanted |= {"starts": [day.start for day in small], "ends": [day.end for day in small]}
+        cursor.execute(FORGET[0], wanted)
+        for part in (BlockGrain.QUARTER, BlockGrain.HOUR):
+            cursor.execute(PARTS_OF_DAYS, wanted | {"part": part})
+            forget(cursor, place, part, [start for (start,) in cursor.fetchall()])
+    return {Due(BlockGrain.DAY, day) for day in small}
 
 
 def pack(place: Property, due: Due, *, wait: bool) -> bool:

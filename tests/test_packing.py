@@ -319,6 +319,49 @@ def test_a_small_day_is_left_in_rows(monkeypatch):
     assert route(place) == "raw"
 
 
+def test_many_small_days_take_as_many_statements_as_one(monkeypatch):
+    """A history of thirteen years has thousands of them."""
+    from django.test.utils import CaptureQueriesContext
+
+    from reports import packing
+
+    monkeypatch.setattr(packing, "FEWEST", 3)
+    taken = []
+    for days in (1, 9):
+        place = make_place()
+        drain(place, *(make_event(NOON - timedelta(days=back)) for back in range(days)))
+        drain(place, *(make_event(NOON - timedelta(days=20), number) for number in range(4)))
+        roll_up(place)
+        with CaptureQueriesContext(connections["worker"]) as queries:
+            assert pack(place) == days + 1
+        taken.append(len(queries))
+        assert sorted(states(place).values()) == ["d", *["r"] * days]
+    assert taken[0] == taken[1]
+
+
+def test_a_small_day_that_was_large_loses_its_columns(monkeypatch):
+    from reports import packing
+
+    place = packed_place(make_event(NOON))
+    assert columns_of(place)
+    monkeypatch.setattr(packing, "FEWEST", 3)
+    execute("UPDATE packed_days SET state = 'w' WHERE property_id = %s", place)
+    assert pack(place) == 1
+    assert (states(place), columns_of(place)) == ({"2026-03-11": "r"}, {})
+
+
+def test_a_small_day_that_is_being_counted_waits(monkeypatch):
+    from reports import packing
+
+    monkeypatch.setattr(packing, "FEWEST", 9)
+    place = make_place()
+    drain(place, make_event(NOON))
+    roll_up(place)
+    drain(place, make_event(NOON, 2))
+    assert pack(place) == 0
+    assert states(place) == {"2026-03-11": "w"}
+
+
 def test_a_killed_packing_leaves_nothing_behind(monkeypatch):
     from reports import packing
 
