@@ -17,12 +17,13 @@ events are ordered by their session. Columns are named by what they belong to:
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, cast, get_args
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ import numpy as np
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import pq, sql
+from psycopg.adapt import Transformer
 
 from properties.models import Property
 from properties.periods import Span
@@ -43,7 +45,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 AROUND = timedelta(days=2)  # longer than any day and an hour
 FETCHED = 2_000  # rows that Postgres hands over at a time where it keeps the others
-AT_ONCE = 20_000  # rows turned into columns at a time
+AT_ONCE = 100_000  # rows of a packed block turned into columns at a time
+SHORTEST = timedelta(seconds=1)  # in which there are never so many
+TEXTS = 1009  # what Postgres calls the type of arrays of texts
 
 VISITOR, START, CROSSES = "session:visitor", "session:start", "session:crosses"
 TIME = "event:time"
@@ -380,18 +384,17 @@ def _read(
         gap=sql.Literal(LONGEST_GAP),
         touches=touches.joins(name.partition(":")[2] for name in dimensions),
     )
-    cursor.execute(text, bound.values)
     fixed = 2 if scope == "event" else 3
-    parts: list[list[Any]] = [[] for _ in range(fixed + len(measures))]
+    kinds = [int] * fixed + [str] * len(dimensions) + [int] * len(measures)
+    parts: list[list[Numbers]] = []
     texts = [TextsMaker() for _ in dimensions]
-    while rows := cursor.fetchmany(AT_ONCE):
-        by_column = list(zip(*rows, strict=True))
-        for maker, values in zip(texts, by_column[fixed:], strict=False):
+    is_whole = scope == "session" or most is not None
+    read = _arrays if is_whole else partial(_in_parts, span=span)
+    for rows in read(cursor, text, bound.values, kinds):
+        for maker, values in zip(texts, rows.texts, strict=True):
             maker.add(values)
-        some = by_column[:fixed] + by_column[fixed + len(texts) : -1]
-        for part, values in zip(parts, some, strict=True):
-            part.append(np.array(values, dtype=np.int64))
-    numbers = [np.concatenate(part) if part else np.zeros(0, dtype=np.int64) for part in parts]
+        parts.append(rows.numbers)
+    numbers = [np.concatenate(part) for part in zip(*parts, strict=True)]
     numbers[1] -= microseconds(span.start)
     named: dict[str, Texts | Numbers] = dict(
         zip(dimensions, (maker.done() for maker in texts), strict=True)
@@ -399,6 +402,73 @@ def _read(
     for measure, added in zip(measures, numbers[fixed:], strict=True):
         named[f"{scope}:{measure.name}"] = added
     return _Read(numbers[:fixed], named)
+
+
+@dataclass
+class _Rows:
+    """The columns of some rows, numbers and texts each in their order."""
+
+    numbers: list[Numbers]
+    texts: list[list[str]]
+
+
+# An array in Postgres' binary format: dimensions, whether there is NULL in it, the type of its
+# elements; how many they are, and from where they are counted; then each behind its length.
+_HEAD = struct.Struct(">iiIii")
+_ELEMENT = np.dtype([("length", ">i4"), ("number", ">i8")])
+
+
+def _arrays(
+    cursor: psycopg.Cursor, text: sql.Composed, values: Mapping[str, Any], kinds: Sequence[type]
+) -> Iterator[_Rows]:
+    """All rows of a statement, with each column as an array: so a number is no object in Python,
+    and no row is."""
+    names = [sql.Identifier(f"c{place}") for place in range(len(kinds))]
+    types = {int: sql.SQL("array_agg({}::bigint)"), str: sql.SQL("array_agg({}::text)")}
+    arrays = [types[kind].format(name) for name, kind in zip(names, kinds, strict=True)]
+    statement = sql.SQL("SELECT {arrays} FROM ({rows}) AS r({names})").format(
+        arrays=sql.SQL(", ").join(arrays),
+        rows=text,
+        names=sql.SQL(", ").join([*names, sql.Identifier("last")]),
+    )
+    cursor.execute(statement, values)
+    result = cursor.pgresult
+    assert result is not None
+    load = Transformer(cursor).get_loader(TEXTS, pq.Format.BINARY).load
+    found = [(kind, result.get_value(0, place)) for place, kind in enumerate(kinds)]
+    yield _Rows(
+        [_numbers_in(data) for kind, data in found if kind is int],
+        [load(data) if data else [] for kind, data in found if kind is str],
+    )
+
+
+def _numbers_in(data: bytes | None) -> Numbers:
+    """The numbers of an array; None is that of no rows."""
+    if data is None:
+        return np.zeros(0, dtype=np.int64)
+    if _HEAD.unpack_from(data)[1]:
+        raise Unfit("A number of a row is unknown.")
+    return np.frombuffer(data, _ELEMENT, offset=_HEAD.size)["number"].astype(np.int64)
+
+
+def _in_parts(
+    cursor: psycopg.Cursor,
+    text: sql.Composed,
+    values: Mapping[str, Any],
+    kinds: Sequence[type],
+    span: Span,
+) -> Iterator[_Rows]:
+    """The same in parts of the span with AT_ONCE rows at most: Postgres has them in memory."""
+    most = AT_ONCE if span.length > SHORTEST else None
+    within = {"start": span.start, "end": span.end, "most": most}
+    [rows] = _arrays(cursor, text, {**values, **within}, kinds)
+    if most is None or len(rows.numbers[0]) < most:
+        yield rows
+        return
+    del rows
+    middle = span.start + span.length / 2
+    for half in (Span(span.start, middle), Span(middle, span.end)):
+        yield from _in_parts(cursor, text, values, kinds, half)
 
 
 def _numbers_of(scope: metrics.Scope) -> list[metrics.Measure | metrics.Sample]:

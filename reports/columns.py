@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -111,10 +111,13 @@ class TextsMaker:
         self._index: dict[str, int] = {}
         self._parts: list[Numbers] = []
 
-    def add(self, texts: Iterable[str]) -> None:
+    def add(self, texts: Sequence[str]) -> None:
+        """One by one only those that are met for the first time."""
         index = self._index
-        codes = [index.setdefault(text, len(index)) for text in texts]
-        self._parts.append(np.array(codes, dtype=np.uint32))
+        for text in dict.fromkeys(texts):
+            index.setdefault(text, len(index))
+        codes = map(index.__getitem__, texts)
+        self._parts.append(np.fromiter(codes, dtype=np.uint32, count=len(texts)))
 
     def done(self) -> Texts:
         codes = np.concatenate(self._parts) if self._parts else np.zeros(0, dtype=np.uint32)

@@ -7,9 +7,10 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg import sql
 
 from tests.history import Happening, at, write
 from tests.history import roll_up as roll_up_history
@@ -724,6 +725,45 @@ def test_properties_of_events_have_columns(monkeypatch):
     pack(place)
     assert route(place, dimensions=["props:plan"]) == "columns"
     assert route(place, dimensions=["props:n"]) == "raw"
+
+
+HOSTILE = ["", "NULL", "{NULL}", '"', "'", "\\", ",", "a\nb", "\x01\x7f", " ö ", "\U0001f600" * 50]
+
+
+def test_texts_of_any_kind_come_back_from_rows_and_from_columns():
+    place = make_place()
+    drain(
+        place, *(make_event(EIGHT, n + 1, page=text, device="tv") for n, text in enumerate(HOSTILE))
+    )
+    body = {"metrics": ["pageviews"], "dimensions": ["page", "device"], "limit": 100}
+    for _ in range(2):
+        answer, _ = answer_of(place, **body, filters=["is_not", "title", ["x"]])
+        assert {row["page"] for row in answer.rows} == {text for text in HOSTILE if text}
+        arrive(place, at=NOW)
+    assert route(place) == "columns"
+
+
+def test_many_rows_are_packed_in_parts(monkeypatch):
+    """Also where more happened in a second than are taken at a time."""
+    from reports import blocks
+
+    monkeypatch.setattr(blocks, "AT_ONCE", 3)
+    events = [make_event(EIGHT, n, page=f"/{n}") for n in range(1, 6)]
+    events += [make_event(EIGHT + minutes(97 * n), 9, page=f"/{n % 4}") for n in range(9)]
+    place = packed_place(*events)
+    for dimensions in (["page"], ["exit_page"], ["page", "time:hour"]):
+        answer, read = answer_of(place, dimensions=dimensions)
+        assert (answer.meta["route"], read) == ("columns", [])
+    assert answer.totals["pageviews"] == 14
+
+
+def test_a_number_that_is_unknown_is_not_taken_for_another():
+    from reports.blocks import _arrays, binary_cursor
+    from reports.columns import Unfit
+
+    text = sql.SQL("SELECT n, 0 FROM unnest(ARRAY[1, NULL, 3]) AS n")
+    with transaction.atomic(), binary_cursor() as cursor, pytest.raises(Unfit, match="unknown"):
+        list(_arrays(cursor, text, {}, [int]))
 
 
 def test_a_tenant_reads_no_columns_of_another():

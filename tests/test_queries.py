@@ -499,7 +499,7 @@ def happen(place, history, dice):
     packs what it can at that moment. At last, mostly, all days are over."""
     late = [event.time + timedelta(minutes=dice.choice([0, 0, 0, 0, 90, 900])) for event in history]
     arriving = [event for _, _, event in sorted(zip(late, range(len(late)), history, strict=True))]
-    many = dice.choice([1, 2, 4, 8])
+    many = dice.choice([1, 1, 2, 4])
     for part in range(many):
         start, end = (len(history) * n // many for n in (part, part + 1))
         before, new = arriving[:start], arriving[start:end]
@@ -514,9 +514,10 @@ def happen(place, history, dice):
 
 
 def pack_all(place, now):
-    from reports import packing
+    from reports import blocks, packing
 
-    with patch.object(packing, "FEWEST", 1), patch.object(packing, "FEWEST_OF_PART", 1):
+    few = patch.object(packing, "FEWEST", 1), patch.object(packing, "FEWEST_OF_PART", 1)
+    with few[0], few[1], patch.object(blocks, "AT_ONCE", 20):
         packing.pack_all(now, place)
 
 
