@@ -117,6 +117,28 @@ def test_every_question_is_measured_once():
         assert len(questions.row(found)) == len(questions.HEAD)
 
 
+def test_pages_are_measured_with_the_last_day_open_and_packed(monkeypatch):
+    from reports import packing
+    from reports.models import PackedDay
+
+    monkeypatch.setattr(packing, "FEWEST", 1)
+    monkeypatch.setattr(packing, "FEWEST_OF_PART", 1)
+    place = generated.made(SMALL, say=lambda text: None)
+    day = questions.last_day(place, SMALL).span
+    blocks = PackedDay.objects.using("worker").filter(
+        property_id=place.pk, state="d", starts_at__gte=day.start
+    )
+    found = questions.with_open_day(place, SMALL, 1)
+    opened = [next(found)]
+    assert set(blocks.values_list("grain", flat=True)) <= {"h", "q"}
+    opened += [next(found) for _ in questions.PAGES[1:]]
+    closed = list(found)
+    assert len(opened) == len(closed) == len(questions.PAGES)
+    assert all("open" in page.what for page in opened)
+    assert all("packed" in page.what and len(page.times) == 1 for page in closed)
+    assert [*blocks.values_list("grain", "starts_at")] == [("d", day.start)]
+
+
 def test_crowds_are_counted_from_bitmaps_or_from_columns_which_agree():
     from accounts.tenancy import tenant
     from reports import columnar, queries

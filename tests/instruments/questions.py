@@ -9,7 +9,9 @@ range is any 30 days. Run as
     python -m tests.instruments.questions [--events 100000 1000000 10000000] [--questions 100]
 
 Caches are cold where we can make them so: Postgres is restarted before each size, the system's
-page cache stays as it is. Nothing in this process is kept from one question to the next.
+page cache stays as it is. Nothing in this process is kept from one question to the next. With
+`--open`, only report pages over the last 30 days are asked: once as if the last day were open (its
+hours packed but for the last two that have events), and once with it packed like the others.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -199,9 +201,16 @@ def rolled_questions(place: Any, history: History, many: int = 40, seed: int = 1
     return measure("totals, days, one filter, 30 days", place, history, bodies())
 
 
-def report_page(tail: str, place: Any, history: History, many: int = 20, seed: int = 1) -> Measured:
-    """A whole report page over any 30 days, from the request to the last byte: door, questions,
-    templates, every middleware; without a web server."""
+def report_page(
+    tail: str,
+    place: Any,
+    history: History,
+    many: int = 20,
+    seed: int = 1,
+    within: dict[str, str] | None = None,
+) -> Measured:
+    """A whole report page over any 30 days (or over these), from the request to the last byte:
+    door, questions, templates, every middleware; without a web server."""
     from django.test import Client
 
     client = Client(SERVER_NAME="localhost")
@@ -210,14 +219,67 @@ def report_page(tail: str, place: Any, history: History, many: int = 20, seed: i
     what = f"{tail.strip('/') or 'overview'}, 30 days, whole page"
     dice, found = random.Random(seed), Measured(what, history.events)
     for number in range(many + 1):
-        within = draw_range(dice, history, DAYS)
-        shown = f"{within['from']}..{within['to']}"
+        days = within or draw_range(dice, history, DAYS)
+        shown = f"{days['from']}..{days['to']}"
         path = f"/p/{place.key}/{tail}?range={shown}"
         with clocked(Measured("", 0) if number == 0 else found):  # the first reads the templates
             answer = client.get(path)
         assert answer.status_code == 200, answer.content[:500]
     found.routes["page"] = many
     return found
+
+
+def with_open_day(
+    place: Any, history: History, many: int = 20, seed: int = 1
+) -> Iterator[Measured]:
+    """Report pages over the last 30 days, when the last of them is open and when it is packed."""
+    last = last_day(place, history)
+    within = {"from": f"{last.date - timedelta(days=DAYS - 1)}", "to": f"{last.date}"}
+    try:
+        rows = open_last_day(place, history)
+        for what in (f"the last day open, {rows:,} events in rows", "the last day packed"):
+            for tail in PAGES:
+                found = report_page(tail, place, history, many, seed, within)
+                found.what += f", {what}"
+                yield found
+            pack_last_day(place, history)
+    finally:
+        pack_last_day(place, history)  # histories are kept for the next run
+
+
+def open_last_day(place: Any, history: History) -> int:
+    """Pack the hours of the last day, but for the last two that have events; returns how many of
+    its events are left to be read as rows."""
+    from properties.periods import spans, zone
+    from reports import packing
+    from tracking.models import Event
+    from tracking.working import transaction_of_worker
+
+    day, at = last_day(place, history).span, history.end - timedelta(hours=4)
+    with transaction_of_worker() as cursor:
+        packing.note(cursor, place, {day: [*spans("hour", day, zone(place.timezone))]}, at)
+    packing.pack_all(at, place)
+    events = Event.objects.using("worker").filter(property_id=place.pk, bot=False)
+    return events.filter(time__gte=at, time__lt=day.end).count()
+
+
+def pack_last_day(place: Any, history: History) -> None:
+    from reports import packing
+
+    packing.pack_all(history.now, place)
+
+
+class LocalDay(NamedTuple):
+    date: date
+    span: Any
+
+
+def last_day(place: Any, history: History) -> LocalDay:
+    """The last day of the property's zone that has events."""
+    from properties.periods import local_date, span, zone
+
+    tz, moment = zone(place.timezone), history.end - timedelta(hours=3)
+    return LocalDay(local_date(moment, tz), span("day", moment, tz))
 
 
 def conversions(place: Any, history: History, many: int = 40, seed: int = 1) -> Measured:
@@ -306,6 +368,7 @@ def main() -> int:
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--home", type=Path, help="where histories are kept")
+    parser.add_argument("--open", action="store_true", help="pages of a day that is open, only")
     asked = parser.parse_args()
     rows: list[Sequence[str]] = [HEAD]
     for events in asked.events:
@@ -313,8 +376,9 @@ def main() -> int:
             history = History(events, asked.days)
             place = kept.place(history)
             rows.append(row(yardstick()))
-            for kind in KINDS:
-                found = kind(place, history, asked.questions, asked.seed)
+            wanted = (place, history, asked.questions, asked.seed)
+            kinds = with_open_day(*wanted) if asked.open else (kind(*wanted) for kind in KINDS)
+            for found in kinds:
                 rows.append(row(found))
                 print(f"most CPU of {found.what}: {found.most_cpu}", file=sys.stderr)
     rows.append(row(yardstick()))
