@@ -4,7 +4,8 @@ In: how many visitors, and days. Out: for each kind of segment milliseconds on t
 and how many statements it took. The property has no rows of events, only what rollups and packing
 would keep of them by day: bitmaps and columns of a tenth of the visitors each day, each with a
 country, device, browser, system and channel for good, with a source and campaign that differ by
-day, and with four events, each with a name and a page of its own. Run as
+day, and with one event to seven, each with a name and a page of its own; in no order, as visits
+come. Run as
 
     python -m tests.instruments.crowded [--visitors 1000000] [--days 30] [--questions 40]
 
@@ -32,7 +33,7 @@ FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 FOR_GOOD = {"country": 28, "device": 4, "browser": 12, "os": 7, "channel": 12}  # name -> values
 BY_DAY = {"source": 40, "campaign": 40}
 BY_EVENT = {"event": 20, "page": 1_000}
-EVENTS = 4  # of a visit
+LONGEST = 7  # events of a visit; four of the usual one
 COLUMNS = ("account_id", "property_id", "grain", "starts_at", "dimension", "value", "bits")
 Filter = list[Any]
 
@@ -48,7 +49,7 @@ def made(visitors: int, days: int, say: Any = print) -> Any:
     from properties.models import Property
     from tests.people import new_account, new_property, new_user
 
-    name = f"crowd of {visitors} in {days} days, with columns"
+    name = f"crowd of {visitors} in {days} days, with columns of visits of any length"
     found = Property.objects.across_accounts().using("worker").filter(name=name).first()
     if found is not None:
         return found
@@ -74,9 +75,11 @@ def _skewed(dice: np.random.Generator, values: int, many: int) -> np.ndarray:
 
 @dataclass
 class Drawn:
-    """A day: who came, in order; of each the numbers of her values, and of each of her events."""
+    """A day: who came, and with how many events; of each the numbers of her values, and of each of
+    her events."""
 
     people: np.ndarray
+    lengths: np.ndarray
     of_sessions: dict[str, np.ndarray]
     of_events: dict[str, np.ndarray]
 
@@ -86,7 +89,7 @@ class Drawn:
         for name, values in self.of_sessions.items():
             yield from _split(name, values, self.people)
         for name, values in self.of_events.items():
-            yield from _split(name, values, np.repeat(self.people, EVENTS))
+            yield from _split(name, values, np.repeat(self.people, self.lengths))
 
     def columns(self) -> Iterator[tuple[str, bytes]]:
         """As reports/packing.py would pack them; visits do not reach over midnight."""
@@ -97,7 +100,7 @@ class Drawn:
         yield blocks.VISITOR, pack_numbers(self.people + 1)
         yield blocks.START, pack_numbers(np.arange(many) * 864_000)
         yield blocks.CROSSES, pack_numbers(np.zeros(many, dtype=np.int64))
-        yield blocks.LENGTHS, pack_numbers(np.full(many, EVENTS))
+        yield blocks.LENGTHS, pack_numbers(self.lengths)
         for kind, drawn in (("session", self.of_sessions), ("event", self.of_events)):
             for name, numbers in drawn.items():
                 known, codes = np.unique(numbers, return_inverse=True)
@@ -106,13 +109,15 @@ class Drawn:
 
 
 def _draw(dice: np.random.Generator, own: dict[str, np.ndarray], visitors: int) -> Drawn:
-    people = np.sort(dice.choice(visitors, visitors // 10, replace=False))
+    people = dice.choice(visitors, visitors // 10, replace=False)
     many = len(people)
+    lengths = dice.integers(1, LONGEST + 1, many)
     by_day = {name: _skewed(dice, values, many) for name, values in BY_DAY.items()}
     return Drawn(
         people,
+        lengths,
         {name: numbers[people] for name, numbers in own.items()} | by_day,
-        {name: _skewed(dice, values, EVENTS * many) for name, values in BY_EVENT.items()},
+        {name: _skewed(dice, values, int(lengths.sum())) for name, values in BY_EVENT.items()},
     )
 
 
