@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple, cast, get_args
 from uuid import uuid4
 
@@ -51,6 +53,8 @@ TEXTS = 1009  # what Postgres calls the type of arrays of texts
 
 VISITOR, START, CROSSES = "session:visitor", "session:start", "session:crosses"
 TIME = "event:time"
+EACH_OF_ROWS, EACH_AMONG = 30, 16  # what looking at one costs, beside going through all
+SLICE = 4_096  # sessions
 LENGTHS = "visit:events"  # how many events each session has in the block
 
 
@@ -86,6 +90,13 @@ class Block:
         if isinstance(found, bytes):
             found = self.data[name] = columns.unpack_numbers(found)
         return cast(Numbers, found)
+
+    def numbers_at(self, name: str, rows: Numbers) -> Numbers:
+        """The numbers of some rows. Only theirs are unpacked, unless all are already."""
+        found = self._column(name)
+        if isinstance(found, bytes):
+            return columns.unpack_numbers(found, rows)
+        return cast(Numbers, found)[rows]
 
     def texts(self, name: str) -> Texts:
         found = self._column(name)
@@ -139,9 +150,52 @@ class Block:
             return self.owners[rows]
         return np.searchsorted(self._ends, rows, side="right")
 
+    def owning(self, rows: Numbers, among: Numbers | None = None) -> Numbers:
+        """Which sessions (`among` these: True for each) have one of the events that are marked."""
+        owners = self._few_owners(rows, among)
+        if owners is None:
+            sessions = self._owning(rows)
+        else:
+            sessions = np.zeros(len(self.numbers(LENGTHS)), dtype=bool)
+            sessions[owners] = True
+        return sessions if among is None else sessions & among
+
+    def _owning(self, rows: Numbers) -> Numbers:
+        """The same by counting: whether there are more up to the end of a session than up to that
+        of the one before. A few thousand sessions at a time, for which memory is at hand: fresh
+        memory costs more than the counting."""
+        lengths = self.numbers(LENGTHS)
+        sessions = np.empty(len(lengths), dtype=bool)
+        first = 0
+        for start in range(0, len(lengths), SLICE):
+            ends = np.cumsum(lengths[start : start + SLICE], dtype=np.int64)
+            up_to = np.zeros(ends[-1] + 1, dtype=np.int32)
+            np.cumsum(rows[first : first + ends[-1]], out=up_to[1:])
+            at_end = up_to.take(ends)
+            part = sessions[start : start + SLICE]
+            part[0] = at_end[0] > 0
+            np.not_equal(at_end[1:], at_end[:-1], out=part[1:])
+            first += int(ends[-1])
+        return sessions
+
+    def _few_owners(self, rows: Numbers, among: Numbers | None) -> Numbers | None:
+        """The sessions of the marked events by their places, or of those of them that belong to
+        `among`; None where neither are so few that it is cheaper than counting all of them."""
+        if EACH_OF_ROWS * np.count_nonzero(rows) < len(rows):
+            return np.searchsorted(self._ends, np.flatnonzero(rows), side="right")
+        if among is None or EACH_AMONG * np.count_nonzero(among) > len(among):
+            return None
+        some = np.flatnonzero(among)
+        lengths = self.numbers(LENGTHS)[some]
+        behind = np.cumsum(lengths, dtype=np.int64)
+        shifts = self._ends[some] - behind
+        places = np.arange(behind[-1] if len(some) else 0) + np.repeat(shifts, lengths)
+        return np.repeat(some, lengths)[rows[places]]
+
     @cached_property
     def _ends(self) -> Numbers:
-        return np.cumsum(self.lengths)
+        """Behind the last event of each session."""
+        return np.cumsum(self.numbers(LENGTHS), dtype=np.int64)
 
     def spread(self, sessions: Numbers) -> Numbers:
         """What is said of each session, of each of its events."""
@@ -173,6 +227,8 @@ SELECT starts_at, name, bits, xmin::text::bigint FROM columns
 WHERE property_id = %(property)s AND grain = %(grain)s AND name = ANY(%(names)s::text[])
     AND starts_at = ANY(%(starts)s::timestamptz[])
 """
+
+ONE_BY_ONE = COLUMNS + "ORDER BY starts_at"
 
 
 class Packed(NamedTuple):
@@ -243,6 +299,35 @@ def read_columns(
         block.data.setdefault(name, bits)
     for block in blocks:
         block.lacks |= missing - block.data.keys()
+
+
+def look_at_each(
+    cursor: psycopg.Cursor,
+    place: Property,
+    several: Sequence[Packed],
+    names: Iterable[str],
+    look: Callable[[Block], None],
+) -> None:
+    """Show these packed blocks, all of one grain, with these columns, one after the other; nothing
+    read is kept. To read all of them first would take memory that costs as much as the reading.
+    Raises Unfit when `look` does, having read to the end: a statement that is cut off is one that
+    has failed."""
+    waiting = {packed.span.start: packed for packed in several}
+    values: dict[str, Any] = {"property": place.pk, "grain": several[0].grain}
+    values |= {"names": sorted(names), "starts": list(waiting)}
+    unfit: Unfit | None = None
+    for start, rows in groupby(cursor.stream(ONE_BY_ONE, values), itemgetter(0)):
+        found: dict[str, Any] = {name: bits for _, name, bits, _ in rows}
+        packed = waiting.pop(start)
+        try:
+            if unfit is None:
+                look(Block(packed.span, found, packed.has_all_props))
+        except Unfit as error:
+            unfit = error
+    if unfit is not None:
+        raise unfit
+    for packed in waiting.values():  # its columns are gone since it was found
+        look(Block(packed.span, {}, packed.has_all_props))
 
 
 @contextmanager

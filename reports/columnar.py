@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from properties.models import Property
 from properties.periods import Range
-from reports import filters, metrics
+from reports import filters, members, metrics
 from reports.columns import Unfit
 from reports.kept import Kept
 from reports.narrowing import View, who_are_meant
@@ -56,6 +56,10 @@ def each(place: Property, question: Question, within: Range) -> Iterator[tuple[K
 
 def _count(place: Property, question: Question, within: Range, kept: Kept) -> Counted:
     plan = Plan(question, within)
+    asked_of_blocks = None if kept.wanted[within.span] else members.parts_of(plan)
+    if asked_of_blocks is not None:
+        found, reader = members.count(place, plan, asked_of_blocks, kept)
+        return Counted({}, {metrics.VISITORS: found}, from_columns=bool(reader.packed))
     known = kept.totals[within, plan.tree]
     unknown = _metrics_for(question, known.keys())
     whole = Plan(replace(question, dimensions=(), metrics=unknown, order_by=()), within)

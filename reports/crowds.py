@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import reduce
+from operator import and_, or_
+from typing import TypeVar
 
 from django.db import connection
 from psycopg import sql
@@ -19,7 +22,8 @@ from pyroaring import BitMap
 from properties.models import Property
 from reports import filters, metrics
 from reports.blocks import binary_cursor
-from reports.filters import Leaf, Node
+from reports.columns import Numbers
+from reports.filters import Branch, Leaf, Node
 
 OTHER = "(other)"  # what the rollup calls values beyond its most frequent ones
 
@@ -74,6 +78,31 @@ def hides_values(place: Property, dimension: str, stretches: Sequence[Stretch]) 
         return bool(cursor.fetchone()[0])
 
 
+P = TypeVar("P", BitMap, Numbers)
+
+
+def those(node: Node | None, of: Callable[[Node | None], P]) -> P:
+    """Everybody with an event on which it holds. `of` tells of whom that is so, of everybody (None)
+    and of what must hold on one and the same event, which only somebody who sees events can tell;
+    what else can be said of visitors is put together from that."""
+    if node is None or isinstance(node, Leaf):
+        return of(node)
+    if node.joint == filters.VISITOR:
+        return those(node.parts[0], of)
+    if node.joint == "or":
+        return reduce(or_, (those(part, of) for part in node.parts))
+    if node.joint == "not":
+        if not is_of_visitor(node):
+            return of(node)
+        everybody = of(None)
+        return everybody ^ (everybody & those(node.parts[0], of))
+    plain = tuple(part for part in node.parts if not is_of_visitor(part))
+    found = [those(part, of) for part in node.parts if is_of_visitor(part)]
+    if plain:
+        found.append(those(plain[0], of) if len(plain) == 1 else of(Branch("and", plain)))
+    return reduce(and_, found)
+
+
 class Hidden(Exception):
     """A value asked for may be one of "(other)": bitmaps cannot tell after all."""
 
@@ -89,15 +118,13 @@ class Crowd:
 
     def who(self, node: Node) -> BitMap:
         """Everybody with an event on which it holds; it must be one that `can_tell` approves."""
-        if isinstance(node, Leaf):
-            return self._of(node)
-        if node.joint == filters.VISITOR:
-            return self.who(node.parts[0])
-        if node.joint == "or":
-            return union(map(self.who, node.parts))
-        if node.joint == "and":
-            return BitMap.intersection(*map(self.who, node.parts))
-        return self._everybody() - self.who(node.parts[0])
+        return those(node, self._part)
+
+    def _part(self, node: Node | None) -> BitMap:
+        if node is None:
+            return self._everybody()
+        assert isinstance(node, Leaf)
+        return self._of(node)
 
     def _everybody(self) -> BitMap:
         if "" not in self._known:

@@ -59,14 +59,17 @@ def _did(leaf: filters.Leaf, block: Block, plan: Plan) -> Numbers:
     rows = texts_hold(block, f"event:{leaf.dimension}", leaf, plan)
     if plan.splits(block.span):
         rows = rows & inside(block.numbers(TIME), block, plan)
-    return _owning(np.flatnonzero(rows), block)
+    return block.owning(rows)
 
 
-def _owning(places: Numbers, block: Block) -> Numbers:
-    """The sessions to which these events belong."""
-    sessions = np.zeros(len(block.lengths), dtype=bool)
-    sessions[block.owners_of(places)] = True
-    return sessions
+def _apart(node: filters.Node | None) -> tuple[list[filters.Node], list[filters.Node]]:
+    """What must hold together, apart: what looks at events, and what only at their sessions."""
+    if node is None:
+        return [], []
+    is_all = isinstance(node, filters.Branch) and node.joint == "and"
+    parts = node.parts if is_all else (node,)  # type: ignore[union-attr]
+    of_events = [part for part in parts if _is_of_events(part)]
+    return of_events, [part for part in parts if part not in of_events]
 
 
 def _is_of_events(node: filters.Node) -> bool:
@@ -126,18 +129,14 @@ class View:
         block = self.block
         if node is None and not self.is_cut:
             return block.every_event
-        rows = np.ones(block.events, dtype=bool)
-        of_sessions: list[filters.Node] = []
-        if node is not None:
-            is_all = isinstance(node, filters.Branch) and node.joint == "and"
-            parts = node.parts if is_all else (node,)  # type: ignore[union-attr]
-            of_sessions = [part for part in parts if not _is_of_events(part)]
-            of_events = [part for part in parts if _is_of_events(part)]
-            if of_events:
-                rows = _all_of([self._holds(part, of_events=True) for part in of_events])
-            else:
-                rows = block.spread(self._all_sessions(of_sessions))
-                of_sessions = []
+        of_events, of_sessions = _apart(node)
+        if of_events:
+            rows = _all_of([self._holds(part, of_events=True) for part in of_events])
+        elif of_sessions:
+            rows = block.spread(self._all_sessions(of_sessions))
+            of_sessions = []
+        else:
+            rows = np.ones(block.events, dtype=bool)
         if self.is_cut:
             rows = rows & inside(block.numbers(TIME), block, self.plan)
         places = np.flatnonzero(rows)
@@ -174,12 +173,23 @@ class View:
     def _starts_here(self) -> Numbers:
         return self.block.numbers(CROSSES) & 1 == 0
 
-    def passing(self, node: filters.Node) -> Numbers:
-        """Sessions with an event in the range on which the filter holds."""
-        scopes = {leaf.scope for leaf in filters.leaves(node)}
-        if not self.is_cut and "event" not in scopes:
-            return self._holds(node, of_events=False) & (self.block.lengths > 0)
-        return _owning(self._places(node), self.block)
+    def passing(self, node: filters.Node | None) -> Numbers:
+        """Sessions with an event in the range on which the filter holds. Events are looked at
+        where any session has what is asked of sessions."""
+        block = self.block
+        of_events, of_sessions = _apart(node)
+        found = self._all_sessions(of_sessions) if of_sessions else None
+        if found is not None and not found.any():
+            return found
+        rows = [self._holds(part, of_events=True) for part in of_events]
+        if self.is_cut:
+            rows.append(inside(block.numbers(TIME), block, self.plan))
+        if rows:
+            return block.owning(_all_of(rows), found)
+        if found is None or block.has_empty:
+            has_any = block.numbers(LENGTHS) > 0
+            return has_any if found is None else found & has_any
+        return found
 
     def _holds(self, node: filters.Node, of_events: bool) -> Numbers:
         if isinstance(node, filters.Branch) and node.joint != filters.VISITOR:

@@ -6,7 +6,7 @@ read as rows. Called by reports/columnar.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import datetime, timedelta
 
 import psycopg
@@ -71,6 +71,17 @@ class Reader:
         old = [block for block in part if not summing.has_sums(block, self.plan.summed_by)]
         if old:
             blocks.read_columns(cursor, self.place, grain, old, self.names)
+
+    def show(self, names: set[str], look: Callable[[Block], None]) -> None:
+        """Show every block of the range with these columns. Nothing packed is kept, or summed."""
+        plan, place = self.plan, self.place
+        with blocks.binary_cursor() as cursor:
+            for span in self.rows:
+                look(self._of_rows(cursor, span, plan.columns_of(names, span)))
+            for some in self._alike():
+                if some:
+                    needed = plan.columns_of(names, some[0].span)
+                    blocks.look_at_each(cursor, place, some, needed, look)
 
     def _alike(self) -> Iterator[list[Packed]]:
         """What can be read together: of one grain, and which reach over an edge, for of these

@@ -86,6 +86,31 @@ def test_numbers_come_back_as_they_were(numbers, unit):
     numbers = [number * unit for number in numbers]
     found = unpack_numbers(pack_numbers(np.array(numbers, dtype=np.int64)))
     assert found.tolist() == numbers
+    for rows in (range(0, len(numbers), 2), range(len(numbers) - 1, -1, -1), ()):
+        some = unpack_numbers(pack_numbers(np.array(numbers, dtype=np.int64)), np.array(rows, int))
+        assert some.tolist() == [numbers[row] for row in rows]
+
+
+@given(st.lists(st.integers(0, 5)), st.data())
+def test_sessions_are_found_by_their_events_however_many(lengths, data):
+    from reports import blocks
+
+    block = blocks.Block(None, {blocks.LENGTHS: np.array(lengths, dtype=np.uint8)})
+    owners = [session for session, length in enumerate(lengths) for _ in range(length)]
+    flags = st.lists(st.booleans(), min_size=len(owners), max_size=len(owners))
+    rows = data.draw(flags)
+    among = data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
+    wanted = {owner for owner, is_marked in zip(owners, rows, strict=True) if is_marked}
+    for cost, each_among in ((0, 0), (10**9, 0), (10**9, 10**9)):
+        with (
+            patch.object(blocks, "EACH_OF_ROWS", cost),
+            patch.object(blocks, "EACH_AMONG", each_among),
+            patch.object(blocks, "SLICE", 3),
+        ):
+            found = block.owning(np.array(rows, bool))
+            some = block.owning(np.array(rows, bool), np.array(among, bool))
+        assert set(np.flatnonzero(found).tolist()) == wanted
+        assert some.tolist() == [n in wanted and is_in for n, is_in in enumerate(among)]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=5)))
@@ -219,6 +244,50 @@ def test_a_table_of_all_pages_adds_up_what_each_day_came_to(seed, monkeypatch):
     execute("DELETE FROM columns WHERE name LIKE 'sum:%%' AND property_id = %s", place)
     assert [(answer.rows, answer.totals) for answer in answers()] == expected
     assert not summed
+
+
+TWO = {
+    "metrics": ["visitors"],
+    "filters": ["and", ["is", "source", ["news"]], ["is", "page", ["/a"]]],
+    "range": {"from": "2026-03-10", "to": "2026-03-11"},
+}
+
+
+def test_who_a_filter_means_is_counted_without_keeping_a_day(monkeypatch):
+    """Each of two days is read by one statement, and forgotten before the next."""
+    from reports import reading
+
+    place = packed_place(
+        *(make_event(NOON - timedelta(days=day), n, source="news", page="/a")
+          for day in (0, 1) for n in (1, 2 + day)),
+        make_event(NOON, 7, source="other", page="/a"),
+    )  # fmt: skip
+    made = []
+    real = reading.Reader._of_packed
+    monkeypatch.setattr(reading.Reader, "_of_packed", lambda *a: made.append(a) or real(*a))
+    answer = ask(place, NOW, **TWO)
+    assert (answer.totals, answer.meta["route"], made) == ({"visitors": 3}, "columns", [])
+    with_events = ask(place, NOW, **TWO | {"metrics": ["visitors", "events"]})
+    assert (with_events.totals, len(made)) == ({"visitors": 3, "events": 4}, 2)
+
+
+def test_a_day_that_cannot_be_read_lets_rows_answer():
+    """Also when it is not the last one: the statement that reads it has to come to its end."""
+    place = packed_place(
+        *(make_event(NOON - timedelta(days=day), source="news", page="/a") for day in (0, 1))
+    )
+    with connections["worker"].cursor() as cursor:
+        cursor.execute(
+            "UPDATE columns SET bits = %s WHERE property_id = %s AND name = 'event:page'"
+            " AND starts_at = (SELECT min(starts_at) FROM columns WHERE property_id = %s)",
+            [b"?", place.pk, place.pk],
+        )
+    answer = ask(place, NOW, **TWO)
+    assert (answer.totals, answer.meta["route"]) == ({"visitors": 1}, "raw")
+    with connections["worker"].cursor() as cursor:
+        cursor.execute("DELETE FROM columns WHERE property_id = %s", [place.pk])
+    answer = ask(place, NOW, **TWO)
+    assert (answer.totals, answer.meta["route"]) == ({"visitors": 1}, "raw")
 
 
 def test_what_rollups_hold_is_not_read_from_columns():

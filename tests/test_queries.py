@@ -563,6 +563,8 @@ def _check(place, history, body):
             # Few values at once, as if there were many.
             with patch.object(rolled, "STEP", 1), patch.object(rolled, "MORE", -1):
                 routes.append(rolled.count(place, question, question.range, Kept()))
+        if question.filters is not None:
+            _check_members(place, history, question)
         if question.interval is None and question.order[0][0] in question.metrics:
             _check_file(place, question, answer.rows)
     _check_rows(answer.rows, wanted, question)
@@ -572,6 +574,26 @@ def _check(place, history, body):
         }, body
         assert queries._values(question, found.total) == queries._values(question, total), body
         assert queries._rows(place, question, found, question.range, NOW) == answer.rows, body
+
+
+NEVER = 10**9  # what it would cost
+
+
+def _check_members(place, history, question):
+    """Who a filter means, as if there were so many events that all are gone through."""
+    from reports import blocks, columnar
+    from reports.kept import Kept
+
+    question = replace(question, metrics=("visitors",), dimensions=(), order_by=())
+    if not columnar.can_answer(question):
+        return
+    _, total = naive(history, question, question.range)
+    costs = {"EACH_OF_ROWS": NEVER, "EACH_AMONG": NEVER, "SLICE": 2}
+    with patch.multiple(blocks, **costs):
+        counted = columnar.count(place, question, question.range, Kept())
+    assert counted is not None or not is_packed(place, question.range)
+    if counted is not None:
+        assert counted.total == {"visitors": total.get("visitors", 0)}, question
 
 
 def _check_file(place, question, rows):
