@@ -159,14 +159,15 @@ def write(place: Any, history: list[Happening], before: list[Happening] | None =
             marks = ", ".join(["%s"] * len(row))
             cursor.execute(f"INSERT INTO events ({columns}) VALUES ({marks})", list(row.values()))
     every = [*(before or []), *history]
-    Session.objects.using("worker").filter(property_id=place.pk).delete()
+    if before:  # their sessions may be others now
+        Session.objects.using("worker").filter(property_id=place.pk).delete()
+        Visitor.objects.using("worker").filter(property_id=place.pk).delete()
     Session.objects.using("worker").bulk_create(
         Session(**_session_row(place, visit)) for visit in visits(every)
     )
     times: dict[int, list[datetime]] = {}
     for event in every:
         times.setdefault(event.visitor, []).append(event.time)
-    Visitor.objects.using("worker").filter(property_id=place.pk).delete()
     Visitor.objects.using("worker").bulk_create(
         Visitor(
             account_id=place.account_id, property_id=place.pk, visitor=uuid.uuid4(),
