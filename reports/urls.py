@@ -20,6 +20,7 @@ from reports import (
     stats,
     streams,
     usage,
+    usage_picture,
     views,
 )
 from reports.catalogue import OVERVIEW, REPORTS
@@ -28,6 +29,7 @@ from reports.metrics import DIMENSIONS, PROPS
 urlpatterns: list[URLPattern] = [
     path("a/<str:account>/usage/", usage.usage_page, name="usage"),
     path("a/<str:account>/usage.csv", usage.usage_csv, name="usage_csv"),
+    path("a/<str:account>/usage.svg", usage_picture.usage_svg, name="usage_svg"),
     path("a/<str:account>/live/stream", member(streams.of_account), name="account_live_stream"),
     path("a/<str:account>/segments/", segment_pages.every_segment, name="segments"),
     path("a/<str:account>/segments/<str:segment>/", segment_pages.one_segment, name="segment"),

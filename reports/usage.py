@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 from drf_spectacular.types import OpenApiTypes
@@ -53,6 +54,13 @@ class Bar:
     refused: float = 0
 
     @property
+    def words(self) -> str:
+        if self.tally is None:
+            return ""
+        refused = f", {self.tally.refusals:,} refused" if self.tally.refusals else ""
+        return f"{self.day:%-d %b}: {self.tally.accepted:,} accepted{refused}"
+
+    @property
     def top(self) -> float:
         return CHART_HEIGHT - self.accepted
 
@@ -89,6 +97,8 @@ def usage_page(request: HttpRequest, place: Account) -> HttpResponse:
         "bars": list(chart(use, month, now)),
         "chart_width": (next_month(month) - month).days * 10,
         "chart_height": CHART_HEIGHT,
+        "svg_url": f"{reverse('usage_svg', args=[place.slug])}?month={month:%Y-%m}",
+        "csv_url": f"{reverse('usage_csv', args=[place.slug])}?month={month:%Y-%m}",
         "properties": list(property_rows(use, place, actor)),
         "refused": [
             (reason, number, advice_on(reason)) for reason, number in total.refused.most_common()

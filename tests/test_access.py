@@ -222,6 +222,7 @@ ROWS = [
     Row("account_settings", "POST"),
     Row("usage"),
     Row("usage_csv"),
+    Row("usage_svg"),
     Row("members"),
     Row("members", "POST"),
     Row("member"),

@@ -1,6 +1,7 @@
 """Usage: the page, the CSV and the API show the ledger's numbers, of one's own account only."""
 
 import csv
+import re
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.people import fresh, new_key, new_property, signed_in_as, with_key
+from tests.test_pictures import SVG, drawn, titles_in
 from tests.test_quota import ledger_of, make_plan  # noqa: F401
 from tests.test_store import pageview, send
 
@@ -200,3 +202,29 @@ def test_a_property_that_looks_like_a_formula_stays_text(acme: Any, alice: Any) 
     place = new_property(acme, name=f"=1+1 {fresh('x')}")
     send(place, pageview())
     assert [row["name"][:5] for row in lines(acme, alice)] == ["'=1+1"]
+
+
+def test_the_picture_has_the_bars_of_the_page(acme: Any, shop: Any, alice: Any, bob: Any) -> None:
+    for day, accepted, refused in ((3, 40, 0), (4, 1_200, 300)):
+        moment = datetime(2026, 3, day, 12, tzinfo=UTC)
+        past(shop, moment, accepted=accepted, refused={"shape": refused} if refused else {})
+    client = signed_in_as(alice)
+    page = client.get(f"/a/{acme.slug}/usage/?month=2026-03").content.decode()
+    (address,) = set(re.findall(r'data-save-png="([^"]*)"', page))
+    answer = client.get(address)
+    root = drawn(answer.content.decode())
+    shown = re.findall(r"<g>\s*<title>(.*?)</title>", page)
+    assert titles_in(root)[1:] == shown
+    assert shown[2:5] == [
+        "3 Mar: 40 accepted",
+        "4 Mar: 1,200 accepted, 300 refused",
+        "5 Mar: 0 accepted",
+    ]
+    fourth = list(root.iter(f"{SVG}g"))[3]
+    high = [float(bar.attrib["height"]) for bar in fourth.iter(f"{SVG}rect")]
+    assert high[0] == pytest.approx(4 * high[1], abs=0.1)
+    assert "complete until" in answer.content.decode()
+    saved = client.get(f"{address}&download=1&theme=dark")
+    assert saved["Content-Disposition"] == f'attachment; filename="usage-{acme.slug}-2026-03.svg"'
+    assert client.get(f"{address}&theme=pink").status_code == 400
+    assert signed_in_as(bob).get(address).status_code == 403
