@@ -142,6 +142,9 @@ DATABASES["default"]["OPTIONS"]["pool"] = {
 }
 DATABASES["worker"]["CONN_MAX_AGE"] = 600
 QUESTION_TIMEOUT = envint("QUESTION_TIMEOUT", 20)  # seconds of a report's statement
+FILE_TIMEOUT = envint("FILE_TIMEOUT", 120)  # seconds in which a table is counted for a file
+# Where its rows wait (reports/spools.py): on disk, which /tmp is not everywhere.
+SPOOL_DIR = envstr("SPOOL_DIR", "/var/tmp")  # noqa: S108  files there have no name
 DATABASE_ROUTERS: list[str] = []
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -231,6 +231,16 @@ WHERE property_id = %(property)s AND grain = %(grain)s AND name = ANY(%(names)s:
 ONE_BY_ONE = COLUMNS + "ORDER BY starts_at"
 
 
+LARGEST = """
+SELECT coalesce(max(length), 0) FROM (
+    SELECT sum(octet_length(bits)) AS length FROM columns
+    WHERE property_id = %(property)s AND name = ANY(%(names)s::text[])
+        AND starts_at = ANY(%(starts)s::timestamptz[])
+    GROUP BY grain, starts_at
+) AS days
+"""
+
+
 class Packed(NamedTuple):
     """A day, or a part of one that is open, whose columns can be read."""
 
@@ -328,6 +338,16 @@ def look_at_each(
         raise unfit
     for packed in waiting.values():  # its columns are gone since it was found
         look(Block(packed.span, {}, packed.has_all_props))
+
+
+def largest(
+    cursor: psycopg.Cursor, place: Property, packed: Iterable[Packed], names: Iterable[str]
+) -> int:
+    """Bytes of these columns of the block that has most; they are not read for it."""
+    starts = [each.span.start for each in packed]
+    cursor.execute(LARGEST, {"property": place.pk, "names": sorted(names), "starts": starts})
+    row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 @contextmanager

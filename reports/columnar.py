@@ -9,8 +9,9 @@ by their numbers, sessions that go on from one block to the next by their visito
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
+from math import ceil, log2
 
 from properties.models import Property
 from properties.periods import Range
@@ -21,7 +22,11 @@ from reports.narrowing import View, who_are_meant
 from reports.plans import Plan
 from reports.questions import Base, Counted, Key, Question
 from reports.reading import Reader
+from reports.shares import Share, shared
 from reports.sums import Sums
+
+MOST_HELD = 16_000_000  # bytes of what is counted for a file
+FEW_GROUPS = 2_000  # that are not shared: what they weigh are their visitors
 
 
 def can_answer(question: Question) -> bool:
@@ -45,13 +50,48 @@ def count(place: Property, question: Question, within: Range, kept: Kept) -> Cou
 
 
 def each(place: Property, question: Question, within: Range) -> Iterator[tuple[Key, Base]] | None:
-    """The groups of `count`, one at a time; None where it is."""
+    """The groups of `count`, one at a time; None where it is. Where they are many, a share of them
+    after the other, each from a reading of its own. Raises Unfit, though rarely, when it has given
+    some: what is packed may change meanwhile."""
+    plan = Plan(question, within)
     try:
-        # All rows are wanted: none could wait for the others.
-        _, [sums] = _counted(place, [Plan(question, within)], Kept(), may_wait=False)
+        return _shared(place, plan, Share()).rows()
+    except TooMany as many:
+        return _each_share(place, plan, many.shares)
     except Unfit:
         return None
-    return sums.rows()
+
+
+def _each_share(place: Property, plan: Plan, shares: Iterable[Share]) -> Iterator[tuple[Key, Base]]:
+    left = list(shares)
+    while left:
+        try:
+            yield from _shared(place, plan, left.pop()).rows()
+        except TooMany as many:
+            left += many.shares
+
+
+def _shared(place: Property, plan: Plan, share: Share) -> Sums:
+    """Sums of a share of the groups. Raises TooMany where more would be held than MOST_HELD: a day
+    and what is counted is all that a file takes, however long it is."""
+    kept = Kept()
+    reader = Reader(place, plan, [], kept, is_file=True)
+    meant = who_are_meant(plan, reader)
+    sums = Sums(plan, kept)
+    split = [f"{dimension.scope}:{dimension.name}" for dimension in plan.split]
+    for number, block in enumerate(reader.blocks(), 1):
+        sums.add(View(shared(block, split, share), plan, meant, kept))
+        if sums.size > FEW_GROUPS and sums.weight + kept.weight > MOST_HELD:
+            raise TooMany(share, reader.many / number)
+    return sums
+
+
+class TooMany(Exception):
+    """Groups to be held at once; `shares` of them may not be."""
+
+    def __init__(self, share: Share, times: float) -> None:
+        super().__init__()
+        self.shares = list(share.split(2 ** max(1, ceil(log2(1.3 * times)))))
 
 
 def _count(place: Property, question: Question, within: Range, kept: Kept) -> Counted:
@@ -64,7 +104,7 @@ def _count(place: Property, question: Question, within: Range, kept: Kept) -> Co
     unknown = _metrics_for(question, known.keys())
     whole = Plan(replace(question, dimensions=(), metrics=unknown, order_by=()), within)
     asked = ([whole] if whole.question.metrics else []) + ([plan] if question.dimensions else [])
-    reader, sums = _counted(place, asked or [plan], kept, may_wait=True)
+    reader, sums = _counted(place, asked or [plan], kept)
     for some in sums:
         if some.plan is whole:
             known |= dict(some.rows())[()]
@@ -85,15 +125,12 @@ def _metrics_for(question: Question, known: Set[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _counted(
-    place: Property, asked: list[Plan], kept: Kept, *, may_wait: bool
-) -> tuple[Reader, list[Sums]]:
+def _counted(place: Property, asked: list[Plan], kept: Kept) -> tuple[Reader, list[Sums]]:
     """Sums of all of these plans from one reading; the last one is the question itself."""
     plan = asked[-1]
     reader = Reader(place, plan, asked[:-1], kept)
     meant = who_are_meant(plan, reader)
-    may_wait = may_wait and reader.is_short
-    sums = [Sums(some, kept, waits=may_wait and some.ranks_first) for some in asked]
+    sums = [Sums(some, kept, waits=reader.is_short and some.ranks_first) for some in asked]
     for block in reader.blocks():
         view = View(block, plan, meant, kept)
         for some in sums:

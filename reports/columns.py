@@ -23,6 +23,7 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 _PLAIN, _PACKED = b"P", b"Z"  # first byte: the layout; another one needs other letters
 _NUMBERS = struct.Struct("<BqqI")  # bytes a row, lowest, unit, rows
 _TEXTS = struct.Struct("<II")  # bytes of the dictionary, values in it
+MOST_JUDGED = 200_000  # texts: they take 10 MB
 _BETWEEN = b"\0"  # no text of Postgres has it
 _WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -87,6 +88,15 @@ class Texts:
     def at(self, rows: Numbers) -> Texts:
         """The same for some of the rows, or for all in another order."""
         return Texts(self.joined, self.marks, self.codes[rows])
+
+    def used(self) -> Texts:
+        """The same with no text in the dictionary that no row has."""
+        is_used = np.zeros(len(self), dtype=bool)
+        is_used[self.codes] = True
+        if is_used.all():
+            return self
+        joined = _BETWEEN.join(self.value(code) for code in np.flatnonzero(is_used).tolist())
+        return Texts(joined, self.marks[is_used], (np.cumsum(is_used) - 1)[self.codes])
 
 
 def make_texts(values: Iterable[str], codes: Numbers) -> Texts:
@@ -173,9 +183,16 @@ class Merged:
             return inside, np.zeros(len(marks), dtype=bool)
         return inside, self._firsts_of_marks[inside] == marks["first"]
 
+    @property
+    def weight(self) -> int:
+        """Bytes that are held, about."""
+        return 24 * len(self) + sum(
+            len(texts.joined) + 8 * len(codes) for texts, codes in self._parts
+        )
+
     def _learn(self, texts: Texts, codes: Numbers, numbers: Numbers) -> None:
         """Both are in the order of their marks: what is new is put between what is known."""
-        self._parts.append((texts, codes))
+        self._parts.append(_only(texts, codes))
         self._firsts.append(len(self))
         marks = texts.marks[codes]
         places = np.searchsorted(self._firsts_of_marks, marks["first"])
@@ -185,15 +202,31 @@ class Merged:
         self._firsts_of_marks = np.ascontiguousarray(self._marks["first"])
 
 
+def _only(texts: Texts, codes: Numbers) -> tuple[Texts, Numbers]:
+    """A dictionary without what its column is made of besides, and the codes of these texts in it:
+    where they are few, of these texts alone. A year of days has most texts again and again."""
+    joined = texts.joined
+    if 2 * len(codes) < len(texts):
+        joined = _BETWEEN.join(texts.value(code) for code in codes.tolist())
+        codes = np.arange(len(codes))
+    return Texts(joined, np.zeros(0, dtype=_MARKS), np.zeros(0, dtype=np.uint8)), codes
+
+
 class Judged:
-    """Which texts pass a test: every text is looked at once, however many blocks have it."""
+    """Which texts pass a test: every text is looked at once, however many blocks have it, while no
+    more than MOST_JUDGED are known."""
 
     def __init__(self, test: Callable[[bytes], bool]) -> None:
         self._test = test
+        self._forget()
+
+    def _forget(self) -> None:
         self._merged = Merged()
         self._holds = np.zeros(0, dtype=bool)
 
     def rows(self, texts: Texts) -> Numbers:
+        if len(self._merged) > MOST_JUDGED:
+            self._forget()
         numbers = self._merged.numbers(texts)
         new = range(len(self._holds), len(self._merged))
         found = [self._test(self._merged.value(number)) for number in new]

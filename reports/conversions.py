@@ -20,6 +20,7 @@ from properties.periods import Range
 from reports import filters, metrics
 from reports.metrics import GOAL
 from reports.questions import EVERY, Base, Counted, Key, Question, joined
+from reports.sheets import Groups, side_by_side
 
 Plain = Callable[[Question, Range], tuple[Counted, str]]  # counts a question without goals
 
@@ -42,7 +43,7 @@ def names_goals(question: Question) -> bool:
 
 def count(place: Property, question: Question, within: Range, plain: Plain) -> tuple[Counted, str]:
     """Base numbers of a question that names goals, and the route of the dearest part."""
-    parts = _Parts(question, within, plain, goals.of(place))
+    parts = _Counts(question, within, plain, goals.of(place))
     counted = parts.by_goal() if GOAL in question.dimensions else parts.of_any_goal(question)
     return counted, max(parts.routes, key=ROUTES.index, default=ROUTES[0])
 
@@ -50,13 +51,8 @@ def count(place: Property, question: Question, within: Range, plain: Plain) -> t
 def each(
     place: Property, question: Question, within: Range, plain: Each
 ) -> Iterator[tuple[Key, Base]]:
-    """The groups of `count`, one at a time, where it is not split by `goal`: only those in which
-    one was reached are held meanwhile."""
-
-    def held(part: Question, within: Range) -> tuple[Counted, str]:
-        return Counted(dict(plain(part, within, exactly=True)), {}), ROUTES[0]
-
-    return _Parts(question, within, held, goals.of(place)).each_of_any_goal(plain)
+    """The groups of `count`, one at a time, where it is split by more than `goal`."""
+    return _Rows(question, within, plain, goals.of(place)).each()
 
 
 class _Parts:
@@ -66,67 +62,26 @@ class _Parts:
     of everybody `asked`, of whom a rate is one.
     """
 
-    def __init__(self, question: Question, within: Range, plain: Plain, every: list[Goal]) -> None:
+    def __init__(self, question: Question, within: Range, every: list[Goal]) -> None:
         self.question, self.within, self.goals = question, within, every
-        self.routes: set[str] = set()
-        self._count = plain
         found = {name: metrics.CONVERSIONS.get(name) for name in question.needs}
         self.own = {name: name for name, conversion in found.items() if conversion is None}
         self.reached = {n: c.counts for n, c in found.items() if c is not None and c.reached}
         self.asked = {n: c.counts for n, c in found.items() if c is not None and not c.reached}
 
-    def of_any_goal(self, question: Question) -> Counted:
-        """Each number as it is, and conversions of any goal."""
-        free = self._part(question, self.own | self.asked)
-        if not self.goals:
-            return joined([free, self._unknown(question)])
-        return joined([free, self._part(self._narrowed(question, self.goals), self.reached)])
-
-    def each_of_any_goal(self, plain: Each) -> Iterator[tuple[Key, Base]]:
-        """The groups of `of_any_goal`."""
-        reached: dict[Key, Base] = {}
-        if self.goals:
-            narrowed = self._narrowed(self.question, self.goals)
-            reached = dict(self._part(narrowed, self.reached).groups)
-        names = self.own | self.asked
-        if names:
-            asked = self._plain(self.question, names)
-            for key, numbers in plain(asked, self.within, exactly=True):
-                yield key, {**_renamed(numbers, names), **reached.pop(key, {})}
-        yield from reached.items()
-
-    def by_goal(self) -> Counted:
-        """A row for each goal, of those who reached it; its rate is one of all who were asked."""
-        at = self.question.dimensions.index(GOAL)
+    def _without_goal(self) -> Question:
         rest = tuple(name for name in self.question.dimensions if name != GOAL)
-        question = replace(self.question, dimensions=rest)
-        asked = self._part(question, self.asked)
-        groups: dict[Key, Base] = {}
-        for goal in self.goals:
-            reached = self._part(self._narrowed(question, [goal]), self.own | self.reached)
-            both = joined([asked, reached])
-            rows = both.groups if rest else {(): both.total}
-            for key, numbers in rows.items():
-                if any(numbers.values()):
-                    groups[(*key[:at], goal.name, *key[at:])] = numbers
-        return Counted(groups, self.of_any_goal(replace(question, dimensions=())).total)
+        return replace(self.question, dimensions=rest)
+
+    def _with_goal(self, key: Key, goal: Goal) -> Key:
+        at = self.question.dimensions.index(GOAL)
+        return (*key[:at], goal.name, *key[at:])
 
     @cached_property
     def _own_metrics(self) -> list[str]:
         """The metrics of the question that know nothing of goals."""
         known = self.own.keys()
         return [name for name in self.question.metrics if known >= {*metrics.METRICS[name].needs}]
-
-    def _part(self, question: Question, names: Names) -> Counted:
-        """These base numbers, under the names that they have in the answer."""
-        if not names:
-            return Counted({}, {})
-        counted, route = self._count(self._plain(question, names), self.within)
-        self.routes.add(route)
-        return Counted(
-            {key: _renamed(numbers, names) for key, numbers in counted.groups.items()},
-            _renamed(counted.total, names),
-        )
 
     def _plain(self, question: Question, names: Names) -> Question:
         """What is asked to learn these base numbers."""
@@ -143,11 +98,84 @@ class _Parts:
         both = filters.Branch("and", (filters.parse(question.filters), reached))
         return replace(question, filters=both)
 
+
+class _Counts(_Parts):
+    """Counts all groups of each part at once."""
+
+    def __init__(self, question: Question, within: Range, plain: Plain, every: list[Goal]) -> None:
+        super().__init__(question, within, every)
+        self.routes: set[str] = set()
+        self._count = plain
+
+    def of_any_goal(self, question: Question) -> Counted:
+        """Each number as it is, and conversions of any goal."""
+        free = self._part(question, self.own | self.asked)
+        if not self.goals:
+            return joined([free, self._unknown(question)])
+        return joined([free, self._part(self._narrowed(question, self.goals), self.reached)])
+
+    def by_goal(self) -> Counted:
+        """A row for each goal, of those who reached it; its rate is one of all who were asked."""
+        question = self._without_goal()
+        asked = self._part(question, self.asked)
+        groups: dict[Key, Base] = {}
+        for goal in self.goals:
+            reached = self._part(self._narrowed(question, [goal]), self.own | self.reached)
+            both = joined([asked, reached])
+            rows = both.groups if question.dimensions else {(): both.total}
+            for key, numbers in rows.items():
+                if any(numbers.values()):
+                    groups[self._with_goal(key, goal)] = numbers
+        return Counted(groups, self.of_any_goal(replace(question, dimensions=())).total)
+
+    def _part(self, question: Question, names: Names) -> Counted:
+        """These base numbers, under the names that they have in the answer."""
+        if not names:
+            return Counted({}, {})
+        counted, route = self._count(self._plain(question, names), self.within)
+        self.routes.add(route)
+        return Counted(
+            {key: _renamed(numbers, names) for key, numbers in counted.groups.items()},
+            _renamed(counted.total, names),
+        )
+
     def _unknown(self, question: Question) -> Counted:
         """Without a goal nobody has said what counts: that is not 0."""
         nothing: Base = dict.fromkeys(self.reached)
         places = question.labels(self.within) if question.is_series else {}
         return Counted({(place,): nothing for place in places}, nothing)
+
+
+class _Rows(_Parts):
+    """Puts the groups of the parts together one at a time: each part waits in a spool, by key."""
+
+    def __init__(self, question: Question, within: Range, plain: Each, every: list[Goal]) -> None:
+        super().__init__(question, within, every)
+        self._each = plain
+
+    def each(self) -> Iterator[tuple[Key, Base]]:
+        if GOAL in self.question.dimensions:
+            return self._by_goal()
+        free = self._part(self.question, self.own | self.asked)
+        if not self.goals:
+            return iter(free)
+        reached = self._part(self._narrowed(self.question, self.goals), self.reached)
+        return side_by_side(free, reached)
+
+    def _by_goal(self) -> Iterator[tuple[Key, Base]]:
+        question = self._without_goal()
+        asked = self._part(question, self.asked)
+        for goal in self.goals:
+            reached = self._part(self._narrowed(question, [goal]), self.own | self.reached)
+            for key, numbers in side_by_side(asked, reached):
+                if any(numbers.values()):
+                    yield self._with_goal(key, goal), numbers
+
+    def _part(self, question: Question, names: Names) -> Groups:
+        if not names:
+            return Groups(names, ())
+        found = self._each(self._plain(question, names), self.within, exactly=True)
+        return Groups(names, ((key, _renamed(numbers, names)) for key, numbers in found))
 
 
 def _renamed(numbers: Base, names: Names) -> Base:

@@ -45,6 +45,11 @@ class Kept:
         nothing: dict[str, int | None] = dict.fromkeys(needs, 0)
         return replace(self, totals=defaultdict(nothing.copy))
 
+    @property
+    def weight(self) -> int:
+        """Bytes that the dictionaries hold, about."""
+        return sum(merged.weight for merged in self.merged.values())
+
     def numbers_of(self, block: Block, name: str, together: str = "") -> Numbers:
         """The dictionary of a column of texts in numbers that hold in every block; in those that
         all columns have which are numbered `together`."""

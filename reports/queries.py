@@ -23,8 +23,9 @@ from properties import periods
 from properties.models import Property
 from properties.periods import Range, Span
 from reports import columnar, conversions, crowds, filters, metrics, raw, rolled, segments, touches
+from reports.columns import Unfit
 from reports.kept import Kept
-from reports.patience import patience
+from reports.patience import for_a_file, in_time, patience
 from reports.questions import (
     BOTS,
     DEFAULT_LIMIT,
@@ -43,7 +44,7 @@ from reports.questions import (
     joined,
     parse_question,
 )
-from reports.sheets import Sheet
+from reports.sheets import Sheet, before, compared
 from tracking.keeping import SHORTEST, kept_since
 from tracking.lag import complete_until
 
@@ -100,11 +101,10 @@ def ask(place: Property, question: Question, now: datetime, kept: Kept | None = 
 
 def ask_rows(place: Property, question: Question) -> tuple[int, Iterator[dict[str, Any]]]:
     """How many rows a ranked table has, and each as it is taken: for files, which are as long as
-    the table whatever the question's limit. Everything is counted when this returns, and held in
-    little memory (sheets.py). Raises what `ask` raises."""
+    the table whatever the question's limit. Everything is counted when this returns, and waits on
+    disk (spools.py). Raises what `ask` raises."""
     question = replace(_meant(place, question), limit=EVERY)
-    with _looking(place, question.range, Kept()):
-        sheet = Sheet(question, _each(place, question, question.range))
+    sheet = _counted_for_a_file(place, question, question.range)
     return len(sheet), _each_row(question, sheet.ordered(), {})
 
 
@@ -114,23 +114,43 @@ def ask_rows_compared(
     """The same, each with what its numbers are in the range that the question compares with: None
     where nothing can be known of that."""
     question = replace(_meant(place, question), limit=EVERY)
-    within, other = question.compare, None
+    within = question.compare
     with _looking(place, question.range, Kept()):
-        sheet = Sheet(question, _each(place, question, question.range))
-        if within is not None and not _is_lost(place, question, within, now):
-            with _looking(place, within, Kept()):
-                other = Sheet(question, _each(place, question, within, exactly=True))
+        if within is not None and _is_lost(place, question, within, now):
+            within = None
+    sheet = _counted_for_a_file(place, question, question.range, within)
     unknown: Base = dict.fromkeys(question.needs)
 
     def pairs() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for key, numbers in sheet.ordered():
-            before = unknown
-            if within is not None and other is not None and crowds.OTHER not in key:
-                before = _told(place, question, other.find(key) or {}, within.span, now)
+            earlier = unknown
+            if within is not None and crowds.OTHER not in key:
+                earlier = _told(place, question, before(question, numbers), within.span, now)
             [row] = _each_row(question, [(key, numbers)], {})
-            yield row, _values(question, before)
+            yield row, _values(question, earlier)
 
     return len(sheet), pairs()
+
+
+def _counted_for_a_file(
+    place: Property, question: Question, within: Range, other: Range | None = None
+) -> Sheet:
+    """Every group; with what it was in the other range, if there is one."""
+    seconds = for_a_file(place.account_id)
+
+    def sheet(*, packed: bool) -> Sheet:
+        groups = in_time(seconds, _each(place, question, within, packed=packed))
+        if other is None:
+            return Sheet(question, groups)
+        with _looking(place, other, Kept(), seconds):
+            earlier = _each(place, question, other, exactly=True, packed=packed)
+            return compared(question, groups, in_time(seconds, earlier))
+
+    with _looking(place, within, Kept(), seconds):
+        try:
+            return sheet(packed=True)
+        except Unfit:  # what is packed has changed since its first rows were given
+            return sheet(packed=False)
 
 
 def _is_lost(place: Property, question: Question, within: Range, now: datetime) -> bool:
@@ -185,34 +205,42 @@ def count(
 
 
 @contextmanager
-def _looking(place: Property, within: Range, kept: Kept) -> Iterator[None]:
+def _looking(
+    place: Property, within: Range, kept: Kept, seconds: int | None = None
+) -> Iterator[None]:
     """Every number comes by here: whoever forgot to ask for less learns it at once."""
     if periods.clamp(within, place.window) != within:
         raise PermissionDenied("Days were asked for that may not be seen here.")
-    with patience(is_set=kept.is_patient):
+    with patience(seconds, is_set=kept.is_patient):
         kept.is_patient = True
         yield
 
 
 def _each(
-    place: Property, question: Question, within: Range, *, exactly: bool = False
+    place: Property,
+    question: Question,
+    within: Range,
+    *,
+    exactly: bool = False,
+    packed: bool = True,
 ) -> Iterator[tuple[Key, Base]]:
     """The groups of `count`, one at a time and in any order, by the same routes; `exactly`:
-    without "(other)"."""
-    if metrics.GOAL in question.dimensions:  # few, or those in which one was reached
+    without "(other)"; not `packed`: without packed days."""
+    if question.dimensions == (metrics.GOAL,):  # few
         return iter(count(place, question, within)[0].groups.items())
+    plain = partial(_each_plain, place, packed=packed)
     if conversions.names_goals(question):
-        return conversions.each(place, question, within, partial(_each_plain, place))
-    return _each_plain(place, question, within, exactly=exactly)
+        return conversions.each(place, question, within, plain)
+    return plain(question, within, exactly=exactly)
 
 
 def _each_plain(
-    place: Property, question: Question, within: Range, *, exactly: bool
+    place: Property, question: Question, within: Range, *, exactly: bool, packed: bool
 ) -> Iterator[tuple[Key, Base]]:
     found = None
     if rolled.can_answer(question, within):
         found = rolled.each(place, question, within, exactly=exactly)
-    if found is None and columnar.can_answer(question):
+    if found is None and packed and columnar.can_answer(question):
         found = columnar.each(place, question, within)
     return raw.each(place, question, within) if found is None else found
 

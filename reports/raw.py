@@ -41,10 +41,10 @@ def count(place: Property, question: Question, within: Range) -> Counted:
 
 
 def each(place: Property, question: Question, within: Range) -> Iterator[tuple[Key, Base]]:
-    """The groups, one at a time: Postgres keeps those that have not been taken."""
+    """The groups, one at a time and in any order: Postgres keeps those that have not been taken."""
     statement = _Statement(place, question, within)
     bound = statement.bound()
-    yield from statement.rows(row_by_row(statement.text(bound), bound.values))
+    yield from statement.rows(row_by_row(statement.counted(bound), bound.values))
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class _Statement:
         )
 
     def text(self, bound: Bound) -> sql.Composed:
+        """What is counted, ordered and cut as the question says."""
+        keys = self._keys()
+        return self.counted(bound) + self._order(keys) if keys else self.counted(bound)
+
+    def counted(self, bound: Bound) -> sql.Composed:
         """`visitors` and event measures, and session measures, joined on the dimensions."""
         halves = []
         if self._needs_of("event"):
@@ -91,9 +96,7 @@ class _Statement:
             sql.SQL("{} IS DISTINCT FROM {}").format(number, sql.SQL(_NOTHING[is_quantile(name)]))
             for name, number in zip(self.question.needs, numbers, strict=True)
         ]
-        return (
-            statement + sql.SQL(" WHERE {}").format(sql.SQL(" OR ").join(some)) + self._order(keys)
-        )
+        return statement + sql.SQL(" WHERE {}").format(sql.SQL(" OR ").join(some))
 
     def _joined(self, halves: list[sql.Composed], keys: list[sql.Identifier]) -> sql.Composed:
         tables = [

@@ -14,7 +14,7 @@ import psycopg
 from properties.models import Property
 from properties.periods import Span
 from reports import blocks, summing
-from reports.blocks import Block, Packed
+from reports.blocks import START, TIME, Block, Packed
 from reports.columns import Unfit
 from reports.kept import Kept
 from reports.models import BlockGrain
@@ -24,13 +24,24 @@ AT_ONCE = 32  # packed days that are read together: bounds the memory of long ra
 MOST_ROWS = 200_000  # events read as rows; beyond, Postgres had better count them itself
 # The same where nothing is packed: what small properties have in a month or a year.
 FEW_ROWS = 50_000
+# For files, which must not take more memory the longer they are, and may take their time.
+ROWS_OF_A_FILE = 20_000
+LARGEST_OF_A_FILE = 8_000_000  # bytes of the columns of a day
 
 
 class Reader:
     """Gives the blocks of the range: what is packed, and what lies between from rows."""
 
-    def __init__(self, place: Property, plan: Plan, others: Iterable[Plan], kept: Kept) -> None:
-        self.place, self.plan, self.kept = place, plan, kept
+    def __init__(
+        self,
+        place: Property,
+        plan: Plan,
+        others: Iterable[Plan],
+        kept: Kept,
+        *,
+        is_file: bool = False,
+    ) -> None:
+        self.place, self.plan, self.kept, self.is_file = place, plan, kept, is_file
         self.asked = [plan, *others]
         self.names = set().union(*(some.columns for some in self.asked))
         within = plan.within.span
@@ -40,22 +51,33 @@ class Reader:
         self.packed = kept.packed[within]
         lengths = (packed.span.length for packed in self.packed)
         # Hours as much as the days they make up. Then all of its blocks are kept.
-        self.is_short = sum(lengths, timedelta()) < timedelta(days=AT_ONCE + 1)
-        self.most = MOST_ROWS if self.packed else FEW_ROWS
+        self.is_short = not is_file and sum(lengths, timedelta()) < timedelta(days=AT_ONCE + 1)
+        self.at_once = 1 if is_file else AT_ONCE
+        self.most = ROWS_OF_A_FILE if is_file else MOST_ROWS if self.packed else FEW_ROWS
         self.rows = list(_between([packed.span for packed in self.packed], plan.within.span))
+
+    @property
+    def many(self) -> int:
+        """How many blocks there are."""
+        return len(self.rows) + len(self.packed)
 
     def blocks(self, more: Set[str] = frozenset()) -> Iterator[Block]:
         """Blocks with the question's columns and these."""
         plan, place, names = self.plan, self.place, self.names | more
         with blocks.binary_cursor() as cursor:
+            if self.is_file:
+                largest = blocks.largest(cursor, place, self.packed, names | {TIME, START})
+                if largest > LARGEST_OF_A_FILE:
+                    raise Unfit("A day is too large to be held for a file.")
             for span in self.rows:
                 yield self._of_rows(cursor, span, plan.columns_of(names, span))
             for some in self._alike():
-                for start in range(0, len(some), AT_ONCE):
-                    packed = some[start : start + AT_ONCE]
+                for start in range(0, len(some), self.at_once):
+                    packed = some[start : start + self.at_once]
                     part = [self._of_packed(each) for each in packed]
                     grain, span = packed[0].grain, packed[0].span
-                    if plan.summed_by and not plan.splits(span):
+                    # Of a share of its groups a block has no sums.
+                    if plan.summed_by and not plan.splits(span) and not self.is_file:
                         self._read_sums(cursor, grain, part)
                     else:
                         needed = plan.columns_of(names, span)
@@ -113,7 +135,8 @@ class Reader:
                 | (found.data.keys() if found else set())
             )
             found = blocks.of_rows(cursor, self.place, span, wanted, most=self.most)
-            self.kept.blocks[span] = found
+            if not self.is_file:
+                self.kept.blocks[span] = found
         return found
 
 

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from sys import intern
@@ -31,6 +30,7 @@ from reports.crowds import Stretch, union
 from reports.kept import Kept
 from reports.models import Grain
 from reports.questions import Base, Counted, Key, Question, best
+from reports.sheets import side_by_side
 
 STEP = 200  # values whose people are read at once, at least
 MORE = 10  # values that are read of a day, beyond twice as many as are shown
@@ -365,13 +365,11 @@ class _Reader:
     def each(self) -> Iterator[tuple[Key, Base]]:
         """Base numbers by value, from two readings in the order of values: neither is held."""
         blank = metrics.DIMENSIONS[self.named.dimension].blank
-        parts = merge(self._each_number(), self._each_crowd(), key=itemgetter(0))
-        for value, several in groupby(parts, itemgetter(0)):
-            found = {name: number for _, numbers in several for name, number in numbers.items()}
-            if any(found.values()) and (blank or value):
-                yield (value,), found
+        for key, found in side_by_side(self._each_number(), self._each_crowd()):
+            if any(found.values()) and (blank or key != ("",)):
+                yield key, found
 
-    def _each_number(self) -> Iterator[tuple[str, Base]]:
+    def _each_number(self) -> Iterator[tuple[Key, Base]]:
         if not self.measures:
             return
         bound = filters.Bound()
@@ -391,9 +389,9 @@ class _Reader:
             measures=bound.add(list(self.measures)),
         )
         for value, *numbers in row_by_row(text, bound.values):
-            yield value, dict(zip(self.measures, numbers, strict=True))
+            yield (value,), dict(zip(self.measures, numbers, strict=True))
 
-    def _each_crowd(self) -> Iterator[tuple[str, Base]]:
+    def _each_crowd(self) -> Iterator[tuple[Key, Base]]:
         if not self.asks_visitors:
             return
         bound = filters.Bound()
@@ -404,7 +402,7 @@ class _Reader:
         for value, several in groupby(found, itemgetter(0)):
             people = union(BitMap.deserialize(bits) for _, bits in several)
             among = people if self.among is None else people & self.among
-            yield value, {metrics.VISITORS: len(among)}
+            yield (value,), {metrics.VISITORS: len(among)}
 
     # -- putting together --
 

@@ -1,137 +1,108 @@
-"""A whole table in little memory, for files: its texts in one string, each number in one column.
+"""A whole table in its order, for files: each row's texts and numbers, however many rows there are.
 
 Enters: a Question that ranks by metrics, and its groups in any order, one at a time. Leaves: the
-same groups in the order of reports/questions.py `best`. A row costs its text and 8 bytes a number,
-where a dictionary a row costs ten times as much. Called by reports/queries.py.
+same groups in the order of reports/questions.py `best`, from a spool (Sheet); or in the order of
+their texts, so that several tables can stand side by side (Groups). Called by reports/queries.py
+and reports/conversions.py.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator
-from functools import cached_property
-from typing import Any
-
-import numpy as np
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from typing import cast
 
 from reports import metrics
-from reports.metrics import Metric
 from reports.questions import Base, Key, Question
-
-Numbers = np.ndarray[Any, np.dtype[Any]]
-AT_ONCE = 10_000
-NONE = -1  # a quantile of nothing; base numbers are never below 0
+from reports.spools import Row, Spool
 
 
 class Sheet:
     """The rows of a table, kept until they are taken. Its dimensions are texts: time is none."""
 
-    def __init__(self, question: Question, groups: Iterable[tuple[Key, Base]]) -> None:
+    def __init__(
+        self, question: Question, groups: Iterable[tuple[Key, Base]], more: Iterable[str] = ()
+    ) -> None:
+        """`more` numbers go with each row that has them."""
         assert question.interval is None, "a period is no text"
         assert all(name in metrics.METRICS for name, _ in question.order), "ranks by metrics only"
-        self.question = question
-        self._joined = bytearray()
-        self._ends = array("q")  # of every text; a row has as many as there are dimensions
-        self._columns = {name: array("q") for name in question.needs}
-        nothing = {n: NONE if n in metrics.QUANTILES else 0 for n in question.needs}
-        columns = [(name, column, nothing[name]) for name, column in self._columns.items()]
-        self._rows = 0
-        for key, numbers in groups:
-            for part in key:
-                self._joined += str(part).encode()
-                self._ends.append(len(self._joined))
-            for name, column, missing in columns:
-                number = numbers.get(name, missing)
-                column.append(NONE if number is None else number)
-            self._rows += 1
+        self._needs, self._more = question.needs, list(more)
+        self._width = len(question.dimensions)
+        self._order = [(metrics.METRICS[name], way) for name, way in question.order]
+        self._spool = Spool(self._row(key, numbers) for key, numbers in groups)
 
     def __len__(self) -> int:
-        return self._rows
+        return len(self._spool)
 
     def ordered(self) -> Iterator[tuple[Key, Base]]:
         """Every row, ranked as the question says; ties by the texts, None last."""
-        for at in self._places():
-            yield self._key(at), self._base(at)
+        first = 2 * len(self._order)
+        last = first + self._width
+        for row in self._spool:
+            numbers = dict(zip([*self._needs, *self._more], row[last:], strict=True))
+            yield cast(Key, tuple(row[first:last])), cast(Base, numbers)
 
-    @cached_property
-    def _hashed(self) -> tuple[Numbers, Numbers]:
-        """The rows in the order of their hashes, 16 bytes each: a dictionary would take more than
-        the sheet. Strangers cannot choose texts of equal hashes: Python salts them."""
-        found = np.fromiter((hash(self._key(row)) for row in range(self._rows)), dtype=np.int64)
-        order = np.argsort(found, kind="stable")
-        return found[order], order
+    def _row(self, key: Key, numbers: Base) -> Row:
+        """What it stands by, its texts, and its numbers, of which one that is missing is 0."""
+        row: Row = []
+        for metric, way in self._order:
+            value = metric.value(numbers)
+            row += (1, 0) if value is None else (0, -value if way == "desc" else value)
+        row += key
+        row += [numbers.get(name, _nothing(name)) for name in self._needs]
+        row += [numbers.get(name) for name in self._more]
+        return row
 
-    def find(self, key: Key) -> Base | None:
-        """The numbers of a row; None where there is no such row."""
-        hashes, rows = self._hashed
-        wanted = hash(key)
-        for place in range(int(np.searchsorted(hashes, wanted)), self._rows):
-            if hashes[place] != wanted:
-                return None
-            if self._key(row := int(rows[place])) == key:
-                return self._base(row)
-        return None
 
-    def _base(self, row: int) -> Base:
-        return {
-            name: None if column[row] == NONE else column[row]
-            for name, column in self._columns.items()
-        }
+def _nothing(name: str) -> int | None:
+    """What a base number is that is not there."""
+    return None if name in metrics.QUANTILES else 0
 
-    def _key(self, row: int) -> Key:
-        width = len(self.question.dimensions)
-        first = row * width
-        return tuple(self._text(place).decode() for place in range(first, first + width))
 
-    def _text(self, place: int) -> bytes:
-        return bytes(self._joined[self._ends[place - 1] if place else 0 : self._ends[place]])
+class Groups:
+    """Groups that have these numbers, by their texts; as often as they are asked for."""
 
-    def _places(self) -> Iterator[int]:
-        """The rows in order, few numbers at once."""
-        order = self._order()
-        for start in range(0, len(order), AT_ONCE):
-            yield from order[start : start + AT_ONCE].tolist()
+    def __init__(self, names: Iterable[str], groups: Iterable[tuple[Key, Base]]) -> None:
+        self._names = list(names)
+        self._spool = Spool(
+            [*key, *(numbers.get(name, _nothing(name)) for name in self._names)]
+            for key, numbers in groups
+        )
 
-    def _order(self) -> Numbers:
-        ranks = [self._rank(metrics.METRICS[name], way) for name, way in self.question.order]
-        order = np.lexsort(ranks[::-1])
-        tied = np.ones(len(order), dtype=bool)  # with the row before it
-        tied[:1] = False
-        for rank in ranks:
-            ordered = rank[order]
-            tied[1:] &= ordered[1:] == ordered[:-1]
-        del ranks
-        # Stretches of ties: each begins with a row that is not tied and has one behind it that is.
-        edges = np.flatnonzero(np.diff(np.concatenate([tied, [False]]).astype(np.int8)))
-        for start, end in zip(edges[::2].tolist(), (edges[1::2] + 1).tolist(), strict=True):
-            some = order[start:end]
-            if not self._is_ordered(some):  # as texts, which takes most memory
-                order[start:end] = sorted(some.tolist(), key=self._key)
-        return order
+    def __iter__(self) -> Iterator[tuple[Key, Base]]:
+        many = len(self._names)
+        for row in self._spool:
+            numbers = dict(zip(self._names, row[-many:], strict=True))
+            yield cast(Key, tuple(row[:-many])), cast(Base, numbers)
 
-    def _is_ordered(self, rows: Numbers) -> bool:
-        """Whether their texts are in order, as most routes give them."""
-        before: Key = ()
-        for at in rows:
-            key = self._key(int(at))
-            if key < before:
-                return False
-            before = key
-        return True
 
-    def _rank(self, metric: Metric, way: str) -> Numbers:
-        """Less is earlier; what has no value comes last."""
-        above = self._numbers(metric.of)
-        known = above != NONE
-        ranked = above.astype(np.float64)
-        if metric.over:
-            below = self._numbers(metric.over)
-            known &= below > 0
-            ranked /= np.maximum(below, 1)
-        if way == "desc":
-            ranked = -ranked
-        ranked[~known] = np.inf
-        return ranked
+def side_by_side(*several: Iterable[tuple[Key, Base]]) -> Iterator[tuple[Key, Base]]:
+    """The numbers that several tables, each in the order of its keys, have of one key."""
+    for key, parts in groupby(merge(*several, key=itemgetter(0)), itemgetter(0)):
+        yield key, {name: number for _, numbers in parts for name, number in numbers.items()}
 
-    def _numbers(self, name: str) -> Numbers:
-        return np.frombuffer(self._columns[name], dtype=np.int64)
+
+BEFORE = "before:"
+
+
+def compared(
+    question: Question, groups: Iterable[tuple[Key, Base]], others: Iterable[tuple[Key, Base]]
+) -> Sheet:
+    """The groups as a Sheet, each with what `others` has of it: `before` takes that apart."""
+    needs = question.needs
+    earlier = (
+        (key, {BEFORE + name: number for name, number in numbers.items()})
+        for key, numbers in Groups(needs, others)
+    )
+    both = side_by_side(Groups(needs, groups), earlier)
+    # What was there only in the other range is no row.
+    rows = ((key, numbers) for key, numbers in both if needs[0] in numbers)
+    return Sheet(question, rows, more=[BEFORE + name for name in needs])
+
+
+def before(question: Question, numbers: Base) -> Base:
+    """What a row of `compared` was in the other range; nothing where it was no row."""
+    found = {name: numbers.get(BEFORE + name) for name in question.needs}
+    return {name: number for name, number in found.items() if number is not None}

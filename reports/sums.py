@@ -25,6 +25,7 @@ from reports.questions import Base, Key
 LARGEST = 1 << 25  # bytes of a table that spares sorting
 BITS_OF_SAMPLE = 40  # a day of milliseconds, or a layout shift as large, is less than 2^40
 AT_ONCE = 10_000  # groups that become objects
+OF_A_KEY, OF_A_PAIR = 250, 48  # bytes, when all are in
 # Of a block that has waited, the groups of the texts of its dimension, or of its events with their
 # sessions and places.
 Waiting = tuple[View, Numbers] | tuple[View, Numbers, Numbers, Numbers]
@@ -52,6 +53,20 @@ class Sums:
     def __post_init__(self) -> None:
         if not self.plan.question.dimensions:
             self.size = 1
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes to put together what is in, about."""
+        pairs = sum(len(who) for _, who in self.people)
+        pairs += sum(len(found) for parts in self.sampled.values() for _, found in parts)
+        crossing = [*self.crossing, *(at for parts in self.crossing_at.values() for at in parts)]
+        numbers = 16 * self.size * len(self.plan.question.needs)
+        return (
+            OF_A_KEY * len(self.index)
+            + numbers
+            + OF_A_PAIR * pairs
+            + 2 * sum(part.nbytes for part in crossing)
+        )
 
     def add(self, view: View) -> None:
         if self.plan.names_event and not len(self.plan.starts):

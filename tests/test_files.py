@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from random import Random
 from typing import Any
 from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
@@ -15,7 +16,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import connections
 
-from tests.people import new_key, signed_in_as, with_key
+from properties.models import Goal
+from tests.instruments import taking
+from tests.people import new_key, new_property, signed_in_as, with_key
 from tests.test_report_page import HOSTILE, MARCH, WEEK, asked, busy, get, two_weeks
 
 __all__ = ["busy"]
@@ -51,29 +54,84 @@ def test_a_table_is_whole_and_comes_in_blocks(wide: Any, alice: Any) -> None:
     assert rows[0]["pageviews"] == str(MANY - 1)
 
 
-def test_a_row_that_waits_to_be_sent_costs_its_text_and_some_numbers(shop: Any) -> None:
+@pytest.fixture
+def small_spools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows wait on disk from some hundred on, and are sorted in several rounds; nor are more taken
+    from anywhere at once."""
+    from reports import blocks, rolled, spools, sums
+
+    for name, number in (("ROWS_HELD", 200), ("MOST_RUNS", 4), ("PIECE", 1_024)):
+        monkeypatch.setattr(spools, name, number)
+    for module, name in ((rolled, "BITMAPS_AT_ONCE"), (sums, "AT_ONCE")):
+        monkeypatch.setattr(module, name, 200)
+    monkeypatch.setattr(blocks.row_by_row, "__defaults__", (200,))
+
+
+FILES = {
+    "rolled": {"metrics": ["visitors", "pageviews"], "dimensions": ["page"]},
+    "columns": {"metrics": ["visitors", "sessions"], "dimensions": ["page", "device"]},
+    "raw": {"metrics": ["visitors", "sessions"], "dimensions": ["page", "device"]},
+    "converted": {"metrics": ["conversion_rate", "events"], "dimensions": ["page"]},
+    "by goal": {"metrics": ["conversion_rate", "events"], "dimensions": ["goal", "page"]},
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_takes_the_same_memory_however_many_rows_it_has(
+    acme: Any, small_spools: None, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    from accounts.tenancy import tenant
+    from reports import columnar, columns, packing
+    from reports.queries import ask_rows, parse_question
+
+    monkeypatch.setattr(columnar, "MOST_HELD", 200_000)
+    monkeypatch.setattr(columnar, "FEW_GROUPS", 100)
+    monkeypatch.setattr(columns, "MOST_JUDGED", 500)
+    monkeypatch.setattr(packing, "FEWEST", 1)
+    if kind == "raw":
+        monkeypatch.setattr(columnar, "each", lambda *_: None)
+
     def peak(many: int) -> int:
-        with connections["worker"].cursor() as cursor:
-            cursor.execute("DELETE FROM rollups WHERE property_id = %s", [shop.pk])
-            cursor.execute(ROLLED, {"account": shop.account_id, "place": shop.pk, "many": many})
-        body = {"metrics": ["pageviews"], "dimensions": ["page"]}
-        body |= {"range": {"from": "2026-03-01", "to": "2026-03-31"}}
-        with tenant(shop.account_id):
-            question = parse_question(shop, body, datetime(2026, 4, 1, tzinfo=UTC))
+        place = new_property(acme, timezone="UTC")
+        taking.fill(place, many)
+        for name in ("one", "other"):
+            Goal.objects.create(account=acme, property=place, name=name, kind="page", page="*")
+        with tenant(acme.pk):
+            body = FILES[kind] | {"range": taking.DAYS}
+            question = parse_question(place, body, datetime(2025, 4, 1, tzinfo=UTC))
             tracemalloc.start()
             try:
-                count, rows = ask_rows(shop, question)
-                assert sum(1 for _ in rows) == count == many - 1
+                count, rows = ask_rows(place, question)
+                assert sum(1 for _ in rows) == count == many * (2 if kind == "by goal" else 1)
                 return tracemalloc.get_traced_memory()[1]
             finally:
                 tracemalloc.stop()
 
-    from accounts.tenancy import tenant
-    from reports.queries import ask_rows, parse_question
+    peak(100)  # what is loaded at the first time
+    few, four_times = peak(2_500), peak(10_000)
+    # A day has four times as many rows, too, and a day at a time is held. All rows would be five
+    # times as much.
+    assert four_times < 1.3 * few, (few, four_times)
 
-    few, more = MANY, 5 * MANY
-    # A dictionary a row takes five hundred bytes and more.
-    assert (peak(more) - peak(few)) / (more - few) < 100
+
+def test_what_waits_on_disk_has_no_name_and_goes_with_its_spool(
+    tmp_path: Path, settings: Any, small_spools: None
+) -> None:
+    from reports.spools import Spool
+
+    settings.SPOOL_DIR = str(tmp_path)
+    texts = ["", "\n", "\x1f\u2028", '",[', "é" * 3, "\U0001f600", "z" * 5_000]
+    rows = [[n % 7 - 3.5, n, texts[n % 7], None if n % 3 else 2**62] for n in range(20_011)]
+    dice = Random(1)
+    spool = Spool(dice.sample(rows, len(rows)))
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    assert len(spool) == len(rows)
+    assert list(spool) == sorted(rows)
+    first, second = iter(spool), iter(spool)  # side by side
+    assert [next(first), next(second), next(first)] == [*sorted(rows)[:1] * 2, sorted(rows)[1]]
+    assert list(tmp_path.iterdir()) == []
+    del first, second, spool
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before - 1
 
 
 def test_the_api_gives_the_same_table_by_pages(wide: Any) -> None:
@@ -113,7 +171,7 @@ def test_a_file_has_what_its_rows_were_in_the_range_compared_with(alice: Any, sh
     assert rows("&changes=1&compare=year") == [("/a", "4", ""), ("/new", "1", "")]
 
 
-def test_what_a_row_was_is_found_whatever_its_hash(shop: Any, monkeypatch: Any) -> None:
+def test_what_a_row_was_is_found_among_any_number_of_rows(shop: Any, small_spools: None) -> None:
     from properties.periods import parse_range, zone
     from reports import sheets
     from reports.questions import Question
@@ -123,14 +181,16 @@ def test_what_a_row_was_is_found_whatever_its_hash(shop: Any, monkeypatch: Any) 
         dimensions=("page", "event"),
         range=parse_range(WEEK, zone(shop.timezone), datetime.now(UTC)),
     )
-    keys = [(f"/{n}", name) for n in range(50) for name in ("pageview", "buy")]
+    keys = [(f"/{n}", name) for n in range(500) for name in ("pageview", "buy")]
     groups = [(key, {"events": n}) for n, key in enumerate(keys)]
-    for ways in (hash, lambda key: len(key[0])):
-        monkeypatch.setattr(sheets, "hash", ways, raising=False)
-        sheet = sheets.Sheet(question, groups)
-        assert [sheet.find(key) for key in keys] == [numbers for _, numbers in groups]
-        assert sheet.find(("/50", "buy")) is None
-        assert sheet.find(("/", "")) is None
+    earlier = [(key, {"events": 2 * n}) for n, key in enumerate(keys) if n % 3]
+    earlier += [(("/500", "buy"), {"events": 7}), (("/", ""), {"events": 8})]
+    sheet = sheets.compared(question, groups, reversed(earlier))
+    assert len(sheet) == len(keys)
+    found = [(key, sheets.before(question, numbers)) for key, numbers in sheet.ordered()]
+    assert [key for key, _ in found] == keys[::-1]
+    known = dict(earlier)
+    assert [numbers for _, numbers in found] == [known.get(key, {}) for key in keys[::-1]]
 
 
 # -- the series ------------------------------------------------------------------------------------

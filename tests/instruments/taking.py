@@ -3,13 +3,13 @@
 In: numbers of rows. Out: for each way by which a table is counted, and each number, by how many
 megabytes the process that makes the file grew at most, and what that is a row. Every file is made
 by a process of its own, which has answered the same question about one day without rows before, so
-that nothing but the table counts. The table is one of pages, each with one visitor who saw it once;
-a year of a large site has as many. Run as
+that nothing but the table counts. The table is one of pages, each with one visitor who saw it once
+on one of twenty days; a year of a large site has as many. Run as
 
     python -m tests.instruments.taking [--rows 20000 200000 1000000]
 
 Ways: `rolled` from rollups and bitmaps (a table of pages), `raw` from events and sessions (the same
-by device), `columns` from days that are packed (the same).
+by device), `columns` from days that are packed (the same), which may leave it to `raw`.
 """
 
 from __future__ import annotations
@@ -18,26 +18,37 @@ import argparse
 import multiprocessing
 import os
 import sys
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tests.instruments import generated
 
 DAY, EMPTY_DAY = datetime(2025, 3, 5, tzinfo=UTC), "2025-03-04"
+DAYS = {"from": "2025-03-05", "to": "2025-03-24"}
 METRICS = ["visitors", "pageviews"]
 WAYS = {"rolled": ["page"], "raw": ["page", "device"], "columns": ["page", "device"]}
 SIZES = (20_000, 200_000, 1_000_000)
 
 ROLLED = """
 INSERT INTO rollups (account_id, property_id, grain, starts_at, dimension, value, measure, number)
-SELECT %(account)s, %(place)s, 'd', %(day)s, 'page', '/articles/' || n, measure, 1
+SELECT %(account)s, %(place)s, 'd', %(day)s::timestamptz + n %% 20 * interval '1 day', 'page',
+    '/articles/' || n, measure, 1
 FROM generate_series(1, %(rows)s) AS n, unnest(ARRAY['pageviews', 'events']) AS measure
+"""
+DAYS_COUNTED = """
+INSERT INTO rollups (account_id, property_id, grain, starts_at, dimension, value, measure, number)
+SELECT %(account)s, %(place)s, 'd', %(day)s::timestamptz + n * interval '1 day', '', '', 'events',
+    %(rows)s / 20
+FROM generate_series(0, 19) AS n
 """
 BITS = """
 INSERT INTO bitmaps (account_id, property_id, grain, starts_at, dimension, value, bits)
-SELECT %(account)s, %(place)s, 'd', %(day)s, 'page', '/articles/' || n, %(bits)s
+SELECT %(account)s, %(place)s, 'd', %(day)s::timestamptz + n %% 20 * interval '1 day', 'page',
+    '/articles/' || n, %(bits)s
 FROM generate_series(1, %(rows)s) AS n
 """
 EMPTY = tuple(name for name in generated._OF_SESSION if name != "device")  # texts of both tables
@@ -45,8 +56,9 @@ EMPTY_OF_EVENTS = ("title", "query", "browser_version", "user", "currency", *EMP
 EVENTS = """
 INSERT INTO events (account_id, property_id, time, received_at, event_id, visitor, name, bot,
     sanitized, page, device, {names})
-SELECT %(account)s, %(place)s, %(day)s::timestamptz + n * interval '50 milliseconds', %(day)s,
-    gen_random_uuid(), n, 'pageview', false, false, '/articles/' || n, 'desktop', {texts}
+SELECT %(account)s, %(place)s, %(day)s::timestamptz + n %% 20 * interval '1 day'
+        + n * interval '50 milliseconds', %(day)s, gen_random_uuid(),
+    n, 'pageview', false, false, '/articles/' || n, 'desktop', {texts}
 FROM generate_series(1, %(rows)s) AS n
 """
 SESSIONS = """
@@ -59,11 +71,15 @@ FROM events WHERE property_id = %(place)s
 
 @dataclass
 class File:
-    """What a file cost: bytes by which the process grew at most, rows, and bytes of the file."""
+    """What a file cost: bytes by which the process grew at most, its rows and bytes, the way that
+    counted it in the end, and seconds of CPU (of this process) and by the clock."""
 
     grown: int
     rows: int
     size: int
+    way: str
+    cpu: float
+    took: float
 
     @property
     def a_row(self) -> float:
@@ -72,13 +88,8 @@ class File:
 
 def made(rows: int, say: Any = print) -> Any:
     """The property with that many pages, made at the first time."""
-    from psycopg import sql
-    from pyroaring import BitMap
-
     from properties.models import Property
-    from reports.packing import list_days, pack_all
     from tests.people import new_account, new_property, new_user
-    from tracking.working import transaction_of_worker
 
     name = f"{rows} pages"
     found = Property.objects.across_accounts().using("worker").filter(name=name).first()
@@ -86,25 +97,39 @@ def made(rows: int, say: Any = print) -> Any:
         return found
     say(f"Making a table of {rows:,} rows ...")
     place = new_property(new_account(new_user("owner")), name="unfinished", timezone="UTC")
-    values = {"account": place.account_id, "place": place.pk, "day": DAY, "rows": rows}
-    values["bits"] = BitMap([1]).serialize()  # whoever it is, it takes as much
-    with transaction_of_worker() as cursor:
-        cursor.execute("SELECT ensure_events_partition(%s)", [DAY.date()])
-        for text, empty in ((ROLLED, ()), (BITS, ()), (EVENTS, EMPTY_OF_EVENTS), (SESSIONS, EMPTY)):
-            names = sql.SQL(", ").join(map(sql.Identifier, empty))
-            texts = sql.SQL(", ").join(sql.SQL("''") for _ in empty)
-            cursor.execute(sql.SQL(text).format(names=names, texts=texts), values)
-    now = datetime(2025, 3, 20, tzinfo=UTC)
-    with transaction_of_worker() as cursor:
-        list_days(cursor, place, now)
-    pack_all(now, place)
+    fill(place, rows)
     place.name, place.first_event_at = name, DAY
     place.save()
     return place
 
 
+def fill(place: Any, rows: int) -> None:
+    """Give a property that many pages: in rollups, events and sessions, and in packed days."""
+    from psycopg import sql
+    from pyroaring import BitMap
+
+    from reports.packing import list_days, pack_all
+    from tracking.working import transaction_of_worker
+
+    values = {"account": place.account_id, "place": place.pk, "day": DAY, "rows": rows}
+    values["bits"] = BitMap([1]).serialize()  # whoever it is, it takes as much
+    with transaction_of_worker() as cursor:
+        for number in range(20):
+            cursor.execute("SELECT ensure_events_partition(%s)", [DAY.date() + timedelta(number)])
+        for text in (ROLLED, DAYS_COUNTED, BITS):
+            cursor.execute(text, values)
+        for text, empty in ((EVENTS, EMPTY_OF_EVENTS), (SESSIONS, EMPTY)):
+            names = sql.SQL(", ").join(map(sql.Identifier, empty))
+            texts = sql.SQL(", ").join(sql.SQL("''") for _ in empty)
+            cursor.execute(sql.SQL(text).format(names=names, texts=texts), values)
+    now = datetime(2025, 4, 20, tzinfo=UTC)
+    with transaction_of_worker() as cursor:
+        list_days(cursor, place, now)
+    assert pack_all(now, place) == 20
+
+
 def take(key: str, way: str) -> File:
-    """Make the file in this process. Raises AssertionError if another way answers."""
+    """Make the file in this process. Raises AssertionError if another way is asked first."""
     from unittest.mock import patch
 
     from accounts.tenancy import tenant
@@ -116,25 +141,36 @@ def take(key: str, way: str) -> File:
     place = Property.objects.across_accounts().using("worker").get(key=key)
     asked = {"rolled": rolled, "raw": raw, "columns": columnar}[way]
     ways: list[Any] = [rolled, columnar, raw]
-    came = []
+    came: list[str] = []
 
-    def made(day: str) -> tuple[int, int]:
-        body = {"metrics": METRICS, "dimensions": WAYS[way], "range": {"from": day, "to": day}}
-        question = queries.parse_question(place, body, DAY)
+    def made(days: dict[str, str]) -> tuple[int, int]:
+        body = {"metrics": METRICS, "dimensions": WAYS[way], "range": days}
+        question = queries.parse_question(place, body, DAY + timedelta(30))
         with tenant(place.account_id):
             rows, found = queries.ask_rows(place, question)
         blocks = _blocks((*question.dimensions, *METRICS), found)
         return rows, sum(len(csv_lines(block).encode()) for block in blocks)
 
-    real = asked.each
-    with patch.object(asked, "each", lambda *a, **k: came.append(way) or real(*a, **k)):
-        for other in ways[: ways.index(asked)]:
-            other.each = lambda *_, **__: None  # type: ignore[attr-defined]  # the process ends
-        made(EMPTY_DAY)
-        before = _highest()
-        rows, size = made(f"{DAY:%Y-%m-%d}")
-    assert came == [way, way], came
-    return File(_highest() - before, rows, size)
+    def noticed(name: str, each: Any) -> Any:
+        def noticing(*args: Any, **kwargs: Any) -> Any:
+            came.append(name)
+            return each(*args, **kwargs)
+
+        return noticing
+
+    with ExitStack() as patches:
+        for name, module in {"rolled": rolled, "columns": columnar, "raw": raw}.items():
+            is_before = ways.index(module) < ways.index(asked)
+            each = (lambda *_, **__: None) if is_before else noticed(name, module.each)
+            patches.enter_context(patch.object(module, "each", each))
+        made({"from": EMPTY_DAY, "to": EMPTY_DAY})
+        assert came.pop(0) == way, came
+        came.clear()
+        before, cpu, clock = _highest(), time.process_time(), time.monotonic()
+        rows, size = made(DAYS)
+    assert came[0] == way, came
+    taken = time.process_time() - cpu, time.monotonic() - clock
+    return File(_highest() - before, rows, size, came[-1], *taken)
 
 
 def _highest() -> int:
@@ -150,7 +186,7 @@ def _child(environment: dict[str, str], key: str, way: str, answer: Any) -> None
     django.setup()
     from django.conf import settings
 
-    settings.QUESTION_TIMEOUT = 600  # this is about memory
+    settings.QUESTION_TIMEOUT = settings.FILE_TIMEOUT = 600  # this is about memory
     answer.send(take(key, way))
 
 
@@ -175,15 +211,18 @@ def main() -> int:
     with generated.servers(asked.home) as kept:
         places = {rows: made(rows).key for rows in asked.rows}
         print(
-            "| way | rows | file, MB | memory, MB | bytes a row |\n| --- | --- | --- | --- | --- |"
+            "| way | rows | file, MB | memory, MB | bytes a row | seconds, CPU of them |\n"
+            "| --- | --- | --- | --- | --- | --- |"
         )
         for way in asked.ways:
             for rows, key in places.items():
                 found = in_fresh_process(kept.environment, key, way)
                 assert found.rows == rows
+                ways = dict.fromkeys([way, found.way])
                 print(
-                    f"| {way} | {rows:,} | {found.size / 1e6:.1f} | {found.grown / 1e6:.1f} "
-                    f"| {found.a_row:,.0f} |",
+                    f"| {', then '.join(ways)} | {rows:,} "
+                    f"| {found.size / 1e6:.1f} | {found.grown / 1e6:.1f} "
+                    f"| {found.a_row:,.0f} | {found.took:.1f}, {found.cpu:.1f} |",
                     flush=True,
                 )
     return 0
