@@ -26,6 +26,7 @@ from reports.shares import Share, shared
 from reports.sums import Sums
 
 MOST_HELD = 16_000_000  # bytes of what is counted for a file
+MOST_SHARES = 1 << 16
 FEW_GROUPS = 2_000  # that are not shared: what they weigh are their visitors
 
 
@@ -81,7 +82,8 @@ def _shared(place: Property, plan: Plan, share: Share) -> Sums:
     split = [f"{dimension.scope}:{dimension.name}" for dimension in plan.split]
     for number, block in enumerate(reader.blocks(), 1):
         sums.add(View(shared(block, split, share), plan, meant, kept))
-        if sums.size > FEW_GROUPS and sums.weight + kept.weight > MOST_HELD:
+        is_small = sums.size <= FEW_GROUPS or share.of >= MOST_SHARES
+        if not is_small and sums.weight + kept.weight > MOST_HELD:
             raise TooMany(share, reader.many / number)
     return sums
 

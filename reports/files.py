@@ -1,8 +1,8 @@
 """What can be taken away from a report: a whole table or its curve as CSV, the curve as SVG.
 
 Enters: a request behind THE DOOR (urls.py names the right of each), with the address of the page it
-stands on. Leaves: a file. A table is whole, whatever the page shows of it: it is counted once, kept
-as columns of numbers, then written and sent in blocks: so its text is never whole in memory, and a
+stands on. Leaves: a file. A table is whole, whatever the page shows of it: it is counted once, its
+rows wait on disk, then they are written and sent in blocks: so it is never whole in memory, and a
 slow reader holds no transaction.
 """
 

@@ -98,7 +98,6 @@ def usage_page(request: HttpRequest, place: Account) -> HttpResponse:
         "chart_width": (next_month(month) - month).days * 10,
         "chart_height": CHART_HEIGHT,
         "svg_url": f"{reverse('usage_svg', args=[place.slug])}?month={month:%Y-%m}",
-        "csv_url": f"{reverse('usage_csv', args=[place.slug])}?month={month:%Y-%m}",
         "properties": list(property_rows(use, place, actor)),
         "refused": [
             (reason, number, advice_on(reason)) for reason, number in total.refused.most_common()

@@ -74,3 +74,39 @@ def test_another_fault_is_not_taken_for_slowness():
     broken = pytest.raises(DatabaseError, match="division")
     with broken, tenant(place.account_id), patience(), connection.cursor() as cursor:
         cursor.execute("SELECT 1 / 0")
+
+
+def test_all_statements_of_a_file_have_one_limit_together(acme, alice, monkeypatch, settings):
+    from django.db import connection
+
+    from reports import rolled
+
+    settings.FILE_TIMEOUT = 1
+
+    def each(*_args, **_kwargs):
+        for number in range(10):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(0.4)")
+            yield (f"/{number}",), {"visitors": 1}
+
+    monkeypatch.setattr(rolled, "each", each)
+    client = signed_in_as(alice)
+    answer = client.get(f"/p/{new_property(acme).key}/table/page.csv")
+    assert answer.status_code == 422
+    assert "longer than 1 seconds" in answer.content.decode()
+
+
+def test_one_file_of_an_account_may_take_longer_than_a_page(acme, settings):
+    from django.db import connections, transaction
+
+    from accounts.tenancy import tenant
+    from reports.patience import ALONE, for_a_file
+
+    settings.QUESTION_TIMEOUT, settings.FILE_TIMEOUT = 3, 7
+    with transaction.atomic("worker"), connections["worker"].cursor() as other:
+        other.execute(ALONE, [f"file of {acme.pk}"])
+        with tenant(acme.pk):
+            assert for_a_file(acme.pk) == 3
+            assert for_a_file(acme.pk + 1) == 7
+    with tenant(acme.pk):
+        assert for_a_file(acme.pk) == 7

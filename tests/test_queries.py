@@ -604,10 +604,13 @@ def _check_file(place, question, rows):
     every = queries.ask(place, whole, NOW).rows
     if question.dimensions:
         assert every[: question.limit] == rows
-        for ways in ([], [rolled], [rolled, columnar]):
+        for ways, few in (([], 2_000), ([rolled], 2_000), ([rolled], 2), ([rolled, columnar], 0)):
             with ExitStack() as without:
                 for route in ways:
                     without.enter_context(patch.object(route, "each", lambda *_, **__: None))
+                # As if all but few groups were too many to be held at once.
+                without.enter_context(patch.object(columnar, "FEW_GROUPS", few))
+                without.enter_context(patch.object(columnar, "MOST_HELD", 0))
                 count, found = queries.ask_rows(place, question)
                 assert (count, list(found)) == (len(every), every)
 
