@@ -65,6 +65,7 @@ def small_spools(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((rolled, "BITMAPS_AT_ONCE"), (sums, "AT_ONCE")):
         monkeypatch.setattr(module, name, 200)
     monkeypatch.setattr(blocks.row_by_row, "__defaults__", (200,))
+    monkeypatch.setattr(sums, "LARGEST", 1 << 16)  # bytes of a table that spares sorting
 
 
 FILES = {
