@@ -73,6 +73,12 @@ class Table:
         return self.by_label or (found.label if found else "")
 
     @property
+    def group(self) -> str:
+        """What its tab stands behind where several tables do: those of a touch."""
+        found = find_dimension(self.dimension)
+        return f"{found.touch.capitalize()} touch" if found and found.touch else ""
+
+    @property
     def row_name(self) -> str:
         found = find_dimension(self.dimension)
         assert found is not None, f"{self.dimension!r} is no dimension"

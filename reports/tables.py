@@ -7,6 +7,7 @@ that THE DOOR opened.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -79,12 +80,25 @@ class Order:
 
 
 @dataclass(frozen=True)
+class TabMenu:
+    """Tabs that stand together behind one word."""
+
+    title: str
+    tabs: list[Link]
+
+    @property
+    def current(self) -> Link | None:
+        return next((tab for tab in self.tabs if tab.is_current), None)
+
+
+@dataclass(frozen=True)
 class FilledCard:
     """`first`, `total`: the rows may go on; `all_url` leads to every one of them."""
 
     card: Card
     table: Table
     tabs: list[Link]
+    menus: list[TabMenu]
     columns: list[Column]
     rows: list[Row]
     totals: list[Cell]
@@ -102,20 +116,22 @@ def fill(page: Page, card: Card) -> FilledCard | None:
     address = page.address
     chosen, order = _chosen(page, card, tables)
     answer = ask_table(page, chosen, order, card.rows)
+    groups: dict[str, list[Link]] = defaultdict(list)
+    for name, table in tables.items():
+        tab = Link(table.heading, address.with_tab(card.name, name), table is chosen)
+        groups[table.group].append(tab)
     return FilledCard(
         card=card,
         table=chosen,
-        tabs=[
-            Link(table.heading, address.with_tab(card.name, name), table is chosen)
-            for name, table in tables.items()
-        ],
+        tabs=[tab for title, tabs in groups.items() if not title or len(tabs) == 1 for tab in tabs],
+        menus=[TabMenu(title, tabs) for title, tabs in groups.items() if title and len(tabs) > 1],
         columns=[
             _column(chosen, name, order, address.with_sort(card.name, order.towards(name).text))
             for name in chosen.columns
         ],
         rows=_rows(page, chosen, answer, answer.rows),
         totals=_Cells.of(page, chosen, answer).of_totals,
-        caption=_caption(page, answer),
+        caption=caption(page.address, answer, page.now),
         plural=_lower(plural(chosen.row_name)),
         all_url=_url(page, chosen) + _sorted(address, order, 1),
         csv_url=_url(page, chosen, "_csv") + _sorted(address, order, 1),
@@ -267,7 +283,7 @@ class _Cells:
         if column == SHARE:
             everybody, some = self.totals.get(VISITORS), row[VISITORS]
             title = exact(None) if now is None else f"{some:,} of {everybody:,} visitors"
-        if self.other is None:
+        if self.other is None or self.other.range is None:  # the caption says why not
             return Cell(short(now, unit), title)
         then = _number(column, before, self.totals_before)
         title += self.other.told(then, unit)
