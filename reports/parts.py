@@ -256,6 +256,8 @@ def dimensions_of(tree: list[Any] | None) -> list[str]:
 
 
 def plural(label: str) -> str:
+    if label.lower().endswith("medium"):
+        return f"{label[:-2]}a"
     return f"{label[:-1]}ies" if label.endswith("y") else f"{label}s"
 
 
