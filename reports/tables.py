@@ -283,10 +283,12 @@ class _Cells:
         if column == SHARE:
             everybody, some = self.totals.get(VISITORS), row[VISITORS]
             title = exact(None) if now is None else f"{some:,} of {everybody:,} visitors"
-        if self.other is None or self.other.range is None:  # the caption says why not
+        if self.other is None:
             return Cell(short(now, unit), title)
         then = _number(column, before, self.totals_before)
         title += self.other.told(then, unit)
+        if self.other.range is None:  # the caption says why, too: a dash below each would only tire
+            return Cell(short(now, unit), title)
         is_better = column == SHARE or METRICS[column].higher_is_better
         return Cell(short(now, unit), title, beside(now, then, unit, is_better))
 

@@ -631,10 +631,10 @@ def test_a_whole_table_is_compared_with_its_totals(alice: Any, shop: Any) -> Non
     assert "compared with the period before" in page
     assert 'title="Pageviews: 5, 4 in the period before"' in page  # all of them: /gone, too
     assert 'title="Pageviews: 1, 0 in the period before"' in page
-    # Of the week before the first event nothing is known: a dash, and why.
+    # Of the week before the first event nothing is known, and said why.
     page = get(alice, path.replace(WEEK, "2026-03-02..2026-03-08")).content.decode()
     assert "no comparison: nothing was counted yet in part of the period before" in page
-    assert '<span class="change even same">-</span>' in page
+    assert 'class="change' not in page
     assert 'title="Pageviews: 4; nothing was counted yet in part of the period before"' in page
 
 
@@ -839,3 +839,21 @@ def test_ranges_have_names(asked_range: str, name: str) -> None:
     assert (
         range_name(parse_range(asked_range, zone("Europe/Berlin"), at("2026-04-15T10:00"))) == name
     )
+
+
+def test_tabs_of_a_touch_stand_behind_a_word(alice: Any, busy: Any) -> None:
+    def menus(page: str) -> list[str]:
+        section = page[page.index('id="card-campaigns"') :]
+        return re.findall(r'<summary id="tabs-campaigns-\d">([^<]*)<', section)
+
+    path = f"/p/{busy.key}/sources/?range={MARCH}"
+    page = get(alice, path).content.decode()
+    assert menus(page) == ["First touch", "Last touch"]
+    section = page[page.index('id="card-campaigns"') :]
+    (chosen,) = re.findall(r'href="([^"]*)"\s*>Last-touch terms<', section)
+    query = dict(parse_qsl(html.unescape(chosen)[1:]))
+    assert query == {"range": MARCH, "campaigns": "last-terms"}
+    page = get(alice, path + "&campaigns=last-terms").content.decode()
+    assert menus(page) == ["First touch", "Last-touch terms"]
+    # One table of a touch needs no menu.
+    assert 'id="tabs-channels' not in page
