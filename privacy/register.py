@@ -81,9 +81,9 @@ TABLES = {
         none="id account_id property_id",
     ),
     "columns": Place(
-        "raw events of closed days, packed", RAW,
+        "raw events of closed days and hours, packed", RAW,
         personal="bits",
-        none="account_id property_id starts_at name",
+        none="account_id property_id grain starts_at name",
     ),
     "bitmaps": Place(
         "who (by number) was there in an hour or a day, by page, source, country ...", PROPERTY,
@@ -136,8 +136,8 @@ TABLES = {
         none="id account_id slug",
     ),
     "packed_days": Place(
-        "days that are packed", RAW,
-        none="account_id property_id starts_at ends_at state changed_at props",
+        "days and hours that are packed", RAW,
+        none="account_id property_id grain starts_at ends_at state changed_at props",
     ),
     "removals": Place(
         "properties and accounts that are being deleted", "minutes",
