@@ -199,7 +199,7 @@ class View:
             return _all_of(parts) if node.joint == "and" else reduce(np.logical_or, parts)
         if node in self.meant:
             table = self.meant[node]
-            rows = table[np.minimum(self.block.numbers(VISITOR), len(table) - 1)]
+            rows = table.take(self.block.numbers(VISITOR), mode="clip")  # beyond: the last place
         else:
             assert isinstance(node, filters.Leaf)
             rows = texts_hold(self.block, f"{node.scope}:{node.dimension}", node, self.plan)

@@ -290,6 +290,28 @@ def test_a_day_that_cannot_be_read_lets_rows_answer():
     assert (answer.totals, answer.meta["route"]) == ({"visitors": 1}, "raw")
 
 
+def test_whoever_is_meant_may_have_any_number():
+    """A day of few visitors keeps their numbers in one or two bytes; who has done it elsewhere in
+    the range may have a larger one."""
+    happenings = [
+        Happening(at("2026-04-13T10:00"), 70_000, "signup"),
+        Happening(at("2026-04-13T11:00"), 300, "signup"),
+        *(Happening(at("2026-04-14T10:00"), visitor) for visitor in (1, 2, 300)),
+        *(Happening(at("2026-04-15T10:00"), visitor) for visitor in (300, 4_000)),
+    ]
+    place = new_property()
+    write(place, happenings)
+    roll_up_history(place, happenings, now=at("2026-04-20T11:00"))
+    pack(place, at("2026-04-20T12:00"))
+    answer = ask(
+        place, at("2026-04-20T12:00"), metrics=["pageviews", "sessions"], dimensions=["time:day"],
+        filters=["has_done", "event", ["signup"]],
+        range={"from": "2026-04-13", "to": "2026-04-15"},
+    )  # fmt: skip
+    assert answer.meta["route"] == "columns"
+    assert [(row["pageviews"], row["sessions"]) for row in answer.rows] == [(0, 2), (1, 1), (1, 1)]
+
+
 def test_what_rollups_hold_is_not_read_from_columns():
     place = packed_place(make_event(NOON))
     assert route(place, metrics=["visitors"]) == "rolled"
