@@ -109,7 +109,7 @@ def test_a_file_takes_the_same_memory_however_many_rows_it_has(
                 tracemalloc.stop()
 
     peak(100)  # what is loaded at the first time
-    few, four_times = peak(1_000), peak(4_000)
+    few, four_times = peak(2_500), peak(10_000)
     # A day has four times as many rows, too, and a day at a time is held. All rows would be five
     # times as much.
     assert four_times < 1.3 * few, (few, four_times)
