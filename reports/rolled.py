@@ -297,6 +297,13 @@ class _Reader:
     def _is_of_days(self) -> bool:
         return all(grain == Grain.DAY for grain, _, _ in self.stretches)
 
+    def _days(self, bound: filters.Bound) -> sql.Composed:
+        """The days of the range on which anything happened, as a table of `starts_at`."""
+        rows = crowds.rows(bound, self.place, "", self.stretches)
+        return sql.SQL(
+            "(SELECT DISTINCT starts_at FROM rollups WHERE {} AND measure = 'events')"
+        ).format(rows)
+
     def _best_of_days(self, measure: str) -> list[str] | None:
         """Only the best of each day are read, by an index that has them in order. Who is below
         them has less on every day than the last one read, so less than their sum in all."""
@@ -304,15 +311,13 @@ class _Reader:
         most = 2 * limit + MORE
         bound = filters.Bound()
         text = sql.SQL(
-            "SELECT d.starts_at, t.value, t.number FROM ("
-            " SELECT DISTINCT starts_at FROM rollups WHERE {days} AND measure = 'events'"
-            ") AS d CROSS JOIN LATERAL ("
+            "SELECT d.starts_at, t.value, t.number FROM {days} AS d CROSS JOIN LATERAL ("
             " SELECT value, number FROM rollups WHERE property_id = {place} AND grain = 'd'"
             "  AND dimension = {dimension} AND measure = {measure} AND starts_at = d.starts_at"
             "  {values}{filled} ORDER BY number DESC LIMIT {most}"
             ") AS t"
         ).format(
-            days=crowds.rows(bound, self.place, "", self.stretches),
+            days=self._days(bound),
             place=bound.add(self.place.pk),
             dimension=bound.add(self.named.dimension),
             measure=bound.add(measure),
@@ -474,15 +479,14 @@ class _Reader:
             return self._numbers(self.measures, values)
         bound = filters.Bound()
         text = sql.SQL(
-            "SELECT t.value, t.measure, sum(t.number)::bigint FROM ("
-            " SELECT DISTINCT starts_at FROM rollups WHERE {days} AND measure = 'events'"
-            ") AS d CROSS JOIN LATERAL ("
+            "SELECT t.value, t.measure, sum(t.number)::bigint"
+            " FROM {days} AS d CROSS JOIN LATERAL ("
             " SELECT value, measure, number FROM rollups WHERE property_id = {place}"
             "  AND grain = 'd' AND dimension = {dimension} AND starts_at = d.starts_at"
             "  AND measure = ANY({measures}::text[]) AND value = ANY({values}::text[]) OFFSET 0"
             ") AS t GROUP BY 1, 2"
         ).format(
-            days=crowds.rows(bound, self.place, "", self.stretches),
+            days=self._days(bound),
             place=bound.add(self.place.pk),
             dimension=bound.add(self.named.dimension),
             measures=bound.add(list(self.measures)),
