@@ -234,9 +234,10 @@ def test_page_file_and_api_show_the_same_numbers(alice: Any, acme: Any) -> None:
     now = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=3)
     place.created = now - timedelta(days=1)
     place.save(update_fields=["created"])
-    # Other tests may have taken rounds in that hour, when it was the present: nobody was here then.
-    store.events_client().delete(keys.rounds(ms(now) // 60_000 * 60))
-    SampledHour.objects.using("worker").filter(hour=now.replace(minute=0)).delete()
+    # Other tests have taken rounds in the same day, and may in the same hour: nobody was here then.
+    minute = ms(now) // 60_000 * 60
+    store.events_client().delete(*(keys.rounds(minute - 60 * n) for n in range(-5, 25 * 60)))
+    SampledHour.objects.using("worker").filter(hour__gte=now - timedelta(hours=25)).delete()
     page, name = "/<script>alert(1)</script>", "%2F%3Cscript%3Ealert%281%29%3C%2Fscript%3E"
     beat(place, now, 1, page, "engaged", 60_000)
     beat(place, now, 2, "/b", "visible", 60_000)
