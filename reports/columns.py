@@ -25,7 +25,8 @@ _NUMBERS = struct.Struct("<BqqI")  # bytes a row, lowest, unit, rows
 _TEXTS = struct.Struct("<II")  # bytes of the dictionary, values in it
 MOST_JUDGED = 200_000  # texts: they take 10 MB
 _BETWEEN = b"\0"  # no text of Postgres has it
-_WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+# The widest one has a sign: numpy makes fractions of int64 and uint64 together.
+_WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.int64}
 
 
 class Unfit(Exception):
@@ -247,7 +248,8 @@ def pack_texts(texts: Texts) -> bytes:
 
 
 def unpack_numbers(data: bytes, rows: Numbers | None = None) -> Numbers:
-    """As the smallest unsigned type that holds them, or int64; of all rows, or of these."""
+    """As the smallest of three unsigned types that holds them, or int64; of all rows, or of
+    these."""
     return _numbers(_opened(data), 0, rows)
 
 

@@ -246,6 +246,20 @@ def test_a_table_of_all_pages_adds_up_what_each_day_came_to(seed, monkeypatch):
     assert not summed
 
 
+def test_a_page_may_be_read_for_any_number_of_milliseconds():
+    """Fifty events with a day each, the most that one may say, are more than four bytes hold."""
+    day = 24 * 3_600 * 1_000
+    place = packed_place(
+        *(make_event(NOON, n, name="engagement", page="/a", engaged_ms=day) for n in range(1, 52)),
+        make_event(NOON, page="/a"),
+        make_event(NOON, page="/b", engaged_ms=1),
+        make_event(NOON, page="/c"),
+    )
+    answer = ask(place, NOW, range=DAY, metrics=["time_on_page"], dimensions=["page"])
+    assert answer.meta["route"] == "columns"
+    assert [row["time_on_page"] for row in answer.rows] == [51 * day, 1, 0]
+
+
 TWO = {
     "metrics": ["visitors"],
     "filters": ["and", ["is", "source", ["news"]], ["is", "page", ["/a"]]],
