@@ -272,7 +272,7 @@ class _Reader:
             numbers = {slot: found for slot, found in read.items() if slot[1] in set(hopeful)}
         else:
             numbers = self._numbers(self.measures)
-        if all(name != metrics.VISITORS for name, _ in self.question.order):
+        if not self._ranks_people:
             shown = best(self.question, self._by_key(numbers, {}))
             ranked_by = metrics.METRICS[self.question.order[0][0]]
             # Values that have people and no numbers come after every positive number.
@@ -281,6 +281,12 @@ class _Reader:
                 kept = {slot: numbers[slot] for slot in numbers if slot[1] in set(values)}
                 return self._by_key(kept, self._people(values))
         return self._by_key(numbers, self._people())
+
+    @property
+    def _ranks_people(self) -> bool:
+        """Whether the order is, in any of its parts, that of a number for which people are read."""
+        ranked_by = (metrics.METRICS.get(name) for name, _ in self.question.order)
+        return any(metric and metrics.VISITORS in metric.needs for metric in ranked_by)
 
     def _hopeful(self) -> list[str] | None:
         """Values of which those shown are some, where the order is that of one sum: of thousands of

@@ -876,6 +876,28 @@ def test_the_most_visited_pages_are_found_without_reading_all_bitmaps():
     ]
 
 
+def test_pages_with_as_many_events_stand_in_the_order_of_what_takes_people():
+    place = new_property()
+    history = [
+        Happening(at("2026-04-14T12:00"), 1, page="/a"),
+        Happening(at("2026-04-14T12:01"), 2, page="/a"),
+        Happening(at("2026-04-14T12:02"), 3, page="/b"),
+        Happening(at("2026-04-14T12:03"), 3, page="/b"),
+    ]
+    write(place, history)
+    roll_up(place, history)
+    answer = ask(
+        place,
+        metrics=["events", "events_per_visitor"],
+        dimensions=["page"],
+        range="2026-04-14",
+        order_by=[["events", "desc"], ["events_per_visitor", "desc"]],
+        limit=1,
+    )
+    assert answer.meta["route"] == "rolled"
+    assert answer.rows == [{"page": "/b", "events": 2, "events_per_visitor": 2.0}]
+
+
 def test_the_most_visited_entry_pages_count_who_came_before_the_range():
     place = new_property()
     history = []
