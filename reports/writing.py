@@ -95,7 +95,8 @@ SELECT c.dimension, to_timestamp(c.starts_at) AS starts_at, m.measure, c.value, 
 FROM counted AS c CROSS JOIN LATERAL unnest(c.measures, c.numbers) AS m(measure, number)
 """)
 
-# A day follows its hours, value by value: only those that have changed are added up again.
+# A day follows its hours, value by value: only those that have changed are added up again. Days
+# between these are none of them: their hours end up in no day.
 CHANGED = """
 INSERT INTO changed
 SELECT (%(days)s::timestamptz[])[width_bucket(starts_at, %(days)s::timestamptz[])], dimension, value
@@ -112,6 +113,7 @@ FROM (
     SELECT *, (%(days)s::timestamptz[])[width_bucket(starts_at, %(days)s::timestamptz[])] AS day
     FROM rollups WHERE property_id = %(property)s AND grain = 'h'
         AND dimension = ANY(%(dimensions)s) AND starts_at >= %(first)s AND starts_at < %(end)s
+        AND starts_at < (%(ends)s::timestamptz[])[width_bucket(starts_at, %(days)s::timestamptz[])]
 ) AS r JOIN changed USING (day, dimension, value)
 GROUP BY day, dimension, measure, value
 """)
@@ -122,6 +124,7 @@ FROM (
     SELECT *, (%(days)s::timestamptz[])[width_bucket(starts_at, %(days)s::timestamptz[])] AS day
     FROM bitmaps WHERE property_id = %(property)s AND grain = 'h'
         AND dimension = ANY(%(dimensions)s) AND starts_at >= %(first)s AND starts_at < %(end)s
+        AND starts_at < (%(ends)s::timestamptz[])[width_bucket(starts_at, %(days)s::timestamptz[])]
 ) AS b JOIN changed USING (day, dimension, value)
 """
 
@@ -137,6 +140,7 @@ def write(
         "dimensions": ["", *ROLLED],
         "days": starts_of_days,
         "end": instant(max(every[-1].end for every in days.values())),
+        "ends": [instant(days[day][-1].end) for day in sorted(days)],
     }
     cursor.execute(MAKE_TABLES)
     _fill(cursor, _rows_of_hours(tally))

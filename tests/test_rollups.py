@@ -167,6 +167,19 @@ def test_a_late_event_changes_its_own_day_only():
     }
 
 
+def test_days_apart_that_change_together_leave_those_between_alone():
+    place = make_place()
+    days = [NOON - timedelta(days=back) for back in (2, 1, 0)]
+    drain(place, *(make_event(day, visitor) for visitor, day in enumerate(days, 1)))
+    roll_up(place)
+    drain(place, make_event(days[0] + minutes(1), 4), make_event(days[2] + minutes(1), 5))
+    assert roll_up(place).days == 2
+    starts = [day.replace(hour=0) for day in days]
+    assert total(place, "events") == dict(zip(starts, (2, 1, 2), strict=True))
+    assert total(place, "sessions") == dict(zip(starts, (2, 1, 2), strict=True))
+    assert who(place) == dict(zip(starts, ([1, 4], [2], [3, 5]), strict=True))
+
+
 @pytest.mark.parametrize("limit", [2, 10_000])
 def test_days_together_give_what_each_of_them_alone_gives(monkeypatch, limit):
     """Around a change of clocks, with gaps between the days and between their hours."""
