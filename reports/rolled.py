@@ -29,7 +29,7 @@ from reports.blocks import binary_cursor, row_by_row
 from reports.crowds import Stretch, union
 from reports.kept import Kept
 from reports.models import Grain
-from reports.questions import Base, Counted, Key, Question, best
+from reports.questions import EVERY, Base, Counted, Key, Question, best
 from reports.sheets import side_by_side
 
 STEP = 200  # values whose people are read at once, at least
@@ -244,6 +244,8 @@ class _Reader:
         if scope == "session":
             for slot, bits in self._people(stretches=[self._opening()]).items():
                 most[slot] = most.get(slot, 0) + len(bits)
+        # Whoever belongs to it may have come the day before, by a value that had a row of its own.
+        most[1, crowds.OTHER] = EVERY
         slots = sorted(most, key=lambda slot: -most[slot])
         found: Numbers = {}
         step = max(2 * self.question.limit, STEP)
@@ -279,7 +281,7 @@ class _Reader:
             if len(shown) == self.question.limit and ranked_by.value(shown[-1][1]):
                 values = [str(key[0]) for key, _ in shown]
                 kept = {slot: numbers[slot] for slot in numbers if slot[1] in set(values)}
-                return self._by_key(kept, self._people(values))
+                return self._by_key(kept, self._people([*values, crowds.OTHER]))
         return self._by_key(numbers, self._people())
 
     @property
@@ -522,6 +524,7 @@ class _Reader:
             cursor.execute(text, bound.values)
             for period, value, bits in cursor.fetchall():
                 slots[period, value].append(BitMap.deserialize(bits))
+        self.has_other |= any(value == crowds.OTHER for _, value in slots)
         if self.among is None:
             return {slot: union(several) for slot, several in slots.items()}
         return {slot: union(several) & self.among for slot, several in slots.items()}

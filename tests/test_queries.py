@@ -855,6 +855,36 @@ def test_a_value_beyond_the_most_frequent_ones_is_looked_up_in_raw_events():
     assert (cut.meta["exact"], cut.meta["route"]) == (False, "rolled")
 
 
+def test_who_came_by_a_campaign_that_was_frequent_only_the_day_before_is_of_the_rest():
+    from reports.models import Bitmap
+
+    place = new_property()
+    texts = {"campaign": "may"}
+    history = [
+        Happening(at("2026-04-13T23:50"), 1, texts=texts),
+        Happening(at("2026-04-14T00:10"), 1, texts=texts),
+    ]
+    write(place, history)
+    roll_up(place, history)
+    bits = Bitmap.objects.using("worker").filter(property_id=place.pk, dimension="campaign")
+    bits.filter(starts_at__gte=at("2026-04-14T00:00")).update(value="(other)")
+    days = {"from": "2026-04-13", "to": "2026-04-14"}
+    for limit in (1, 100):
+        answer = ask(place, metrics=["visitors"], dimensions=["campaign"], range=days, limit=limit)
+        assert (answer.meta["route"], answer.meta["exact"]) == ("rolled", False)
+        rows = [{"campaign": "(other)", "visitors": 1}, {"campaign": "may", "visitors": 1}]
+        assert answer.rows == rows[:limit]
+        by_sessions = ask(
+            place,
+            metrics=["sessions", "visitors"],
+            dimensions=["campaign"],
+            range=days,
+            limit=limit,
+        )
+        assert by_sessions.meta["exact"] is False
+        assert by_sessions.rows[0] == {"campaign": "may", "sessions": 1, "visitors": 1}
+
+
 def test_the_most_visited_pages_are_found_without_reading_all_bitmaps():
     place = new_property()
     history = [
