@@ -41,6 +41,18 @@ def names_goals(question: Question) -> bool:
     return GOAL in question.dimensions or any(n in metrics.CONVERSIONS for n in question.needs)
 
 
+def of_nobody(place: Property, question: Question) -> Base:
+    """What the numbers of a group are that nobody is in: those that are missing are 0, but without
+    a goal nobody has said what counts."""
+    reached = [name for name in question.needs if _is_reached(name)]
+    return dict.fromkeys(reached) if reached and not goals.exist(place) else {}
+
+
+def _is_reached(name: str) -> bool:
+    """Whether a base number counts who reached a goal, and not of how many."""
+    return name in metrics.CONVERSIONS and metrics.CONVERSIONS[name].reached
+
+
 def count(place: Property, question: Question, within: Range, plain: Plain) -> tuple[Counted, str]:
     """Base numbers of a question that names goals, and the route of the dearest part."""
     parts = _Counts(question, within, plain, goals.of(place))
@@ -67,6 +79,8 @@ class _Parts:
         found = {name: metrics.CONVERSIONS.get(name) for name in question.needs}
         self.own = {name: name for name, conversion in found.items() if conversion is None}
         self.reached = {n: c.counts for n, c in found.items() if c is not None and c.reached}
+        # Without a goal nobody has said what counts: that is not 0.
+        self.unsaid: Base = {} if every else dict.fromkeys(self.reached)
         self.asked = {n: c.counts for n, c in found.items() if c is not None and not c.reached}
 
     def _without_goal(self) -> Question:
@@ -111,7 +125,7 @@ class _Counts(_Parts):
         """Each number as it is, and conversions of any goal."""
         free = self._part(question, self.own | self.asked)
         if not self.goals:
-            return joined([free, self._unknown(question)])
+            return joined([free, self._unsaid(question, free)])
         return joined([free, self._part(self._narrowed(question, self.goals), self.reached)])
 
     def by_goal(self) -> Counted:
@@ -139,11 +153,11 @@ class _Counts(_Parts):
             _renamed(counted.total, names),
         )
 
-    def _unknown(self, question: Question) -> Counted:
-        """Without a goal nobody has said what counts: that is not 0."""
-        nothing: Base = dict.fromkeys(self.reached)
+    def _unsaid(self, question: Question, free: Counted) -> Counted:
+        """What stands in every group and in all periods."""
         places = question.labels(self.within) if question.is_series else {}
-        return Counted({(place,): nothing for place in places}, nothing)
+        groups = [*free.groups, *((place,) for place in places)]
+        return Counted(dict.fromkeys(groups, self.unsaid), self.unsaid)
 
 
 class _Rows(_Parts):
@@ -158,7 +172,7 @@ class _Rows(_Parts):
             return self._by_goal()
         free = self._part(self.question, self.own | self.asked)
         if not self.goals:
-            return iter(free)
+            return ((key, {**numbers, **self.unsaid}) for key, numbers in free)
         reached = self._part(self._narrowed(self.question, self.goals), self.reached)
         return side_by_side(free, reached)
 

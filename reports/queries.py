@@ -120,12 +120,14 @@ def ask_rows_compared(
             within = None
     sheet = _counted_for_a_file(place, question, question.range, within)
     unknown: Base = dict.fromkeys(question.needs)
+    nobody = conversions.of_nobody(place, question)
 
     def pairs() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for key, numbers in sheet.ordered():
             earlier = unknown
             if within is not None and crowds.OTHER not in key:
-                earlier = _told(place, question, before(question, numbers), within.span, now)
+                there = before(question, numbers) or nobody
+                earlier = _told(place, question, there, within.span, now)
             [row] = _each_row(question, [(key, numbers)], {})
             yield row, _values(question, earlier)
 
@@ -355,6 +357,7 @@ def _beside(
         found = counted.groups
         is_lost = _raw_from(place, same, within, route, now, kept) is not None
     unknown: Base = dict.fromkeys(question.needs)
+    nobody = conversions.of_nobody(place, question)
     labels = question.labels(within)
     spans = dict(enumerate(question.periods(within), 1)) if question.cycle is None else {}
     for key in keys:
@@ -366,7 +369,7 @@ def _beside(
         numbers = unknown
         if key in alike and not is_lost and (period is None or period in labels):
             span = spans.get(period or 0, within.span)
-            numbers = _told(place, question, found.get(key, {}), span, now)
+            numbers = _told(place, question, found.get(key, nobody), span, now)
         yield named | _values(question, numbers)
 
 

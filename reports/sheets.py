@@ -105,4 +105,4 @@ def compared(
 def before(question: Question, numbers: Base) -> Base:
     """What a row of `compared` was in the other range; nothing where it was no row."""
     found = {name: numbers.get(BEFORE + name) for name in question.needs}
-    return {name: number for name, number in found.items() if number is not None}
+    return found if any(number is not None for number in found.values()) else {}

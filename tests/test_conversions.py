@@ -124,6 +124,15 @@ def in_file(place, split, bots):
     return found
 
 
+def in_file_compared(place, body):
+    from accounts.tenancy import tenant
+    from reports.queries import ask_rows_compared, parse_question
+
+    with tenant(place.account_id):
+        _, pairs = ask_rows_compared(place, parse_question(place, body, NOW), NOW)
+        return list(pairs)
+
+
 @pytest.mark.parametrize("bots", ["exclude", "only"])
 @pytest.mark.parametrize("split", ["source", "country", "entry_page", "goal"])
 def test_conversions_are_what_their_definition_says(place, split, bots):
@@ -185,6 +194,22 @@ def test_without_a_goal_nothing_is_known():
     assert ask(place, **body, dimensions=["goal"]).rows == []
     [day] = ask(place, **body, dimensions=["time:day"]).rows
     assert day == {"time:day": "2026-04-13", "sessions": 1} | dict.fromkeys(RATES)
+    # In each row as in the totals, here and in the range compared with, on a page and in a file.
+    by_source = body | {
+        "dimensions": ["source"],
+        "compare": {"from": "2026-04-13", "to": "2026-04-13"},
+    }
+    answer = ask(place, **by_source)
+    unsaid = {"source": "Direct", "sessions": 1} | dict.fromkeys(RATES)
+    assert (answer.rows, answer.compared["rows"]) == ([unsaid], [unsaid])
+    before = {"compare": {"from": "2026-04-14", "to": "2026-04-14"}}  # nobody came
+    nobody = ask(place, **by_source | before).compared["rows"]
+    assert nobody == [unsaid | {"sessions": 0}]
+    del unsaid["source"]
+    for other, sessions in (({}, 1), (before, 0)):
+        [(row, beside)] = in_file_compared(place, by_source | other)
+        assert row == {"source": "Direct"} | unsaid
+        assert beside == unsaid | {"sessions": sessions}
 
 
 def test_the_module_of_goals_is_needed_and_the_route_of_the_dearest_part_is_named(place):
