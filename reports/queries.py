@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import redis.exceptions
 from django.core.exceptions import PermissionDenied
@@ -92,9 +92,9 @@ def ask(place: Property, question: Question, now: datetime, kept: Kept | None = 
     return Answer(
         rows=rows,
         totals=_totals(place, question, counted, question.range, now),
-        compared=_compared(place, question, keys, now, kept),
-        meta=_meta(place, question, counted, rows, _complete_until(place, now, kept), now)
-        | {"route": route}
+        compared=_compared(place, question, keys, now, kept, may_be_rest=route == "rolled"),
+        meta=_meta(place, question, rows, _complete_until(place, now, kept), now)
+        | {"route": route, "exact": _is_exact(counted, route)}
         | ({"raw_from": _shown(raw_from, question.range), "exact": False} if raw_from else {}),
     )
 
@@ -121,11 +121,12 @@ def ask_rows_compared(
     sheet = _counted_for_a_file(place, question, question.range, within)
     unknown: Base = dict.fromkeys(question.needs)
     nobody = conversions.of_nobody(place, question)
+    has_rest = not conversions.names_goals(question) and rolled.can_answer(question, question.range)
 
     def pairs() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for key, numbers in sheet.ordered():
             earlier = unknown
-            if within is not None and crowds.OTHER not in key:
+            if within is not None and not (has_rest and crowds.OTHER in key):
                 there = before(question, numbers) or nobody
                 earlier = _told(place, question, there, within.span, now)
             [row] = _each_row(question, [(key, numbers)], {})
@@ -283,14 +284,17 @@ def _count_exactly(
 ) -> tuple[Counted, str]:
     """Without "(other)": what is put together must mean the same values."""
     counted, route = _count(place, question, within, kept)
-    if not _is_exact(counted):
+    if not _is_exact(counted, route):
         return _count_events(place, question, within, kept)
     return counted, route
 
 
-def _is_exact(counted: Counted) -> bool:
+def _is_exact(counted: Counted, route: str) -> bool:
     """A row of the rest may have come by its people alone; or it is cut off, where only the best
-    are read."""
+    are read. Whoever counts events has no rest: "(other)" is a value like any, that is really
+    called so. Rollups cannot tell such a value from the rest, and take it for that."""
+    if route != "rolled":
+        return True
     return counted.is_exact and not any(crowds.OTHER in key for key in counted.groups)
 
 
@@ -319,24 +323,51 @@ def _raw_from(
 
 
 def _compared(
-    place: Property, question: Question, keys: list[Key], now: datetime, kept: Kept
+    place: Property,
+    question: Question,
+    keys: list[Key],
+    now: datetime,
+    kept: Kept,
+    *,
+    may_be_rest: bool,
 ) -> dict[str, Any] | None:
-    """Totals of the other range, and its rows: every period of a plain series, else what stands
-    beside each row that is shown. Nothing where raw events would have to be counted that have
-    expired: what is left of them is no number to compare with."""
+    """Totals of the other range, and what stands beside each row that is shown; of a plain series
+    further periods, if it has any, come behind. `may_be_rest`: whether "(other)" may stand for
+    other values there. Nothing where raw events would have to be counted that have expired: what
+    is left of them is no number to compare with."""
     if question.compare is None:
         return None
     whole = question if question.is_series else replace(question, dimensions=())
     counted, route = count(place, whole, question.compare, kept)
     if _raw_from(place, whole, question.compare, route, now, kept) is not None:
         return None
+    rows = (
+        _periods_beside(place, question, counted, question.compare, keys, now)
+        if question.is_series
+        else _beside(place, question, question.compare, keys, now, kept, may_be_rest)
+    )
     return {
         **_edges(question.compare),
         "totals": _totals(place, question, counted, question.compare, now),
-        "rows": _rows(place, question, counted, question.compare, now)
-        if question.is_series
-        else list(_beside(place, question, question.compare, keys, now, kept)),
+        "rows": list(rows),
     }
+
+
+def _periods_beside(
+    place: Property,
+    question: Question,
+    counted: Counted,
+    within: Range,
+    keys: list[Key],
+    now: datetime,
+) -> Iterator[dict[str, Any]]:
+    """Each period of a plain series in another range, in the order of those of the same number."""
+    groups = _filled(place, question, counted, within, now)
+    beyond: Base = dict.fromkeys(question.needs)
+    labels = question.labels(within)
+    for key in dict.fromkeys([*keys, *groups]):
+        named = {question.dimensions[0]: labels.get(cast(int, key[0]))}
+        yield named | _values(question, groups.get(key, beyond))
 
 
 def _beside(
@@ -346,12 +377,13 @@ def _beside(
     keys: list[Key],
     now: datetime,
     kept: Kept,
+    may_be_rest: bool,
 ) -> Iterator[dict[str, Any]]:
     """The rows of these keys, one for each, in another range: of nothing but them it is asked. A
-    period is that of the same number; what "(other)" stands for is not the same there."""
+    period is that of the same number; what the rest stands for is not the same there."""
     found: Mapping[Key, Base] = {}
     is_lost = False
-    if alike := {key for key in keys if crowds.OTHER not in key}:
+    if alike := {key for key in keys if not (may_be_rest and crowds.OTHER in key)}:
         same = _narrowed(question, alike)
         counted, route = count(place, same, within, kept.without_totals(same.needs))
         found = counted.groups
@@ -390,27 +422,27 @@ def _narrowed(question: Question, keys: Iterable[Key]) -> Question:
     return replace(question, filters=narrowed, compare=None, order_by=order, limit=EVERY, offset=0)
 
 
-def _rows(
-    place: Property, question: Question, counted: Counted, within: Range, now: datetime
-) -> list[dict[str, Any]]:
-    ordered = _ordered(place, question, counted, within, now)
-    return list(_each_row(question, ordered, question.labels(within)))
-
-
 def _ordered(
     place: Property, question: Question, counted: Counted, within: Range, now: datetime
 ) -> list[tuple[Key, Base]]:
     """What becomes rows."""
-    groups = counted.groups
-    if question.is_series:  # filled: 0 where nobody came, and nothing where nobody counted
-        spans = dict(enumerate(question.periods(within), 1)) if question.cycle is None else {}
-        groups = {
-            (number,): _told(
-                place, question, groups.get((number,), {}), spans.get(number, within.span), now
-            )
-            for number in question.labels(within)
-        }
-    return _wanted(question, groups)
+    return _wanted(question, _filled(place, question, counted, within, now))
+
+
+def _filled(
+    place: Property, question: Question, counted: Counted, within: Range, now: datetime
+) -> Mapping[Key, Base]:
+    """The groups; of a plain series every period, 0 where nobody came and nothing where nobody
+    counted."""
+    if not question.is_series:
+        return counted.groups
+    spans = dict(enumerate(question.periods(within), 1)) if question.cycle is None else {}
+    return {
+        (number,): _told(
+            place, question, counted.groups.get((number,), {}), spans.get(number, within.span), now
+        )
+        for number in question.labels(within)
+    }
 
 
 def _totals(
@@ -458,7 +490,6 @@ def _values(question: Question, numbers: Base) -> dict[str, Number]:
 def _meta(
     place: Property,
     question: Question,
-    counted: Counted,
     rows: list[dict[str, Any]],
     complete: datetime | None,
     now: datetime,
@@ -467,7 +498,6 @@ def _meta(
         "timezone": place.timezone,
         **_edges(question.range),
         "complete_until": _shown(complete, question.range) if complete else None,
-        "exact": _is_exact(counted),
         "definitions": {name: metrics.METRICS[name].definition for name in question.metrics},
         "identity": place.privacy,
         "counted_from": _shown(

@@ -160,9 +160,9 @@ class Answer:
     ({"time:day": "2015-05-17", ...}), and a plain series has a row for every period.
     A period that ended before counting began, or that has not begun, is None in every metric.
     totals: {metric: number} over the whole range, computed and never summed from rows.
-    compared: None or {"from", "to", "totals": {...}, "rows": [...]}; rows of every period of a
-    plain series, else one for each of `rows`, with the names that its periods have there (None
-    beyond their last) and None where nothing is known.
+    compared: None or {"from", "to", "totals": {...}, "rows": [...]}; one for each of `rows`, with
+    the names that its periods have there (None beyond their last) and None where nothing is known;
+    of a plain series behind them any further periods.
     meta: {"timezone", "from", "to" (ISO instants, half-open), "complete_until" (ISO instant; None
     while Valkey cannot be asked), "exact", "definitions": {metric: text}, "route": "rolled" |
     "columns" | "raw", "identity": how visitors are known

@@ -575,7 +575,9 @@ def _check(place, history, body, by_shares=True):
             n: total.get(n, 0) for n in question.needs
         }, body
         assert queries._values(question, found.total) == queries._values(question, total), body
-        assert queries._rows(place, question, found, question.range, NOW) == answer.rows, body
+        ordered = queries._ordered(place, question, found, question.range, NOW)
+        labels = question.labels(question.range)
+        assert list(queries._each_row(question, ordered, labels)) == answer.rows, body
 
 
 NEVER = 10**9  # what it would cost
@@ -977,6 +979,35 @@ def test_comparing_gives_totals_and_periods_beside_periods():
     }
 
 
+def test_periods_in_another_order_stand_beside_those_of_the_same_number():
+    place = new_property()
+    days = {8: 1, 9: 2, 10: 3, 11: 1, 12: 3, 13: 2, 14: 0}
+    history = [
+        Happening(at(f"2026-04-{day:02}T12:0{n}"), n) for day in days for n in range(days[day])
+    ]
+    write(place, history)
+    roll_up(place, history)
+    body = {"metrics": ["visitors"], "dimensions": ["time:day"]}
+    body |= {"range": {"from": "2026-04-12", "to": "2026-04-14"}}
+
+    def beside(first, last, *order):
+        answer = ask(
+            place, **body, order_by=[order], compare={"from": f"2026-04-{first:02}", "to": last}
+        )
+        return [
+            [tuple(row.values()) for row in rows] for rows in (answer.rows, answer.compared["rows"])
+        ]
+
+    shown, other = beside(9, "2026-04-11", "visitors", "asc")
+    assert shown == [("2026-04-14", 0), ("2026-04-13", 2), ("2026-04-12", 3)]
+    assert other == [("2026-04-11", 1), ("2026-04-10", 3), ("2026-04-09", 2)]
+    # A shorter range has no such period, and those of a longer one come behind.
+    _, other = beside(10, "2026-04-11", "visitors", "asc")
+    assert other == [(None, None), ("2026-04-11", 1), ("2026-04-10", 3)]
+    _, other = beside(8, "2026-04-11", "time:day", "desc")
+    assert [day for day, _ in other] == ["2026-04-10", "2026-04-09", "2026-04-08", "2026-04-11"]
+
+
 def test_comparing_gives_each_row_its_own_numbers_in_the_other_range():
     place = new_property(timezone="Europe/Berlin")
     history = [
@@ -1048,6 +1079,35 @@ def test_the_rest_of_a_table_is_compared_with_no_other_rest():
         ("(other)", 1, None),
         ("/seldom", 1, 1),
     ]
+
+
+def test_a_value_that_is_called_like_the_rest_is_a_value_where_events_are_counted():
+    place = new_property()
+    history = [
+        Happening(at(f"2026-04-{day}T12:0{n}"), n, page="(other)")
+        for day in (13, 14)
+        for n in range(day - 12)
+    ]
+    write(place, history)
+    roll_up(place, history)
+    body = {"metrics": ["pageviews"], "dimensions": ["page"], "range": "2026-04-14"}
+    body |= {"compare": {"from": "2026-04-13", "to": "2026-04-13"}}
+    for narrowed, beside in (({}, None), ({"filters": ["is_not", "page", ["/"]]}, 1)):
+        answer = ask(place, **body, **narrowed)
+        assert answer.rows == [{"page": "(other)", "pageviews": 2}]
+        assert answer.compared["rows"] == [{"page": "(other)", "pageviews": beside}]
+        assert answer.meta["exact"] is (beside is not None)
+        assert (answer.meta["route"] == "rolled") is (beside is None)
+        assert _in_file(place, body | narrowed) == [(2, beside)]
+
+
+def _in_file(place, body):
+    from accounts.tenancy import tenant
+    from reports import queries
+
+    with tenant(place.account_id):
+        _, pairs = queries.ask_rows_compared(place, queries.parse_question(place, body, NOW), NOW)
+        return [(row["pageviews"], other["pageviews"]) for row, other in pairs]
 
 
 def test_a_row_without_a_country_is_compared_by_the_cheapest_route():
