@@ -252,6 +252,62 @@ def test_the_curve_takes_the_colours_of_the_theme(look: Look, alice: Any, busy: 
 
 # -- taking it away, and paper ---------------------------------------------------------------------
 
+PAPER = 718  # px: A4 between its margins
+# What is cut off at the right edge or by its own box, of the texts that a reader sees.
+CUT_OFF = """() => [...document.querySelectorAll(".rows th, .rows td, .row-link, .chip > span, h1")]
+  .filter((part) => part.checkVisibility())
+  .filter((part) => part.getBoundingClientRect().right > document.documentElement.clientWidth
+    || part.scrollWidth > part.clientWidth + 1)
+  .map((part) => part.textContent)"""
+CONTROLS = "select:visible, input:visible, button:visible, .search:visible, .button:visible"
+
+
+@pytest.mark.parametrize("report_path", ["", "pages/", "table/page/"])
+def test_paper_shows_all_of_a_table_and_no_controls(
+    look: Look, alice: Any, busy: Any, report_path: str
+) -> None:
+    whose = "range=2026-03-02..2026-03-08&changes=1&filter=page:is_not:/none"
+    page = look(alice, f"/p/{busy.key}/{report_path}?{whose}", scheme="dark")
+    page.set_viewport_size({"width": PAPER, "height": 1000})
+    assert page.evaluate(CUT_OFF)  # on a screen a long name is
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT_OFF) == []
+    assert page.locator(CONTROLS).count() == 0
+    for menu in ("Filter", "Segments", "Save as segment"):
+        expect(page.locator("summary", has_text=menu).first).to_be_hidden()
+
+
+# Every text that the page draws on a canvas, with the room that it takes.
+LISTEN_TO_CANVAS = """
+window.drawn = [];
+const fillText = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  const { e, f } = this.getTransform();
+  const half = this.measureText(text).width / 2;
+  window.drawn.push({ text, line: Math.round(y + f), left: x + e - half, right: x + e + half });
+  return fillText.apply(this, arguments);
+};
+"""
+TOUCHING = """() => {
+  const axis = drawn.filter((each) => each.text.includes(":"));
+  const found = axis.filter((each) => axis.some((other) => other !== each &&
+    other.line === each.line && other.left < each.left && other.right > each.left));
+  return [axis.length, found.map((each) => each.text)];
+}"""
+
+
+def test_long_names_of_hours_do_not_touch_on_the_axis(
+    look: Look, alice: Any, busy: Any, web_server: str
+) -> None:
+    page = look(alice, "/")
+    page.context.add_init_script(LISTEN_TO_CANVAS)
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{web_server}/p/{busy.key}/?range=2026-03-02..2026-03-08&interval=hour")
+        drawn(page)
+        many, touching = page.evaluate(TOUCHING)
+        assert (many > 1, touching) == (True, [])
+
 
 def test_the_curve_is_saved_as_a_picture_and_the_report_prints_whole(
     look: Look, alice: Any, busy: Any

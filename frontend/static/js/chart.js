@@ -4,7 +4,8 @@
 // Offers window.aktivatChart.draw() to report.js, which calls it after #report was swapped.
 (() => {
   const HEIGHT = 220;
-  const TICK_WIDTH = 72; // px that one label of the time axis needs
+  const LETTER = 6.5; // px that one letter of the time axis needs, about
+  const TICK_WIDTH = 72; // px between two of its labels, if they are short
   const DASHES = [4, 4];
   const MOST_NOTES = 4; // beside one point
   let plot = null;
@@ -131,7 +132,9 @@
       ticks: { stroke: colour.line, width: 1, size: 4 },
       size: 32,
       splits: (self) => {
-        const most = Math.max(1, Math.floor(self.bbox.width / devicePixelRatio / TICK_WIDTH));
+        const longest = Math.max(0, ...curve.ticks.map((tick) => tick.length));
+        const room = Math.max(TICK_WIDTH, longest * LETTER + 16);
+        const most = Math.max(1, Math.floor(self.bbox.width / devicePixelRatio / room));
         const step = Math.max(1, Math.ceil(curve.ticks.length / most));
         return curve.ticks.map((_, at) => at).filter((at) => at % step === 0);
       },

@@ -68,13 +68,14 @@
       plot?.setSize({ width: place.clientWidth, height: height() }),
     );
     watcher.observe(place);
-    const dark = matchMedia("(prefers-color-scheme: dark)");
-    dark.addEventListener("change", redraw);
+    // Paper has colours and a width of its own.
+    const looks = ["(prefers-color-scheme: dark)", "print"].map((look) => matchMedia(look));
+    for (const look of looks) look.addEventListener("change", redraw);
     document.addEventListener("themechange", redraw);
 
     const end = () => {
       watcher.disconnect();
-      dark.removeEventListener("change", redraw);
+      for (const look of looks) look.removeEventListener("change", redraw);
       document.removeEventListener("themechange", redraw);
       plot?.destroy();
       plot = null;

@@ -103,6 +103,11 @@
       this.latest = null; // snapshot
       this.ahead = 0; // ms by which the server's clock is ahead of this one
       this.heard = Date.now();
+      this.days = new Intl.DateTimeFormat("en-GB", {
+        dateStyle: "medium",
+        timeStyle: "medium",
+        timeZone: driver.zone ?? undefined, // undefined: that of the browser
+      });
       this.tables = [...root.querySelectorAll("table[data-card]")].map(
         (table) => new Table(table, driver),
       );
@@ -177,6 +182,8 @@
     }
 
     show(snapshot) {
+      // Paper tells of which moment it is.
+      if (snapshot.at) write(byId("live-at"), this.days.format(Date.parse(snapshot.at)));
       for (const name of ["open", "active", "engaged"]) {
         number(`live-${name}`, snapshot[name]);
       }
