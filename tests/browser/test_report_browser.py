@@ -301,9 +301,9 @@ def test_long_names_of_hours_do_not_touch_on_the_axis(
 ) -> None:
     page = look(alice, "/")
     page.context.add_init_script(LISTEN_TO_CANVAS)
-    for width in (1280, 360):
+    for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 900})
-        page.goto(f"{web_server}/p/{busy.key}/?range=2026-03-02..2026-03-08&interval=hour")
+        page.goto(f"{web_server}/p/{busy.key}/?range={MARCH}&interval=hour")
         drawn(page)
         many, touching = page.evaluate(TOUCHING)
         assert (many > 1, touching) == (True, [])
