@@ -214,10 +214,13 @@ class Page:
             bots=of.bots or self.address.bots,
         )
 
-    def filters(self, own: list[Any] | None) -> list[Any] | None:
-        """Those of the reader and those that a table or the report always asks."""
+    def filters(self, own: list[Any] | None) -> list[Any] | filters.Node | None:
+        """Those of the reader and those that a table or the report always asks. Put together they
+        are nodes: those of the reader alone are measured by how deep and how many they may be."""
         chosen = self.address.asked_filters
-        return ["and", own, chosen] if own and chosen else own or chosen
+        if own and chosen:
+            return filters.Branch("and", (filters.parse(own), filters.parse(chosen)))
+        return own or chosen
 
     def shown(self, card: Card) -> list[Table]:
         """The tables of a card that may be viewed; of goals, where there is one."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
@@ -410,6 +410,37 @@ def test_a_card_shows_only_what_may_be_viewed(bob: Any, busy: Any) -> None:
     assert "/page-0" not in page
     assert 'id="now"' not in page
     assert 'value="page"' not in page  # nor offered as a filter
+
+
+def test_filters_may_be_as_deep_and_as_many_on_every_report(
+    alice: Any, shop: Any, acme: Any
+) -> None:
+    """What a report asks by itself does not count against what the reader may ask."""
+    from accounts.tenancy import tenant
+    from reports.catalogue import REPORTS
+    from reports.filters import MOST_DEPTH, MOST_FILTERS, MOST_IN_ALL
+    from reports.models import Segment
+
+    deep = ["country:is:DE"]
+    for level in range(MOST_DEPTH - 1):
+        deep = ["any(" if level % 2 else "all(", "country:is:FR", *deep, ")"]
+    pages = ["or", *(["is", "page", [f"/{n}"]] for n in range(MOST_FILTERS - 1))]
+    many = [f"s{n}" for n in range(MOST_IN_ALL // MOST_FILTERS)]
+    with tenant(acme.pk):
+        Segment.objects.bulk_create(
+            Segment(account_id=acme.pk, slug=slug, name=slug, filters=pages) for slug in many
+        )
+    with_own = [
+        f"{report.name}/{table.name}/"
+        for report in REPORTS.values()
+        for table in report.tables.values()
+        if table.filters
+    ][:1] + [f"{report.name}/" for report in REPORTS.values() if report.filters]
+    assert len(with_own) > 2
+    for filters in ([f"segment:is:{slug}" for slug in many], deep):
+        query = urlencode([("filter", text) for text in filters])
+        for below in with_own:
+            get(alice, f"/p/{shop.key}/{below}?{query}")
 
 
 def test_a_filter_needs_the_right_to_what_it_filters_by(bob: Any, busy: Any) -> None:
