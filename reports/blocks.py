@@ -13,6 +13,8 @@ events are ordered by their session. Columns are named by what they belong to:
     visit:events, :pageviews: an event measure, summed over the session's events in the block
     event:time (microseconds since the block's start), :<dimension>, :<measure>, :<sample> (-1:
         the event has none)
+    texts:<dimension>: what texts `event:<dimension>` has, where a packed block keeps them apart,
+        for whoever needs no row
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from itertools import groupby
@@ -56,6 +58,7 @@ TIME = "event:time"
 EACH_OF_ROWS, EACH_AMONG = 30, 16  # what looking at one costs, beside going through all
 SLICE = 4_096  # sessions
 LENGTHS = "visit:events"  # how many events each session has in the block
+APART = "texts:"
 
 
 def microseconds(moment: datetime) -> int:
@@ -66,7 +69,20 @@ def microseconds(moment: datetime) -> int:
 def is_text(name: str) -> bool:
     """Whether a column holds texts: those of dimensions do."""
     kind, _, rest = name.partition(":")
-    return kind != "visit" and metrics.find_dimension(rest) is not None
+    return kind in get_args(metrics.Scope) and metrics.find_dimension(rest) is not None
+
+
+def dictionary_of(name: str) -> str:
+    """The column of the texts of this one; "" where they stand in it."""
+    scope, _, rest = name.partition(":")
+    dimension = metrics.find_dimension(rest) if scope == "event" else None
+    return APART + rest if dimension and dimension.summed else ""
+
+
+def _stored(names: Iterable[str]) -> set[str]:
+    """These columns as they are packed."""
+    found = set(names)
+    return found | {apart for name in found if (apart := dictionary_of(name))}
 
 
 @dataclass
@@ -101,7 +117,21 @@ class Block:
     def texts(self, name: str) -> Texts:
         found = self._column(name)
         if isinstance(found, bytes):
-            found = self.data[name] = columns.unpack_texts(found)
+            if dictionary_of(name) in self.data:
+                texts = replace(self.dictionary(name), codes=columns.unpack_numbers(found))
+            else:
+                texts = columns.unpack_texts(found)
+            found = self.data[name] = texts
+        return cast(Texts, found)
+
+    def dictionary(self, name: str) -> Texts:
+        """The texts of a column; which row has which, they need not tell."""
+        apart = dictionary_of(name)
+        found = self.data.get(apart)
+        if found is None:
+            return self.texts(name)
+        if isinstance(found, bytes):
+            found = self.data[apart] = columns.unpack_dictionary(found)
         return cast(Texts, found)
 
     def _column(self, name: str) -> Texts | Numbers | bytes:
@@ -186,10 +216,8 @@ class Block:
         if among is None or EACH_AMONG * np.count_nonzero(among) > len(among):
             return None
         some = np.flatnonzero(among)
-        lengths = self.numbers(LENGTHS)[some]
-        behind = np.cumsum(lengths, dtype=np.int64)
-        shifts = self._ends[some] - behind
-        places = np.arange(behind[-1] if len(some) else 0) + np.repeat(shifts, lengths)
+        lengths = self.lengths[some]
+        places = columns.places_of(self._ends[some] - lengths, lengths)
         return np.repeat(some, lengths)[rows[places]]
 
     @cached_property
@@ -295,7 +323,7 @@ def read_columns(
     """Give these packed blocks those of the columns that they have not got yet. Raises
     Unfit if one of them has been packed anew since some of its columns were read."""
     by_start = {block.span.start: block for block in blocks}
-    wanted = set(names)
+    wanted = _stored(names)
     missing = set().union(*(wanted - block.data.keys() - block.lacks for block in blocks))
     if not missing:
         return
@@ -324,7 +352,7 @@ def look_at_each(
     has failed."""
     waiting = {packed.span.start: packed for packed in several}
     values: dict[str, Any] = {"property": place.pk, "grain": several[0].grain}
-    values |= {"names": sorted(names), "starts": list(waiting)}
+    values |= {"names": sorted(_stored(names)), "starts": list(waiting)}
     unfit: Unfit | None = None
     for start, rows in groupby(cursor.stream(ONE_BY_ONE, values), itemgetter(0)):
         found: dict[str, Any] = {name: bits for _, name, bits, _ in rows}
@@ -345,7 +373,8 @@ def largest(
 ) -> int:
     """Bytes of these columns of the block that has most; they are not read for it."""
     starts = [each.span.start for each in packed]
-    cursor.execute(LARGEST, {"property": place.pk, "names": sorted(names), "starts": starts})
+    wanted = {"property": place.pk, "names": sorted(_stored(names)), "starts": starts}
+    cursor.execute(LARGEST, wanted)
     row = cursor.fetchone()
     return int(row[0]) if row else 0
 

@@ -11,10 +11,10 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,11 @@ _PLAIN, _PACKED = b"P", b"Z"  # first byte: the layout; another one needs other 
 _NUMBERS = struct.Struct("<BqqI")  # bytes a row, lowest, unit, rows
 _TEXTS = struct.Struct("<II")  # bytes of the dictionary, values in it
 MOST_JUDGED = 200_000  # texts: they take 10 MB
+HEAD = 1 + _NUMBERS.size  # bytes in which a Layout stands
 _BETWEEN = b"\0"  # no text of Postgres has it
 # The widest one has a sign: numpy makes fractions of int64 and uint64 together.
 _WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.int64}
+_NO_CODES: Numbers = np.zeros(0, dtype=np.uint8)
 
 
 class Unfit(Exception):
@@ -79,12 +81,16 @@ class Texts:
 
     def is_any(self, wanted: Iterable[bytes]) -> Numbers:
         """Which rows have one of these values."""
-        codes = [code for value in wanted if (code := self.find(value)) is not None]
+        codes = self.codes_of(wanted)
         if len(codes) == 1:
             return self.codes == codes[0]
         known = np.zeros(len(self), dtype=bool)
         known[codes] = True
         return known[self.codes]
+
+    def codes_of(self, wanted: Iterable[bytes]) -> list[int]:
+        """The codes of those of these values that are there."""
+        return [code for value in wanted if (code := self.find(value)) is not None]
 
     def at(self, rows: Numbers) -> Texts:
         """The same for some of the rows, or for all in another order."""
@@ -226,25 +232,40 @@ class Judged:
         self._holds = np.zeros(0, dtype=bool)
 
     def rows(self, texts: Texts) -> Numbers:
+        """Which rows have a text that passes."""
+        return self.codes(texts)[texts.codes]
+
+    def codes(self, texts: Texts) -> Numbers:
+        """By code: whether the text passes."""
         if len(self._merged) > MOST_JUDGED:
             self._forget()
         numbers = self._merged.numbers(texts)
         new = range(len(self._holds), len(self._merged))
         found = [self._test(self._merged.value(number)) for number in new]
         self._holds = np.concatenate([self._holds, np.array(found, dtype=bool)])
-        return self._holds[numbers][texts.codes]
+        return self._holds[numbers]
 
 
 # -- bytes -----------------------------------------------------------------------------------
 
 
-def pack_numbers(numbers: Numbers) -> bytes:
-    return _squeezed(_number_bytes(numbers))
+def pack_numbers(numbers: Numbers, *, in_parts: bool = False) -> bytes:
+    """`in_parts`: so that a part of the bytes can be read by itself (`Layout`)."""
+    plain = _number_bytes(numbers)
+    return _PLAIN + plain if in_parts else _squeezed(plain)
 
 
 def pack_texts(texts: Texts) -> bytes:
-    head = _TEXTS.pack(len(texts.joined), len(texts))
-    return _squeezed(head + texts.joined + texts.marks.tobytes() + _number_bytes(texts.codes))
+    return _squeezed(_dictionary_bytes(texts) + _number_bytes(texts.codes))
+
+
+def pack_dictionary(texts: Texts) -> bytes:
+    """Without what each row has."""
+    return _squeezed(_dictionary_bytes(texts))
+
+
+def _dictionary_bytes(texts: Texts) -> bytes:
+    return _TEXTS.pack(len(texts.joined), len(texts)) + texts.joined + texts.marks.tobytes()
 
 
 def unpack_numbers(data: bytes, rows: Numbers | None = None) -> Numbers:
@@ -255,11 +276,64 @@ def unpack_numbers(data: bytes, rows: Numbers | None = None) -> Numbers:
 
 def unpack_texts(data: bytes) -> Texts:
     opened = _opened(data)
+    dictionary, start = _dictionary(opened)
+    return replace(dictionary, codes=_numbers(opened, start))
+
+
+def unpack_dictionary(data: bytes) -> Texts:
+    """Texts that no row has."""
+    return _dictionary(_opened(data))[0]
+
+
+def _dictionary(opened: bytes | memoryview) -> tuple[Texts, int]:
+    """And where it ends."""
     length, count = _TEXTS.unpack_from(opened)
     start = _TEXTS.size + length
     marks = np.frombuffer(opened, _MARKS, count, start)
     joined = bytes(opened[_TEXTS.size : start])
-    return Texts(joined, marks, _numbers(opened, start + marks.nbytes))
+    return Texts(joined, marks, _NO_CODES), start + marks.nbytes
+
+
+def places_of(starts: Numbers, lengths: Numbers) -> Numbers:
+    """The places of several stretches, one stretch after the other."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    shifts = starts + lengths - ends
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(shifts, lengths)
+
+
+class Layout(NamedTuple):
+    """How numbers lie in bytes that can be read in parts; it stands in their first HEAD bytes."""
+
+    width: int  # bytes a row
+    low: int
+    unit: int
+    rows: int
+
+    def place(self, first: int, many: int) -> tuple[int, int]:
+        """Where `many` rows from this one on begin among the bytes, and how many they take."""
+        return HEAD + first * self.width, many * self.width
+
+    def numbers(self, data: bytes, many: int) -> Numbers:
+        """Of so many rows, from their bytes."""
+        if self.width == 0:
+            return np.full(many, self.low, dtype=np.uint8 if 0 <= self.low < 256 else np.int64)
+        return self.valued(np.frombuffer(data, _WIDTHS[self.width], many))
+
+    def valued(self, found: Numbers) -> Numbers:
+        """What stands there, as it was."""
+        if self.low == 0 and self.unit == 1:
+            return found
+        most = max(self.low + self.unit * int(found.max(initial=0)), self.unit)
+        fits = self.low >= 0 and most < 1 << 32
+        wide = found.astype(_WIDTHS[_width(most)] if fits else np.int64)
+        return (wide if self.unit == 1 else wide * self.unit) + self.low
+
+
+def layout_of(head: bytes) -> Layout:
+    """Raises Unfit where the bytes cannot be read in parts."""
+    if head[:1] != _PLAIN:
+        raise Unfit("The column was packed by another version.")
+    return Layout(*_NUMBERS.unpack_from(head, 1))
 
 
 def _squeezed(plain: bytes) -> bytes:
@@ -298,16 +372,9 @@ def _width(highest: int) -> int:
 
 
 def _numbers(data: bytes | memoryview, start: int, rows: Numbers | None = None) -> Numbers:
-    width, low, unit, count = _NUMBERS.unpack_from(data, start)
-    if width == 0:
-        many = count if rows is None else len(rows)
-        return np.full(many, low, dtype=np.uint8 if 0 <= low < 256 else np.int64)
-    found = np.frombuffer(data, _WIDTHS[width], count, start + _NUMBERS.size)
-    if rows is not None:
-        found = found.take(rows)  # twice as fast as by brackets where it is not aligned
-    if low == 0 and unit == 1:
-        return found
-    most = max(low + unit * int(found.max(initial=0)), unit)
-    fits = low >= 0 and most < 1 << 32
-    wide = found.astype(_WIDTHS[_width(most)] if fits else np.int64)
-    return (wide if unit == 1 else wide * unit) + low
+    layout = Layout(*_NUMBERS.unpack_from(data, start))
+    if layout.width == 0:
+        return layout.numbers(b"", layout.rows if rows is None else len(rows))
+    found = np.frombuffer(data, _WIDTHS[layout.width], layout.rows, start + _NUMBERS.size)
+    # By `take` twice as fast as by brackets where it is not aligned.
+    return layout.valued(found if rows is None else found.take(rows))

@@ -55,7 +55,7 @@ class Kept:
         all columns have which are numbered `together`."""
         key = name, together or name
         if key not in block.numbered:
-            block.numbered[key] = self.merged[key[1]].numbers(block.texts(name))
+            block.numbered[key] = self.merged[key[1]].numbers(block.dictionary(name))
         return block.numbered[key]
 
     def number(self, name: str, value: str) -> int | None:

@@ -253,7 +253,7 @@ DIMENSIONS = {
     dimension.name: dimension
     for dimension in [
         Dimension("page", "event", "page", "Page", "content", rolled=True, summed=True),
-        Dimension("event", "event", "name", "Event", "events", rolled=True),
+        Dimension("event", "event", "name", "Event", "events", rolled=True, summed=True),
         Dimension("hostname", "event", "hostname", "Hostname", "content", summed=True),
         Dimension("title", "event", "title", "Title", "content", summed=True),
         Dimension("entry_page", "session", "entry_page", "Entry page", "content", rolled=True),

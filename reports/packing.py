@@ -27,8 +27,8 @@ from django.db import DatabaseError, connections
 
 from properties.models import Property
 from properties.periods import Span, spans, zone
-from reports import columns, metrics, summing
-from reports.blocks import Block, binary_cursor, every_column, of_rows
+from reports import columns, metrics, postings, summing
+from reports.blocks import Block, binary_cursor, dictionary_of, every_column, of_rows
 from reports.columns import Texts, Unfit
 from reports.models import BlockGrain
 from tracking.working import WORKER, lock, transaction_of_worker
@@ -385,11 +385,10 @@ def _keep(cursor: Any, place: Property, span: Span, wanted: dict[str, Any]) -> b
     props = [f"event:{metrics.PROPS}{name}" for name in names[:MOST_PROPS] if name]
     with binary_cursor(WORKER) as reader:
         block = of_rows(reader, place, span, [*every_column(), *props])
-    block.data |= summing.make(block)
+    block.data |= summing.make(block) | postings.make(block)
     left_out = len(names) - len(props)
     rows = []
-    for name in block.data:
-        bits = _bytes(block, name)
+    for name, bits in packed(block):
         if name in props and len(bits) > LARGEST:
             left_out += 1
             continue
@@ -398,8 +397,14 @@ def _keep(cursor: Any, place: Property, span: Span, wanted: dict[str, Any]) -> b
     return left_out == 0
 
 
-def _bytes(block: Block, name: str) -> bytes:
-    found = block.data[name]
-    if isinstance(found, Texts):
-        return columns.pack_texts(found)
-    return columns.pack_numbers(block.numbers(name))
+def packed(block: Block) -> Iterator[tuple[str, bytes]]:
+    """The columns of a block as they are stored."""
+    for name, found in block.data.items():
+        if not isinstance(found, Texts):
+            in_parts = name.startswith(postings.SESSIONS)
+            yield name, columns.pack_numbers(block.numbers(name), in_parts=in_parts)
+        elif apart := dictionary_of(name):
+            yield apart, columns.pack_dictionary(found)
+            yield name, columns.pack_numbers(found.codes)
+        else:
+            yield name, columns.pack_texts(found)

@@ -17,7 +17,7 @@ import numpy as np
 from properties.goals import fits
 from properties.periods import Range, Span
 from reports import filters, metrics, summing
-from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, microseconds
+from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, dictionary_of, microseconds
 from reports.columns import Judged, Numbers
 from reports.questions import Question
 
@@ -140,8 +140,9 @@ class Plan:
     @cached_property
     def summed_columns(self) -> set[str]:
         """What a packed day must have of which sums are asked."""
-        found = {VISITOR, LENGTHS, f"event:{self.summed_by}"}
-        found |= {f"event:{name}" for name in self.samples}
+        found = {VISITOR, LENGTHS, dictionary_of(f"event:{self.summed_by}")}
+        if self.samples:
+            found |= {f"event:{name}" for name in (self.summed_by, *self.samples)}
         found |= {f"session:{name}" for name in self.session_needs}
         if self.session_needs:
             found |= {START, CROSSES}

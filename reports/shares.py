@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reports.blocks import LENGTHS, Block, is_text
+from reports.blocks import APART, LENGTHS, Block, is_text
 from reports.columns import Numbers, Texts
 
 ODD = np.uint64(0x9E3779B97F4A7C15)  # so that equal texts of two columns do not cancel out
@@ -48,6 +48,8 @@ def shared(block: Block, split: Sequence[str], share: Share) -> Block:
         sessions, events = np.arange(len(block.lengths)), np.flatnonzero(share.has(of_events))
     found = Block(block.span, {}, block.has_all_props)
     for name in block.data:
+        if name.startswith(APART):
+            continue
         rows = events if name.startswith("event:") else sessions
         found.data[name] = _at(block, name, rows, is_split=name in split)
     if of_events is not None:  # sessions are there with fewer events, or with none

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from reports import metrics
+from reports import metrics, postings
 from reports.blocks import CROSSES, START, VISITOR, Block
 from reports.columns import Merged, Numbers
 
@@ -34,8 +34,9 @@ def crossing(measure: str) -> str:
 
 
 def has_sums(block: Block, dimension: str) -> bool:
-    """Whether there are sums of the block. It has been read with `column(dimension, "events")`."""
-    return column(dimension, "events") in block.data
+    """Whether there are sums of the block, and who has each value: what `columns_of` names has been
+    read."""
+    return column(dimension, "events") in block.data and postings.has_postings(block, dimension)
 
 
 def of(block: Block, dimension: str, measure: str) -> Numbers | None:
@@ -110,6 +111,7 @@ def _added(codes: Numbers, added: Numbers, many: int) -> Numbers:
 
 
 def columns_of(dimension: str, event_needs: Sequence[str], paired: Sequence[str]) -> set[str]:
-    """What a question reads of the sums."""
+    """What a question reads of the sums, and of who has each value."""
     found = {column(dimension, name) for name in ("events", *event_needs, *paired)}
+    found |= postings.columns_of(dimension)
     return found | {crossing(measure) for measure in paired}

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from reports import metrics, summing
+from reports import metrics, postings, summing
 from reports.blocks import CROSSES, START, TIME, VISITOR, Block
 from reports.columns import Numbers, Unfit
 from reports.kept import Kept
@@ -22,6 +22,7 @@ from reports.narrowing import View
 from reports.plans import Plan
 from reports.questions import Base, Key
 
+LONG_ROW = 1_000  # bytes: counted by itself it costs less than with the others
 LARGEST = 1 << 25  # bytes of a table that spares sorting
 BITS_OF_SAMPLE = 40  # a day of milliseconds, or a layout shift as large, is less than 2^40
 AT_ONCE = 10_000  # groups that become objects
@@ -114,27 +115,29 @@ class Sums:
             self._add_unsummed(view, groups)
 
     def _add_unsummed(self, view: View, groups: Numbers) -> None:
-        """What has no sums, of the events of texts that have a group; -1: none."""
+        """What has no sums, of the texts that have a group; -1: none."""
         plan, block = self.plan, view.block
-        if not (plan.asks_visitors or plan.session_needs or plan.samples):
-            return
-        codes = block.texts(f"event:{plan.summed_by}").codes
-        rows = np.flatnonzero((groups >= 0)[codes])
-        self._add_rest(view, groups[codes[rows]], block.owners_of(rows), rows, is_summed=True)
+        if plan.samples:
+            codes = block.texts(f"event:{plan.summed_by}").codes
+            rows = np.flatnonzero((groups >= 0)[codes])
+            self._add_samples(block, groups[codes[rows]], rows)
+        if plan.asks_visitors or plan.session_needs:
+            self._add_owners(view, *postings.pairs(block, plan.summed_by, groups))
 
-    def _add_rest(
-        self, view: View, groups: Numbers, owners: Numbers, rows: Numbers, is_summed: bool = False
-    ) -> None:
-        """All but the measures of events, and what the sums have said."""
-        block = view.block
-        self._add_samples(block, groups, rows)
-        if not is_summed:
-            self._add_paired(view, groups, owners, rows)
+    def _add_rest(self, view: View, groups: Numbers, owners: Numbers, rows: Numbers) -> None:
+        """All but the measures of events."""
+        self._add_samples(view.block, groups, rows)
+        self._add_paired(view, groups, owners, rows)
         if not self.plan.asks_visitors and not self.plan.session_needs:
             return
         # Visitors are told apart in the end: of few rows that is enough, all would fill memory.
         if self.plan.session_needs or not self.waits:
             groups, owners = self._pairs(groups, owners)
+        self._add_owners(view, groups, owners)
+
+    def _add_owners(self, view: View, groups: Numbers, owners: Numbers) -> None:
+        """Visitors and measures of sessions; these of pairs that stand once each."""
+        block = view.block
         self._add_people(block, groups, owners)
         if self.plan.session_needs:
             begins = view.begins[owners]
@@ -447,6 +450,8 @@ class Sums:
             pairs = np.zeros((size, many), dtype=bool)
             for groups, who in self.people:
                 pairs[groups, who] = True
+            if many > LONG_ROW:
+                return np.array([np.count_nonzero(row) for row in pairs])
             return np.count_nonzero(pairs, axis=1)
         groups, who = (np.concatenate(part) for part in zip(*self.people, strict=True))
         return np.bincount(_distinct_pairs(groups, size, who, many)[0], minlength=size)
