@@ -17,7 +17,16 @@ import numpy as np
 from properties.goals import fits
 from properties.periods import Range, Span
 from reports import filters, metrics, summing
-from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, dictionary_of, microseconds
+from reports.blocks import (
+    CROSSES,
+    LENGTHS,
+    START,
+    TIME,
+    VISITOR,
+    Block,
+    dictionary_of,
+    microseconds,
+)
 from reports.columns import Judged, Numbers
 from reports.questions import Question
 
@@ -128,25 +137,43 @@ class Plan:
         return metrics.VISITORS in self.question.needs
 
     @cached_property
-    def summed_by(self) -> str:
-        """The dimension whose sums (summing.py) say what is asked of whole days; "" for none."""
+    def summed_by(self) -> str | None:
+        """The dimension whose sums (summing.py) say what is asked of whole blocks: "" where it is
+        split by nothing but time. None where they do not."""
+        if self.tree is not None:
+            return None
+        if not self.split:
+            return None if self.asks_visitors or self.samples else summing.WHOLE
         dimensions = self.question.dimensions
-        if len(dimensions) != 1 or not self.split or self.tree is not None:
-            return ""
-        if not self.split[0].summed or (self.paired and dimensions[0] != summing.PAIRED):
-            return ""
-        return dimensions[0]
+        if len(dimensions) != 1 or not self.split[0].summed:
+            return None
+        return None if self.paired and dimensions[0] != summing.PAIRED else dimensions[0]
 
     @cached_property
     def summed_columns(self) -> set[str]:
-        """What a packed day must have of which sums are asked."""
-        found = {VISITOR, LENGTHS, dictionary_of(f"event:{self.summed_by}")}
+        """What a whole block must have of which sums are asked; of others, what it must have
+        besides."""
+        if self.summed_by is None:
+            return self.columns
+        found = summing.columns_of(self.summed_by, self.needs_of_sums)
+        if self.summed_by == summing.WHOLE:
+            return found
+        found |= {VISITOR, LENGTHS, dictionary_of(f"event:{self.summed_by}")}
         if self.samples:
             found |= {f"event:{name}" for name in (self.summed_by, *self.samples)}
         found |= {f"session:{name}" for name in self.session_needs}
-        if self.session_needs:
-            found |= {START, CROSSES}
-        return found | summing.columns_of(self.summed_by, self.event_needs, [*self.paired])
+        return found | ({START, CROSSES} if self.session_needs else set())
+
+    def has_sums(self, block: Block) -> bool:
+        """Whether sums of the block, which is whole, say what is asked."""
+        by = self.summed_by
+        return by is not None and summing.has_sums(block, by, self.needs_of_sums)
+
+    @cached_property
+    def needs_of_sums(self) -> list[str]:
+        """The measures that sums tell."""
+        of_sessions = [*self.session_needs] if self.summed_by == summing.WHOLE else [*self.paired]
+        return [*self.event_needs, *of_sessions]
 
     @cached_property
     def columns(self) -> set[str]:

@@ -23,11 +23,6 @@ def columns_of(dimension: str) -> set[str]:
     return {SESSIONS + dimension, MANY + dimension}
 
 
-def has_postings(block: Block, dimension: str) -> bool:
-    """Whether the block has them, and they have been read."""
-    return columns_of(dimension) <= block.data.keys()
-
-
 def make(block: Block) -> dict[str, Numbers]:
     """Those of every dimension that is summed."""
     found: dict[str, Numbers] = {}

@@ -13,7 +13,7 @@ import psycopg
 
 from properties.models import Property
 from properties.periods import Span
-from reports import blocks, summing
+from reports import blocks
 from reports.blocks import START, TIME, Block, Packed
 from reports.columns import Unfit
 from reports.kept import Kept
@@ -77,7 +77,7 @@ class Reader:
                     part = [self._of_packed(each) for each in packed]
                     grain, span = packed[0].grain, packed[0].span
                     # Of a share of its groups a block has no sums.
-                    if plan.summed_by and not plan.splits(span) and not self.is_file:
+                    if plan.summed_by is not None and not plan.splits(span) and not self.is_file:
                         self._read_sums(cursor, grain, part)
                     else:
                         needed = plan.columns_of(names, span)
@@ -86,11 +86,10 @@ class Reader:
 
     def _read_sums(self, cursor: psycopg.Cursor, grain: str, part: list[Block]) -> None:
         """Whole blocks with their sums; those that have none with the columns to make them."""
-        names = set().union(
-            *(some.summed_columns if some.summed_by else some.columns for some in self.asked)
-        )
+        names = set().union(*(some.summed_columns for some in self.asked))
         blocks.read_columns(cursor, self.place, grain, part, names)
-        old = [block for block in part if not summing.has_sums(block, self.plan.summed_by)]
+        asked = [some for some in self.asked if some.summed_by is not None]
+        old = [block for block in part if not all(some.has_sums(block) for some in asked)]
         if old:
             blocks.read_columns(cursor, self.place, grain, old, self.names)
 

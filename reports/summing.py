@@ -12,7 +12,7 @@ none at all, and its events are counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from reports import metrics, postings
 from reports.blocks import CROSSES, START, VISITOR, Block
 from reports.columns import Merged, Numbers
 
+WHOLE = ""  # by nothing: what the whole block comes to
 PAIRED = "page"  # the dimension by which sessions are summed that enter or leave there
 
 
@@ -33,10 +34,11 @@ def crossing(measure: str) -> str:
     return f"cross:{measure}"
 
 
-def has_sums(block: Block, dimension: str) -> bool:
-    """Whether there are sums of the block, and who has each value: what `columns_of` names has been
-    read."""
-    return column(dimension, "events") in block.data and postings.has_postings(block, dimension)
+def has_sums(block: Block, by: str, measures: Iterable[str]) -> bool:
+    """Whether there are such sums of the block, and all has been read that `columns_of` names: what
+    lacks is zero."""
+    is_read = columns_of(by, measures) <= block.data.keys() | block.lacks
+    return is_read and column(by, "events") in block.data
 
 
 def of(block: Block, dimension: str, measure: str) -> Numbers | None:
@@ -55,7 +57,7 @@ def crossing_of(block: Block, measure: str) -> Numbers:
 
 def make(block: Block) -> dict[str, Numbers]:
     """The sums of a day of which every column is there."""
-    found = dict(_of_events(block)) | dict(_of_sessions(block))
+    found = dict(_of_events(block)) | dict(_of_sessions(block)) | dict(_of_all(block))
     return {name: numbers for name, numbers in found.items() if numbers.any() or _is_first(name)}
 
 
@@ -110,8 +112,19 @@ def _added(codes: Numbers, added: Numbers, many: int) -> Numbers:
     return np.bincount(codes, weights=added, minlength=many).astype(np.int64)
 
 
-def columns_of(dimension: str, event_needs: Sequence[str], paired: Sequence[str]) -> set[str]:
+def _of_all(block: Block) -> Iterator[tuple[str, Numbers]]:
+    """Sessions where they begin, like everywhere."""
+    begin = block.numbers(CROSSES) & 1 == 0
+    for measure in metrics.MEASURES.values():
+        numbers = block.numbers(f"{measure.scope}:{measure.name}")
+        some = numbers if measure.scope == "event" else numbers[begin]
+        yield column(WHOLE, measure.name), np.array([some.sum(dtype=np.int64)])
+
+
+def columns_of(by: str, measures: Iterable[str]) -> set[str]:
     """What a question reads of the sums, and of who has each value."""
-    found = {column(dimension, name) for name in ("events", *event_needs, *paired)}
-    found |= postings.columns_of(dimension)
-    return found | {crossing(measure) for measure in paired}
+    found = {column(by, name) for name in ("events", *measures)}
+    if by == WHOLE:
+        return found
+    found |= {crossing(name) for name in measures if metrics.MEASURES[name].scope == "session"}
+    return found | postings.columns_of(by)

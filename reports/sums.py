@@ -70,6 +70,13 @@ class Sums:
         )
 
     def add(self, view: View) -> None:
+        by = self.plan.summed_by
+        if by is not None and not view.is_cut and self.plan.has_sums(view.block):
+            if by == summing.WHOLE:
+                self._add_whole(view.block)
+            else:
+                self._add_summed(view, by)
+            return
         if self.plan.names_event and not len(self.plan.starts):
             self._add_both(view)
             return
@@ -79,11 +86,7 @@ class Sums:
 
     def _add_both(self, view: View) -> None:
         """Events and their sessions together: without periods, both are in the same groups."""
-        block, by = view.block, self.plan.summed_by
-        if by and not view.is_cut and summing.has_sums(block, by):
-            self._add_summed(view)
-            return
-        rows = view.events
+        block, rows = view.block, view.events
         owners = block.owners_of(rows)
         groups, kept = self._groups(view, owners, rows, None)
         if kept is not None:
@@ -95,12 +98,20 @@ class Sums:
         else:
             self._add_rest(view, groups, owners, rows)
 
-    def _add_summed(self, view: View) -> None:
+    def _add_whole(self, block: Block) -> None:
+        """A block within one period, of which sums say what it comes to."""
+        group = int(self._periods(block, 1, None)[0]) if len(self.plan.starts) else 0
+        self.size = max(self.size, group + 1)
+        for name in self.plan.needs_of_sums:
+            if (added := summing.of(block, summing.WHOLE, name)) is not None:
+                self._sums_of(name)[group] += int(added[0])
+
+    def _add_summed(self, view: View, by: str) -> None:
         """A whole day of which sums say what each text comes to."""
-        block, by = view.block, self.plan.summed_by
+        block = view.block
         groups = self.kept.numbers_of(block, f"event:{by}")
         self.size = max(self.size, int(groups.max(initial=-1)) + 1)
-        for name in (*self.plan.event_needs, *self.plan.paired):
+        for name in self.plan.needs_of_sums:
             if (added := summing.of(block, by, name)) is not None:
                 self._sums_of(name)[groups] += added  # each text has a group of its own
         for name in self.plan.paired:
@@ -112,17 +123,17 @@ class Sums:
         if self.waits:
             self.waiting.append((view, groups))
         else:
-            self._add_unsummed(view, groups)
+            self._add_unsummed(view, by, groups)
 
-    def _add_unsummed(self, view: View, groups: Numbers) -> None:
+    def _add_unsummed(self, view: View, by: str, groups: Numbers) -> None:
         """What has no sums, of the texts that have a group; -1: none."""
         plan, block = self.plan, view.block
         if plan.samples:
-            codes = block.texts(f"event:{plan.summed_by}").codes
+            codes = block.texts(f"event:{by}").codes
             rows = np.flatnonzero((groups >= 0)[codes])
             self._add_samples(block, groups[codes[rows]], rows)
         if plan.asks_visitors or plan.session_needs:
-            self._add_owners(view, *postings.pairs(block, plan.summed_by, groups))
+            self._add_owners(view, *postings.pairs(block, by, groups))
 
     def _add_rest(self, view: View, groups: Numbers, owners: Numbers, rows: Numbers) -> None:
         """All but the measures of events."""
@@ -421,7 +432,8 @@ class Sums:
         for view, groups, *rest in self.waiting:
             groups = places[groups]
             if not rest:
-                self._add_unsummed(view, groups)
+                assert self.plan.summed_by is not None
+                self._add_unsummed(view, self.plan.summed_by, groups)
                 continue
             owners, rows = rest
             kept = np.flatnonzero(groups >= 0)
