@@ -213,6 +213,9 @@ def report_page(
     door, questions, templates, every middleware; without a web server."""
     from django.test import Client
 
+    from aktivat.asgi import settle
+
+    settle()  # as a web process does when it starts
     client = Client(SERVER_NAME="localhost")
     owner = place.account.memberships.get(role="owner").user
     client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
