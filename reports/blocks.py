@@ -355,11 +355,13 @@ def look_at_each(
     values |= {"names": sorted(_stored(names)), "starts": list(waiting)}
     unfit: Unfit | None = None
     for start, rows in groupby(cursor.stream(ONE_BY_ONE, values), itemgetter(0)):
-        found: dict[str, Any] = {name: bits for _, name, bits, _ in rows}
         packed = waiting.pop(start)
+        block = Block(packed.span, {}, packed.has_all_props)
+        for _, name, bits, version in rows:
+            block.data[name], block.version = bits, version
         try:
             if unfit is None:
-                look(Block(packed.span, found, packed.has_all_props))
+                look(block)
         except Unfit as error:
             unfit = error
     if unfit is not None:

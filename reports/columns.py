@@ -309,10 +309,6 @@ class Layout(NamedTuple):
     unit: int
     rows: int
 
-    def place(self, first: int, many: int) -> tuple[int, int]:
-        """Where `many` rows from this one on begin among the bytes, and how many they take."""
-        return HEAD + first * self.width, many * self.width
-
     def numbers(self, data: bytes, many: int) -> Numbers:
         """Of so many rows, from their bytes."""
         if self.width == 0:

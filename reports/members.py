@@ -8,18 +8,21 @@ forgotten before the next one is read; what bitmaps could have told is put toget
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from properties.models import Property
 from reports import crowds, filters, metrics
 from reports.blocks import LENGTHS, VISITOR, Block
-from reports.columns import Numbers
+from reports.columns import Numbers, Texts
 from reports.filters import Leaf, Node
 from reports.kept import Kept
-from reports.narrowing import View
+from reports.narrowing import View, apart, codes_hold
 from reports.plans import Plan
+from reports.postings import Having
 from reports.reading import Reader
 
 MOST = 8  # parts that are put together: each has a place for every visitor of the property
@@ -74,24 +77,50 @@ def _is_plain(part: Node | None) -> bool:
 def count(place: Property, plan: Plan, asked: Asked, kept: Kept) -> tuple[int, Reader]:
     """How many visitors; and the reader, which knows from what."""
     meant = {part: _on_events(part) for part in asked}
+    alone = _alone(meant.values())
     names = {VISITOR, LENGTHS}
     for part in meant.values():
         if part is not None:
-            names |= {f"{leaf.scope}:{leaf.dimension}" for leaf in filters.leaves(part)}
+            leaves = set(filters.leaves(part)) - alone
+            names |= {f"{leaf.scope}:{leaf.dimension}" for leaf in leaves}
     reader = Reader(place, plan, (), kept)
 
-    def look(block: Block) -> None:
-        view = View(block, plan, {}, kept)
+    def look(block: Block, having: Having | None) -> None:
+        view = View(block, plan, {}, kept, having)
         for part, marked in asked.items():
             sessions = np.flatnonzero(view.passing(meant[part]))
             marked.add(block.numbers_at(VISITOR, sessions))
 
-    reader.show(names, look)
+    reader.show(names, look, {leaf: partial(_holds, leaf, plan) for leaf in alone})
     many = max(len(marked.table) for marked in asked.values())
     for marked in asked.values():
         marked.reach(many)
     found = crowds.those(plan.tree, lambda part: asked[part].table)
     return int(np.count_nonzero(found)), reader
+
+
+def _holds(leaf: Leaf, plan: Plan, texts: Texts) -> Numbers:
+    return codes_hold(texts, leaf, plan)
+
+
+def _alone(parts: Iterable[Node | None]) -> set[Leaf]:
+    """Filters beside which no other looks at the same event, on dimensions of which no other part
+    needs the events: of these it is enough to know in which sessions there is one."""
+    found: set[Leaf] = set()
+    others: set[str] = set()
+    for part in parts:
+        of_events, _ = apart(part)
+        leaves = {leaf for node in of_events for leaf in filters.leaves(node)}
+        if leaves == {*of_events} and len(leaves) == 1 and all(map(_has_postings, leaves)):
+            found |= leaves
+        else:
+            others |= {leaf.dimension for leaf in leaves}
+    return {leaf for leaf in found if leaf.dimension not in others}
+
+
+def _has_postings(leaf: Leaf) -> bool:
+    dimension = metrics.find_dimension(leaf.dimension)
+    return dimension is not None and dimension.summed
 
 
 def _on_events(part: Node | None) -> Node | None:

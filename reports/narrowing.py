@@ -15,9 +15,10 @@ import numpy as np
 
 from reports import filters
 from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block
-from reports.columns import Numbers
+from reports.columns import Numbers, Texts
 from reports.kept import Kept
 from reports.plans import Plan
+from reports.postings import Having
 from reports.reading import Reader
 
 Meant = dict[filters.Node, Numbers]  # by the visitor's number: whether she is among them
@@ -62,7 +63,7 @@ def _did(leaf: filters.Leaf, block: Block, plan: Plan) -> Numbers:
     return block.owning(rows)
 
 
-def _apart(node: filters.Node | None) -> tuple[list[filters.Node], list[filters.Node]]:
+def apart(node: filters.Node | None) -> tuple[list[filters.Node], list[filters.Node]]:
     """What must hold together, apart: what looks at events, and what only at their sessions."""
     if node is None:
         return [], []
@@ -97,6 +98,15 @@ def inside(offsets: Numbers, block: Block, plan: Plan) -> Numbers:
     return (moments >= first) & (moments < last)
 
 
+def codes_hold(texts: Texts, leaf: filters.Leaf, plan: Plan) -> Numbers:
+    """By code: whether the filter lets the text pass."""
+    if leaf in plan.judged:
+        return plan.judged[leaf].codes(texts)
+    found = np.zeros(len(texts), dtype=bool)
+    found[texts.codes_of([value.encode() for value in leaf.values])] = True
+    return ~found if leaf.operator == "is_not" else found
+
+
 def texts_hold(block: Block, name: str, leaf: filters.Leaf, plan: Plan) -> Numbers:
     texts = block.texts(name)
     if leaf in plan.judged:
@@ -108,8 +118,11 @@ def texts_hold(block: Block, name: str, leaf: filters.Leaf, plan: Plan) -> Numbe
 class View:
     """The rows of a block that a question is about: its events, or only its sessions."""
 
-    def __init__(self, block: Block, plan: Plan, meant: Meant, kept: Kept) -> None:
+    def __init__(
+        self, block: Block, plan: Plan, meant: Meant, kept: Kept, having: Having | None = None
+    ) -> None:
         self.block, self.plan, self.meant, self.kept = block, plan, meant, kept
+        self.having = having.sessions if having else {}
         self.is_cut = plan.splits(block.span)
         self.by_event = plan.names_event or self.is_cut
 
@@ -129,7 +142,7 @@ class View:
         block = self.block
         if node is None and not self.is_cut:
             return block.every_event
-        of_events, of_sessions = _apart(node)
+        of_events, of_sessions = apart(node)
         if of_events:
             rows = _all_of([self._holds(part, of_events=True) for part in of_events])
         elif of_sessions:
@@ -177,10 +190,14 @@ class View:
         """Sessions with an event in the range on which the filter holds. Events are looked at
         where any session has what is asked of sessions."""
         block = self.block
-        of_events, of_sessions = _apart(node)
+        of_events, of_sessions = apart(node)
         found = self._all_sessions(of_sessions) if of_sessions else None
         if found is not None and not found.any():
             return found
+        if len(of_events) == 1 and of_events[0] in self.having and not self.is_cut:
+            having = np.zeros(len(block.numbers(LENGTHS)), dtype=bool)
+            having[self.having[of_events[0]]] = True
+            return having if found is None else having & found
         rows = [self._holds(part, of_events=True) for part in of_events]
         if self.is_cut:
             rows.append(inside(block.numbers(TIME), block, self.plan))

@@ -9,13 +9,21 @@ the bytes. Called by reports/packing.py; read by reports/sums.py and reports/mem
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
+import numpy as np
+import psycopg
+
+from properties.models import Property
 from reports import metrics
-from reports.blocks import Block
-from reports.columns import Numbers, places_of
+from reports.blocks import Block, Packed, dictionary_of, read_columns
+from reports.columns import HEAD, Numbers, Texts, Unfit, layout_of, places_of
+from reports.filters import Leaf
 
 SESSIONS, MANY = "sessions:", "many:"
+MOST = 20  # stretches of a block that are read by themselves
 
 
 def columns_of(dimension: str) -> set[str]:
@@ -26,15 +34,18 @@ def columns_of(dimension: str) -> set[str]:
 def make(block: Block) -> dict[str, Numbers]:
     """Those of every dimension that is summed."""
     found: dict[str, Numbers] = {}
-    bits = max(len(block.lengths) - 1, 0).bit_length()
     for dimension in metrics.DIMENSIONS.values():
         if dimension.summed:
-            texts = block.texts(f"event:{dimension.name}")
-            pairs = np.unique(texts.codes.astype(np.int64) << bits | block.owners)
-            many = np.bincount(pairs >> bits, minlength=len(texts))
-            found[SESSIONS + dimension.name] = pairs & (1 << bits) - 1
-            found[MANY + dimension.name] = many
+            found |= of(block, dimension.name)
     return found
+
+
+def of(block: Block, dimension: str) -> dict[str, Numbers]:
+    texts = block.texts(f"event:{dimension}")
+    bits = max(len(block.lengths) - 1, 0).bit_length()
+    pairs = np.unique(texts.codes.astype(np.int64) << bits | block.owners)
+    many = np.bincount(pairs >> bits, minlength=len(texts))
+    return {SESSIONS + dimension: pairs & (1 << bits) - 1, MANY + dimension: many}
 
 
 def pairs(block: Block, dimension: str, groups: Numbers) -> tuple[Numbers, Numbers]:
@@ -47,3 +58,109 @@ def pairs(block: Block, dimension: str, groups: Numbers) -> tuple[Numbers, Numbe
         return np.repeat(groups, many), sessions
     starts = np.cumsum(many) - many
     return np.repeat(groups[codes], many[codes]), sessions[places_of(starts[codes], many[codes])]
+
+
+# -- read in parts -----------------------------------------------------------------------------
+
+# Where a stretch lies depends on how many bytes a number takes: the head says it in its second
+# byte. `substring` reads no more of a value than it is asked for, as long as that is not packed.
+STRETCHES = """
+SELECT w.number, h.head, substring(
+    c.bits FROM %(behind)s + w.first * get_byte(h.head, 1) FOR w.many * get_byte(h.head, 1)
+), c.xmin::text::bigint
+FROM unnest(%(starts)s::timestamptz[], %(names)s::text[], %(firsts)s::int[], %(many)s::int[])
+    WITH ORDINALITY AS w(starts_at, name, first, many, number)
+JOIN columns AS c ON c.property_id = %(property)s AND c.grain = %(grain)s
+    AND c.starts_at = w.starts_at AND c.name = w.name
+CROSS JOIN LATERAL (SELECT substring(c.bits FROM 1 FOR %(head)s) AS head) AS h
+ORDER BY w.number
+"""
+
+Test = Callable[[Texts], Numbers]  # by code: whether the text passes
+
+
+class Having(NamedTuple):
+    """Of a packed block, by filter, the places of the sessions with an event on which it holds;
+    and which transaction has packed it."""
+
+    version: int
+    sessions: dict[Leaf, Numbers]
+
+
+class _Stretch(NamedTuple):
+    """Values that lie side by side, of the postings of a block."""
+
+    block: Block
+    leaf: Leaf
+    first: int  # sessions before it
+    many: int
+
+
+def who_has(
+    cursor: psycopg.Cursor, place: Property, several: Sequence[Packed], tests: Mapping[Leaf, Test]
+) -> dict[datetime, Having] | None:
+    """By block (all of one grain), reading no more of them than it takes: two statements for all.
+    None where that would be much, or a block has no postings: then its events had better be looked
+    at. Raises Unfit if a block is packed anew meanwhile."""
+    if not several:
+        return {}
+    found = [Block(packed.span, {}) for packed in several]
+    dimensions = sorted({leaf.dimension for leaf in tests})
+    names = {name for each in dimensions for name in (dictionary_of(f"event:{each}"), MANY + each)}
+    read_columns(cursor, place, several[0].grain, found, names)
+    wanted: list[_Stretch] = []
+    for block in found:
+        if not names <= block.data.keys():
+            return None
+        for leaf, test in tests.items():
+            some = list(_stretches(block, leaf, test))
+            whole = int(block.numbers(MANY + leaf.dimension).sum(dtype=np.int64))
+            if len(some) > MOST or 2 * sum(part.many for part in some) > whole:
+                return None
+            wanted += some
+    parts: dict[tuple[datetime, Leaf], list[Numbers]] = {}
+    read = _read(cursor, place, several[0].grain, wanted)
+    for stretch, sessions in zip(wanted, read, strict=True):
+        parts.setdefault((stretch.block.span.start, stretch.leaf), []).append(sessions)
+    nobody = [np.zeros(0, dtype=np.uint8)]
+    return {
+        block.span.start: Having(
+            block.version,
+            {leaf: np.concatenate(parts.get((block.span.start, leaf), nobody)) for leaf in tests},
+        )
+        for block in found
+    }
+
+
+def _stretches(block: Block, leaf: Leaf, test: Test) -> Iterator[_Stretch]:
+    """Values that pass, with those beside them that do, too."""
+    codes = np.flatnonzero(test(block.dictionary(f"event:{leaf.dimension}")))
+    if not len(codes):
+        return
+    ends = np.cumsum(block.numbers(MANY + leaf.dimension), dtype=np.int64)
+    apart = np.flatnonzero(np.diff(codes) > 1) + 1
+    for some in np.split(codes, apart)[: MOST + 1]:
+        first = int(ends[some[0] - 1]) if some[0] else 0
+        yield _Stretch(block, leaf, first, int(ends[some[-1]]) - first)
+
+
+def _read(
+    cursor: psycopg.Cursor, place: Property, grain: str, wanted: Sequence[_Stretch]
+) -> Iterator[Numbers]:
+    """The sessions of each of these."""
+    if not wanted:
+        return
+    values: dict[str, Any] = {"property": place.pk, "grain": grain}
+    values |= {"head": HEAD, "behind": HEAD + 1}
+    values |= {"starts": [stretch.block.span.start for stretch in wanted]}
+    values |= {"names": [SESSIONS + stretch.leaf.dimension for stretch in wanted]}
+    values |= {"firsts": [stretch.first for stretch in wanted]}
+    values |= {"many": [stretch.many for stretch in wanted]}
+    cursor.execute(STRETCHES, values)
+    found = cursor.fetchall()
+    if len(found) < len(wanted):
+        raise Unfit("A block has been dropped since it was found.")
+    for stretch, (_, head, bits, version) in zip(wanted, found, strict=True):
+        if version != stretch.block.version:
+            raise Unfit(f"The block of {stretch.block.span.start} has been packed anew.")
+        yield layout_of(head).numbers(bits, stretch.many)

@@ -6,19 +6,22 @@ read as rows. Called by reports/columnar.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
+from functools import partial
 
 import psycopg
 
 from properties.models import Property
 from properties.periods import Span
-from reports import blocks
+from reports import blocks, postings
 from reports.blocks import START, TIME, Block, Packed
 from reports.columns import Unfit
+from reports.filters import Leaf
 from reports.kept import Kept
 from reports.models import BlockGrain
 from reports.plans import Plan
+from reports.postings import Having, Test
 
 AT_ONCE = 32  # packed days that are read together: bounds the memory of long ranges
 MOST_ROWS = 200_000  # events read as rows; beyond, Postgres had better count them itself
@@ -93,16 +96,29 @@ class Reader:
         if old:
             blocks.read_columns(cursor, self.place, grain, old, self.names)
 
-    def show(self, names: set[str], look: Callable[[Block], None]) -> None:
-        """Show every block of the range with these columns. Nothing packed is kept, or summed."""
+    def show(
+        self,
+        names: set[str],
+        look: Callable[[Block, Having | None], None],
+        tests: Mapping[Leaf, Test],
+    ) -> None:
+        """Show every block of the range with these columns. Nothing packed is kept, or summed.
+        `tests`: filters on one event of which it is enough to know whose sessions have one: shown,
+        where that is cheaper, instead of the columns that they look at."""
         plan, place = self.plan, self.place
+        of_tests = {f"event:{leaf.dimension}" for leaf in tests}
         with blocks.binary_cursor() as cursor:
             for span in self.rows:
-                look(self._of_rows(cursor, span, plan.columns_of(names, span)))
+                needed = plan.columns_of(names | of_tests, span)
+                look(self._of_rows(cursor, span, needed), None)
             for some in self._alike():
+                having = None
+                if some and tests and not plan.splits(some[0].span):
+                    having = postings.who_has(cursor, place, some, tests)
                 if some:
-                    needed = plan.columns_of(names, some[0].span)
-                    blocks.look_at_each(cursor, place, some, needed, look)
+                    more = of_tests if having is None else set()
+                    needed = plan.columns_of(names | more, some[0].span)
+                    blocks.look_at_each(cursor, place, some, needed, partial(_beside, look, having))
 
     def _alike(self) -> Iterator[list[Packed]]:
         """What can be read together: of one grain, and which reach over an edge, for of these
@@ -150,3 +166,15 @@ def _between(packed: Sequence[Span], within: Span) -> Iterator[Span]:
         at = max(at, span.end)
     if at < within.end:
         yield Span(at, within.end)
+
+
+def _beside(
+    look: Callable[[Block, Having | None], None],
+    having: Mapping[datetime, Having] | None,
+    block: Block,
+) -> None:
+    """Look at a block with what has been read of it before."""
+    found = having[block.span.start] if having else None
+    if found is not None and found.version != block.version:
+        raise Unfit(f"The block of {block.span.start} has been packed anew.")
+    look(block, found)

@@ -35,10 +35,11 @@ def crossing(measure: str) -> str:
 
 
 def has_sums(block: Block, by: str, measures: Iterable[str]) -> bool:
-    """Whether there are such sums of the block, and all has been read that `columns_of` names: what
-    lacks is zero."""
+    """Whether there are such sums of the block, and all has been read that `columns_of` names: a
+    measure that lacks is zero."""
     is_read = columns_of(by, measures) <= block.data.keys() | block.lacks
-    return is_read and column(by, "events") in block.data
+    told = {column(by, "events")} | (postings.columns_of(by) if by != WHOLE else set())
+    return is_read and told <= block.data.keys()
 
 
 def of(block: Block, dimension: str, measure: str) -> Numbers | None:

@@ -189,14 +189,10 @@ OF_EVENTS = ["pageviews", "time_on_page", "scroll_depth", "scroll_50", "vitals",
 OF_SESSIONS = ["entries", "entry_bounce_rate", "exits", "exit_rate", "sessions", "new_visitors"]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_table_of_all_pages_adds_up_what_each_day_came_to(seed, monkeypatch):
-    """With sums, without them (as days were packed before), and from rows: the same, also of
-    sessions that go on over midnight and of rows that only the whole table shows."""
-    from reports import columnar, sums
-
+def some_happenings(seed):
+    """Of two days, with sessions over the midnight between them."""
     chance = random.Random(seed)
-    happenings = [
+    return [
         Happening(
             at("2026-04-13T21:00") + minutes(chance.randrange(7 * 60)),
             1 + chance.randrange(9),
@@ -206,44 +202,170 @@ def test_a_table_of_all_pages_adds_up_what_each_day_came_to(seed, monkeypatch):
             texts={
                 "title": chance.choice(["", "A", "B"]),
                 "hostname": chance.choice(["shop.example", "www.example"]),
+                "source": chance.choice(["", "news"]),
             },
         )
         for _ in range(90)
     ]
+
+
+def counted_place(happenings):
     place = new_property()
     write(place, happenings)
     roll_up_history(place, happenings, now=at("2026-04-20T11:00"))
+    return place
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_table_of_all_pages_adds_up_what_each_day_came_to(seed, monkeypatch):
+    """With sums, without them (as days were packed before), without who has a page, and from rows:
+    the same, also of sessions that go on over midnight and of rows that only the whole table
+    shows."""
+    from reports import columnar, sums
+
+    place = counted_place(some_happenings(seed))
     summed: list[str] = []
-    add_summed = sums.Sums._add_summed
+    for name in ("_add_summed", "_add_whole"):
+        add = getattr(sums.Sums, name)
+        monkeypatch.setattr(
+            sums.Sums,
+            name,
+            lambda self, *seen, add=add: summed.append(self.plan.summed_by) or add(self, *seen),
+        )
+
+    def answers():
+        of_values = [
+            ([*first, *rest], [dimension], limit)
+            for dimension in ("page", "title", "hostname", "event")
+            for first, *rest in (
+                [OF_EVENTS, "visitors"], [["pageviews"], *OF_SESSIONS, "visitors"]
+            )
+            for limit in (2, 100)
+        ]  # fmt: skip
+        of_all = [
+            (["time_on_page", "scroll_depth", "views_per_session", "entries"], dimensions, 100)
+            for dimensions in ([], ["time:day"], ["time:week"], ["time:hour"], ["time:day_of_week"])
+        ]
+        found = [
+            ask(
+                place, at("2026-04-20T12:00"), metrics=wanted, dimensions=dimensions, limit=limit,
+                range={"from": "2026-04-13", "to": "2026-04-14"},
+            )
+            for wanted, dimensions, limit in [*of_values, *of_all]
+        ]  # fmt: skip
+        return [(answer.rows, answer.totals) for answer in found]
+
+    with monkeypatch.context() as without:
+        without.setattr(columnar, "can_answer", lambda question: False)
+        expected = answers()
+    assert not summed
+    pack(place, at("2026-04-20T12:00"))
+    assert answers() == expected
+    assert summed.count("page") == 8
+    assert summed.count("title") == summed.count("hostname") == 4
+    assert summed.count("") > 6
+    for gone in ("many:%%", "sum:%%"):
+        summed.clear()
+        execute(f"DELETE FROM columns WHERE name LIKE '{gone}' AND property_id = %s", place)
+        assert answers() == expected
+        assert "page" not in summed
+    assert not summed
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 4), max_size=6), min_size=1, max_size=9),
+    st.lists(st.integers(-1, 3), min_size=5, max_size=5),
+)
+def test_who_has_a_value_stands_beside_each_other(sessions, groups):
+    """`sessions`: the texts of the events of each. Their postings, and those of some groups."""
+    from reports import postings
+    from reports.blocks import LENGTHS, Block
+    from reports.columns import make_texts
+
+    codes = np.array([code for codes in sessions for code in codes], dtype=np.uint8)
+    lengths = np.array([len(codes) for codes in sessions], dtype=np.uint8)
+    texts = make_texts([f"/{number}" for number in range(5)], codes)
+    block = Block(None, {LENGTHS: lengths, "event:page": texts})
+    block.data |= postings.of(block, "page")
+    by_text = {texts.value(code).decode(): group for code, group in enumerate(groups)}
+    of, who = postings.pairs(block, "page", np.array(groups, dtype=np.int64))
+    expected = [
+        (by_text[f"/{page}"], session)
+        for session, pages in enumerate(sessions)
+        for page in set(pages)
+        if by_text[f"/{page}"] >= 0
+    ]
+    assert sorted(zip(of.tolist(), who.tolist(), strict=True)) == sorted(expected)
+
+
+OF_ONE_EVENT = [
+    ["is", "page", ["/a"]],
+    ["is", "page", ["/a", "/nowhere"]],
+    ["contains", "page", ["b"]],
+    ["is", "event", ["signup"]],
+    ["is", "title", ["A"]],
+    ["is_not", "page", ["/a"]],
+]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_who_has_seen_a_page_is_read_in_parts(seed, monkeypatch):
+    """Alone beside what is asked of the session, with another filter on the same event, and where
+    it is not worth it: always the same visitors as rows tell."""
+    from reports import columnar, postings, reading
+
+    place = counted_place(some_happenings(seed))
+    read = []
+    who_has = postings.who_has
     monkeypatch.setattr(
-        sums.Sums,
-        "_add_summed",
-        lambda self, view: summed.append(self.plan.summed_by) or add_summed(self, view),
+        reading.postings, "who_has", lambda *a: read.append(who_has(*a)) or read[-1]
     )
+    news = ["is", "source", ["news"]]
+    asked = [["and", news, one] for one in OF_ONE_EVENT]
+    asked += [
+        ["and", news, one, other]
+        for one, other in zip(OF_ONE_EVENT[:3], OF_ONE_EVENT[3:], strict=True)
+    ]
+    asked += [["and", ["visitor", ["and", news, OF_ONE_EVENT[0]]], ["not", ["and", *asked[1][1:]]]]]
+    asked += [["or", asked[0], asked[3], ["and", news, ["is", "page", ["/b"]]]]]
 
     def answers():
         return [
             ask(
-                place, at("2026-04-20T12:00"), metrics=[first, *rest], dimensions=[dimension],
-                range={"from": "2026-04-13", "to": "2026-04-14"}, limit=limit,
+                place, at("2026-04-20T12:00"), metrics=["visitors"], filters=one,
+                range={"from": "2026-04-13", "to": "2026-04-14"},
             )
-            for dimension in ("page", "title", "hostname")
-            for first, *rest in ([*OF_EVENTS, "visitors"], ["pageviews", *OF_SESSIONS, "visitors"])
-            for limit in (2, 100)
+            for one in asked
         ]  # fmt: skip
 
     with monkeypatch.context() as without:
         without.setattr(columnar, "can_answer", lambda question: False)
-        expected = [(answer.rows, answer.totals) for answer in answers()]
-    assert not summed
+        expected = [answer.totals for answer in answers()]
+    assert not read
     pack(place, at("2026-04-20T12:00"))
-    assert [(answer.rows, answer.totals) for answer in answers()] == expected
-    assert summed.count("page") == 8
-    assert summed.count("title") == summed.count("hostname") == 4
-    summed.clear()
-    execute("DELETE FROM columns WHERE name LIKE 'sum:%%' AND property_id = %s", place)
-    assert [(answer.rows, answer.totals) for answer in answers()] == expected
-    assert not summed
+    found = answers()
+    assert [answer.totals for answer in found] == expected
+    assert {answer.meta["route"] for answer in found} == {"columns"}
+    assert any(read) and None in read  # most of a day is not read in parts
+    with monkeypatch.context() as hardly:
+        hardly.setattr(postings, "MOST", 0)
+        assert [answer.totals for answer in answers()] == expected
+
+
+def test_a_day_packed_anew_while_its_parts_are_read_is_not_mixed_up(monkeypatch):
+    from reports import blocks
+
+    place = packed_place(*(make_event(NOON, n, source="news", page=f"/{n}") for n in range(1, 9)))
+    read = blocks.look_at_each
+
+    def pack_anew(*anything):
+        execute("UPDATE columns SET bits = bits WHERE property_id = %s", place)
+        return read(*anything)
+
+    monkeypatch.setattr(blocks, "look_at_each", pack_anew)
+    body = TWO | {"filters": ["and", ["is", "source", ["news"]], ["is", "page", ["/1", "/2"]]]}
+    answer = ask(place, NOW, **body)
+    assert (answer.totals, answer.meta["route"]) == ({"visitors": 2}, "raw")
 
 
 def test_a_page_may_be_read_for_any_number_of_milliseconds():

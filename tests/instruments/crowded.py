@@ -49,7 +49,7 @@ def made(visitors: int, days: int, say: Any = print) -> Any:
     from properties.models import Property
     from tests.people import new_account, new_property, new_user
 
-    name = f"crowd of {visitors} in {days} days, with columns of visits of any length"
+    name = f"crowd of {visitors} in {days} days, with columns and postings of visits of any length"
     found = Property.objects.across_accounts().using("worker").filter(name=name).first()
     if found is not None:
         return found
@@ -93,19 +93,24 @@ class Drawn:
 
     def columns(self) -> Iterator[tuple[str, bytes]]:
         """As reports/packing.py would pack them; visits do not reach over midnight."""
-        from reports import blocks
-        from reports.columns import make_texts, pack_numbers, pack_texts
+        from properties.periods import Span
+        from reports import blocks, packing, postings
+        from reports.columns import make_texts
 
         many = len(self.people)
-        yield blocks.VISITOR, pack_numbers(self.people + 1)
-        yield blocks.START, pack_numbers(np.arange(many) * 864_000)
-        yield blocks.CROSSES, pack_numbers(np.zeros(many, dtype=np.int64))
-        yield blocks.LENGTHS, pack_numbers(self.lengths)
+        block = blocks.Block(Span(FIRST_DAY, FIRST_DAY))
+        block.data[blocks.VISITOR] = self.people + 1
+        block.data[blocks.START] = np.arange(many) * 864_000
+        block.data[blocks.CROSSES] = np.zeros(many, dtype=np.int64)
+        block.data[blocks.LENGTHS] = self.lengths
         for kind, drawn in (("session", self.of_sessions), ("event", self.of_events)):
             for name, numbers in drawn.items():
                 known, codes = np.unique(numbers, return_inverse=True)
                 texts = make_texts([value(name, number) for number in known.tolist()], codes)
-                yield f"{kind}:{name}", pack_texts(texts)
+                block.data[f"{kind}:{name}"] = texts
+        for name in BY_EVENT:
+            block.data |= postings.of(block, name)
+        return packing.packed(block)
 
 
 def _draw(dice: np.random.Generator, own: dict[str, np.ndarray], visitors: int) -> Drawn:
