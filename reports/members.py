@@ -119,8 +119,9 @@ def _alone(parts: Iterable[Node | None]) -> set[Leaf]:
 
 
 def _has_postings(leaf: Leaf) -> bool:
+    """Whether they tell it by less than the events do: all but some is nearly everything."""
     dimension = metrics.find_dimension(leaf.dimension)
-    return dimension is not None and dimension.summed
+    return dimension is not None and dimension.summed and leaf.operator != "is_not"
 
 
 def _on_events(part: Node | None) -> Node | None:

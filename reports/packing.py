@@ -401,7 +401,7 @@ def packed(block: Block) -> Iterator[tuple[str, bytes]]:
     """The columns of a block as they are stored."""
     for name, found in block.data.items():
         if not isinstance(found, Texts):
-            in_parts = name.startswith(postings.SESSIONS)
+            in_parts = name.startswith(postings.IN_PARTS)
             yield name, columns.pack_numbers(block.numbers(name), in_parts=in_parts)
         elif apart := dictionary_of(name):
             yield apart, columns.pack_dictionary(found)

@@ -2,9 +2,9 @@
 
 Enters: a Block of a day or a part of one with its events. Leaves: columns `sessions:page`, the
 places of the sessions of each text of `event:page` (in the order of the texts, each session once a
-text), and `many:page`, how many each text has. So whoever wants to know who has seen a page looks
-at those who have, and not at every event; and reads, of a large day, hardly more than their part of
-the bytes. Called by reports/packing.py; read by reports/sums.py and reports/members.py.
+text), and `many:page`, how many each text has. What has so many that a bit for every session takes
+less has MARKED instead, and a row of bits in `marks:page`. So whoever wants to know who has seen a
+page XX Called by reports/packing.py; read by reports/sums.py and reports/members.py.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ import psycopg
 
 from properties.models import Property
 from reports import metrics
-from reports.blocks import Block, Packed, dictionary_of, read_columns
+from reports.blocks import LENGTHS, Block, Packed, dictionary_of, read_columns
 from reports.columns import HEAD, Numbers, Texts, Unfit, layout_of, places_of
 from reports.filters import Leaf
 
-SESSIONS, MANY = "sessions:", "many:"
+SESSIONS, MANY, MARKS = "sessions:", "many:", "marks:"
+IN_PARTS = (SESSIONS, MARKS)  # columns that are read in parts
+MARKED = -1
 MOST = 20  # stretches of a block that are read by themselves
 
 
 def columns_of(dimension: str) -> set[str]:
     """What tells of each value who has it."""
-    return {SESSIONS + dimension, MANY + dimension}
+    return {SESSIONS + dimension, MANY + dimension, MARKS + dimension}
 
 
 def make(block: Block) -> dict[str, Numbers]:
@@ -42,10 +44,20 @@ def make(block: Block) -> dict[str, Numbers]:
 
 def of(block: Block, dimension: str) -> dict[str, Numbers]:
     texts = block.texts(f"event:{dimension}")
-    bits = max(len(block.lengths) - 1, 0).bit_length()
+    count = len(block.lengths)
+    bits = max(count - 1, 0).bit_length()
     pairs = np.unique(texts.codes.astype(np.int64) << bits | block.owners)
-    many = np.bincount(pairs >> bits, minlength=len(texts))
-    return {SESSIONS + dimension: pairs & (1 << bits) - 1, MANY + dimension: many}
+    codes, sessions = pairs >> bits, pairs & (1 << bits) - 1
+    many = np.bincount(codes, minlength=len(texts))
+    is_marked = many * -(-bits // 8) > -(-count // 8)  # bytes of one way, and of the other
+    marks = np.zeros((np.count_nonzero(is_marked), count), dtype=bool)
+    marked = is_marked[codes]
+    marks[(np.cumsum(is_marked) - 1)[codes[marked]], sessions[marked]] = True
+    return {
+        SESSIONS + dimension: sessions[~marked],
+        MANY + dimension: np.where(is_marked, MARKED, many),
+        MARKS + dimension: np.packbits(marks, axis=1).ravel(),
+    }
 
 
 def pairs(block: Block, dimension: str, groups: Numbers) -> tuple[Numbers, Numbers]:
@@ -53,11 +65,29 @@ def pairs(block: Block, dimension: str, groups: Numbers) -> tuple[Numbers, Numbe
     once a value."""
     sessions = block.numbers(SESSIONS + dimension)
     many = block.numbers(MANY + dimension).astype(np.int64)
-    codes = np.flatnonzero(groups >= 0)
-    if len(codes) == len(groups):
-        return np.repeat(groups, many), sessions
-    starts = np.cumsum(many) - many
-    return np.repeat(groups[codes], many[codes]), sessions[places_of(starts[codes], many[codes])]
+    found = [*_marked(block, dimension, many, groups)]
+    many[many == MARKED] = 0
+    codes = np.flatnonzero((groups >= 0) & (many > 0))
+    places = places_of((np.cumsum(many) - many)[codes], many[codes])
+    found.append((np.repeat(groups[codes], many[codes]), sessions[places]))
+    of, who = zip(*found, strict=True)
+    return np.concatenate(of), np.concatenate(who)
+
+
+def _marked(
+    block: Block, dimension: str, many: Numbers, groups: Numbers
+) -> Iterator[tuple[Numbers, Numbers]]:
+    """The same of the values that have a row of bits."""
+    codes = np.flatnonzero(many == MARKED)
+    rows = block.numbers(MARKS + dimension).reshape(len(codes), -1) if len(codes) else ()
+    for code, row in zip(codes, rows, strict=True):
+        if groups[code] >= 0:
+            who = _places(row)
+            yield np.full(len(who), groups[code]), who
+
+
+def _places(bits: Numbers) -> Numbers:
+    return np.flatnonzero(np.unpackbits(bits))  # those that fill up the last byte are 0
 
 
 # -- read in parts -----------------------------------------------------------------------------
@@ -88,11 +118,12 @@ class Having(NamedTuple):
 
 
 class _Stretch(NamedTuple):
-    """Values that lie side by side, of the postings of a block."""
+    """Values that lie side by side, of the postings of a block; or the bits of one."""
 
     block: Block
     leaf: Leaf
-    first: int  # sessions before it
+    column: str
+    first: int  # numbers before it
     many: int
 
 
@@ -100,27 +131,27 @@ def who_has(
     cursor: psycopg.Cursor, place: Property, several: Sequence[Packed], tests: Mapping[Leaf, Test]
 ) -> dict[datetime, Having] | None:
     """By block (all of one grain), reading no more of them than it takes: two statements for all.
-    None where that would be much, or a block has no postings: then its events had better be looked
-    at. Raises Unfit if a block is packed anew meanwhile."""
+    None where that would be many parts, or a block has no postings: then its events had better be
+    looked at. Raises Unfit if a block is packed anew meanwhile."""
     if not several:
         return {}
     found = [Block(packed.span, {}) for packed in several]
     dimensions = sorted({leaf.dimension for leaf in tests})
     names = {name for each in dimensions for name in (dictionary_of(f"event:{each}"), MANY + each)}
-    read_columns(cursor, place, several[0].grain, found, names)
+    read_columns(cursor, place, several[0].grain, found, names | {LENGTHS})
     wanted: list[_Stretch] = []
     for block in found:
         if not names <= block.data.keys():
             return None
         for leaf, test in tests.items():
             some = list(_stretches(block, leaf, test))
-            whole = int(block.numbers(MANY + leaf.dimension).sum(dtype=np.int64))
-            if len(some) > MOST or 2 * sum(part.many for part in some) > whole:
+            if len(some) > MOST:
                 return None
             wanted += some
     parts: dict[tuple[datetime, Leaf], list[Numbers]] = {}
     read = _read(cursor, place, several[0].grain, wanted)
-    for stretch, sessions in zip(wanted, read, strict=True):
+    for stretch, numbers in zip(wanted, read, strict=True):
+        sessions = _places(numbers) if stretch.column.startswith(MARKS) else numbers
         parts.setdefault((stretch.block.span.start, stretch.leaf), []).append(sessions)
     nobody = [np.zeros(0, dtype=np.uint8)]
     return {
@@ -133,15 +164,21 @@ def who_has(
 
 
 def _stretches(block: Block, leaf: Leaf, test: Test) -> Iterator[_Stretch]:
-    """Values that pass, with those beside them that do, too."""
-    codes = np.flatnonzero(test(block.dictionary(f"event:{leaf.dimension}")))
-    if not len(codes):
-        return
-    ends = np.cumsum(block.numbers(MANY + leaf.dimension), dtype=np.int64)
-    apart = np.flatnonzero(np.diff(codes) > 1) + 1
-    for some in np.split(codes, apart)[: MOST + 1]:
-        first = int(ends[some[0] - 1]) if some[0] else 0
-        yield _Stretch(block, leaf, first, int(ends[some[-1]]) - first)
+    """What passes, together with what does beside it."""
+    dimension = leaf.dimension
+    many = block.numbers(MANY + dimension).astype(np.int64)
+    passes = test(block.dictionary(f"event:{dimension}"))
+    bytes_of_row = -(-len(block.numbers(LENGTHS)) // 8)
+    for row in np.flatnonzero(passes[many == MARKED]).tolist():
+        first = row * bytes_of_row
+        yield _Stretch(block, leaf, MARKS + dimension, first, bytes_of_row)
+    many[many == MARKED] = 0
+    codes = np.flatnonzero(passes & (many > 0))
+    ends = np.cumsum(many)
+    for some in np.split(codes, np.flatnonzero(np.diff(codes) > 1) + 1)[: MOST + 1]:
+        if len(some):
+            first = int(ends[some[0]] - many[some[0]])
+            yield _Stretch(block, leaf, SESSIONS + dimension, first, int(ends[some[-1]]) - first)
 
 
 def _read(
@@ -153,7 +190,7 @@ def _read(
     values: dict[str, Any] = {"property": place.pk, "grain": grain}
     values |= {"head": HEAD, "behind": HEAD + 1}
     values |= {"starts": [stretch.block.span.start for stretch in wanted]}
-    values |= {"names": [SESSIONS + stretch.leaf.dimension for stretch in wanted]}
+    values |= {"names": [stretch.column for stretch in wanted]}
     values |= {"firsts": [stretch.first for stretch in wanted]}
     values |= {"many": [stretch.many for stretch in wanted]}
     cursor.execute(STRETCHES, values)
