@@ -65,29 +65,33 @@ def pairs(block: Block, dimension: str, groups: Numbers) -> tuple[Numbers, Numbe
     once a value."""
     sessions = block.numbers(SESSIONS + dimension)
     many = block.numbers(MANY + dimension).astype(np.int64)
-    found = [*_marked(block, dimension, many, groups)]
+    of, who = _marked(block, dimension, many, groups)
     many[many == MARKED] = 0
     codes = np.flatnonzero((groups >= 0) & (many > 0))
     places = places_of((np.cumsum(many) - many)[codes], many[codes])
-    found.append((np.repeat(groups[codes], many[codes]), sessions[places]))
-    of, who = zip(*found, strict=True)
-    return np.concatenate(of), np.concatenate(who)
+    return (
+        np.concatenate([of, np.repeat(groups[codes], many[codes])]),
+        np.concatenate([who, sessions[places]]),
+    )
 
 
 def _marked(
     block: Block, dimension: str, many: Numbers, groups: Numbers
-) -> Iterator[tuple[Numbers, Numbers]]:
+) -> tuple[Numbers, Numbers]:
     """The same of the values that have a row of bits."""
     codes = np.flatnonzero(many == MARKED)
-    rows = block.numbers(MARKS + dimension).reshape(len(codes), -1) if len(codes) else ()
-    for code, row in zip(codes, rows, strict=True):
-        if groups[code] >= 0:
-            who = _places(row)
-            yield np.full(len(who), groups[code]), who
+    wanted = np.flatnonzero(groups[codes] >= 0)
+    if not len(wanted):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    rows = block.numbers(MARKS + dimension).reshape(len(codes), -1)[wanted]
+    found = _places(rows)
+    of, who = np.divmod(found, 8 * rows.shape[1])
+    return groups[codes[wanted]][of], who
 
 
 def _places(bits: Numbers) -> Numbers:
-    return np.flatnonzero(np.unpackbits(bits))  # those that fill up the last byte are 0
+    """Of the bits that are set. Those that fill up the last byte of a row are not."""
+    return np.flatnonzero(np.unpackbits(bits))
 
 
 # -- read in parts -----------------------------------------------------------------------------

@@ -126,6 +126,8 @@ def test_texts_come_back_as_they_were(texts):
     assert all(found.value(found.find(text.encode())) == text.encode() for text in texts)
     assert found.find(b"no such text") is None
     assert len(set(found.values)) == len(found.values)
+    some = np.arange(0, len(found), 2)
+    assert found.joined_of(some) == b"\0".join(found.value(code) for code in some.tolist())
 
 
 @given(st.lists(st.sets(st.sampled_from(["", "a", "b", "c", "ö", "\U0001f600"])), max_size=6))
