@@ -91,7 +91,7 @@ def _marked(
 
 def _places(bits: Numbers) -> Numbers:
     """Of the bits that are set. Those that fill up the last byte of a row are not."""
-    return np.flatnonzero(np.unpackbits(bits))
+    return np.flatnonzero(np.unpackbits(bits).view(bool))  # of bytes it would take longer
 
 
 # -- read in parts -----------------------------------------------------------------------------
