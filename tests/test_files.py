@@ -77,9 +77,28 @@ FILES = {
 }
 
 
+@pytest.fixture(scope="module")
+def filled() -> Any:
+    """Properties by their number of rows. To fill them costs more than a file of one: all kinds of
+    files are of the same."""
+    from reports import columns, packing
+
+    places = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "MOST_JUDGED", 500)
+        patch.setattr(packing, "FEWEST", 1)
+        for many in (100, 2_500, 10_000):
+            places[many] = place = new_property(timezone="UTC")
+            taking.fill(place, many)
+            for name in ("one", "other"):
+                goal = {"name": name, "kind": "page", "page": "*"}
+                Goal.objects.create(account=place.account, property=place, **goal)
+    return places
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_takes_the_same_memory_however_many_rows_it_has(
-    acme: Any, small_spools: None, monkeypatch: pytest.MonkeyPatch, kind: str
+    filled: dict[int, Any], small_spools: None, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     from accounts.tenancy import tenant
     from reports import columnar, columns, packing
@@ -93,11 +112,8 @@ def test_a_file_takes_the_same_memory_however_many_rows_it_has(
         monkeypatch.setattr(columnar, "each", lambda *_: None)
 
     def peak(many: int) -> int:
-        place = new_property(acme, timezone="UTC")
-        taking.fill(place, many)
-        for name in ("one", "other"):
-            Goal.objects.create(account=acme, property=place, name=name, kind="page", page="*")
-        with tenant(acme.pk):
+        place = filled[many]
+        with tenant(place.account_id):
             body = FILES[kind] | {"range": taking.DAYS}
             question = parse_question(place, body, datetime(2025, 4, 1, tzinfo=UTC))
             tracemalloc.start()
