@@ -11,15 +11,24 @@ from contextlib import contextmanager
 from django.db import connection, transaction
 
 SETTING = "aktivat.account"
+# What stood there before is a row, and so read, when the setting is made.
+ENTER_WITHIN = """
+WITH before AS MATERIALIZED (SELECT current_setting(%s, true) AS account)
+SELECT account, set_config(%s, %s, true) FROM before"""
 
 
 @contextmanager
 def tenant(account_id: int) -> Iterator[None]:
     """A transaction in which the rows of this account, and of no other, are visible."""
+    within = connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting(%s, true)", [SETTING])
+        if not within:
+            # Each request pays this: nothing stood there, and the transaction's end forgets it.
+            cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, str(account_id)])
+            yield
+            return
+        cursor.execute(ENTER_WITHIN, [SETTING, SETTING, str(account_id)])
         before = cursor.fetchone()[0] or ""
-        cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, str(account_id)])
         yield
         # A nested use (account-wide answers) must give the outer tenant back. A rollback does so
         # by itself, and allows no query before it.

@@ -892,6 +892,22 @@ def test_a_nested_tenant_gives_the_outer_one_back(ledgers: dict[str, Any]) -> No
     assert not Ledger.objects.exists()
 
 
+def test_a_request_pays_one_query_for_its_tenant_and_one_within_another_two(acme: Any) -> None:
+    from django.test.utils import CaptureQueriesContext
+
+    from accounts.tenancy import SETTING, tenant
+
+    def asked() -> list[str]:
+        return [query["sql"] for query in captured if SETTING in query["sql"]]
+
+    with CaptureQueriesContext(connection) as captured, tenant(acme.pk):
+        pass
+    assert len(asked()) == 1
+    with tenant(acme.pk), CaptureQueriesContext(connection) as captured, tenant(acme.pk):
+        pass
+    assert len(asked()) == 2
+
+
 def test_the_webs_user_may_not_write_what_the_pipeline_owns(ledgers: dict[str, Any]) -> None:
     from accounts.rls import (
         append_only_tables,
