@@ -45,7 +45,7 @@ def schema() -> Any:
 
 def key_of(place: Any) -> str:
     """Today's: one of the operations replaces it."""
-    place.refresh_from_db()
+    place.refresh_from_db(fields=["key"])
     return place.key
 
 
