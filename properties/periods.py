@@ -448,6 +448,19 @@ class Range:
             first -= _DAY  # a date that the zone skipped cannot be compared with
         return _of_days(first, last, self.tz)
 
+    def beside(self, way: Literal[-1, 1]) -> Range:
+        """What a reader turns the page to, back (-1) or on (1): the day, week, month, quarter or
+        year beside this one, if it is one; else as many dates or seconds."""
+        for kind in KINDS:
+            if self.kind_of_days and span(kind, self.span.start, self.tz) == self.span:
+                edge = self.span.end if way == 1 else self.span.start - _SECOND
+                return whole(kind, edge, self.tz)
+        if way == -1:
+            return self.previous()
+        if self.first is None or self.last is None:
+            return _of_instants(Span(self.span.end, self.span.end + self.span.length), self.tz)
+        return _of_days(self.last + _DAY, self.last + timedelta(days=self.day_count), self.tz)
+
     def year_before(self, *, by_weekday: bool = False) -> Range:
         """The same dates (28 February for the 29th) and times of the year before; by weekday: 52
         weeks back."""
@@ -532,6 +545,12 @@ def parse_range(
     if _DATE.fullmatch(text):
         return _from_to(text, text, tz)
     return _named(text, tz, now, first)
+
+
+def whole(kind: Kind, instant: datetime, tz: ZoneInfo) -> Range:
+    """The dates of the whole day, week, month, quarter or year that contains the instant."""
+    found = span(kind, instant, tz)
+    return _of_days(local_date(found.start, tz), local_date(found.end - _SECOND, tz), tz)
 
 
 def clamp(asked: Range, window: Range | None) -> Range | None:

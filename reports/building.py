@@ -60,6 +60,7 @@ def shown(page: Page, actor: Actor | None) -> dict[str, Any]:
             }
             for each in address.filters
         ],
+        "without_all": address.but(filters=()) if len(address.filters) > 1 else "",
         "segments": [
             Link(segment.name, address.with_filter(SEGMENT, segment.slug)) for segment in usable
         ],

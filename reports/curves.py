@@ -16,7 +16,7 @@ from django.db.models import Sum
 from django.utils.dateparse import parse_datetime
 
 from properties.models import Property
-from properties.periods import Kind, spans
+from properties.periods import Kind, clamp, spans, whole
 from reports.address import Address
 from reports.annotations import Beside
 from reports.compared import BEFORE, other_range
@@ -120,6 +120,7 @@ class Point:
     before: Number
     before_text: str
     is_open: bool
+    query: str  # the view over this period alone, "" if there is none
 
 
 def series(page: Page, answer: Answer) -> list[Point]:
@@ -149,9 +150,18 @@ def series(page: Page, answer: Answer) -> list[Point]:
                 before=before,
                 before_text=short(before, unit),
                 is_open=is_open,
+                query=_alone(address, start) if len(answer.rows) > 1 else "",
             )
         )
     return points
+
+
+def _alone(address: Address, start: datetime) -> str:
+    """The view over the period of the series that begins then, in that range's own interval."""
+    if address.interval in ("minute", "hour"):
+        return ""
+    shown = clamp(whole(address.interval, start, address.range.tz), address.window)
+    return address.but(range=shown, chosen_interval=None) if shown else ""
 
 
 def starts(answer: Answer) -> list[datetime]:

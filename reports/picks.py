@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from properties.periods import clamp, parse_range
+from properties.periods import RangeError, clamp, parse_range
 from reports.address import Address
 from reports.formatting import RANGES, range_name
 from reports.queries import Bots
@@ -45,6 +45,8 @@ def bar(address: Address, now: datetime, asks_bots: bool = True) -> dict[str, An
             Link(text, _with_range(address, word), shown.text == word)
             for word, text in _ranges(address, now).items()
         ],
+        "back": _beside(address, -1, now),
+        "on": _beside(address, 1, now),
         "window": address.window,
         "from": shown.first or shown.span.start.astimezone(tz).date(),
         "to": shown.last or shown.span.end.astimezone(tz).date(),
@@ -61,6 +63,19 @@ def bar(address: Address, now: datetime, asks_bots: bool = True) -> dict[str, An
             pair for pair in address.parameters if pair[0] not in ("range", "interval")
         ],
     }
+
+
+def _beside(address: Address, way: Literal[-1, 1], now: datetime) -> Link | None:
+    """The view over the range before or after; None where nothing can be seen of that."""
+    if way == -1 and address.range.text == "all":
+        return None
+    try:
+        found = address.range.beside(way)
+    except (RangeError, ValueError, OverflowError):  # before or after the years that there are
+        return None
+    if found.span.start > now or clamp(found, address.window) is None:
+        return None
+    return Link(range_name(found), _with_range(address, found.text))
 
 
 def _comparisons(address: Address) -> list[Link]:

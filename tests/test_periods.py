@@ -598,6 +598,35 @@ def test_hours_are_compared_with_the_same_ones_on_the_wall() -> None:
     assert found.year_before(by_weekday=True).span.start == utc("2025-03-31T08:00")
 
 
+@pytest.mark.parametrize(
+    ("asked", "back", "on"),
+    [
+        ("2016-03-01", "2016-02-29..2016-02-29", "2016-03-02..2016-03-02"),
+        ("2015-10-25", "2015-10-24..2015-10-24", "2015-10-26..2015-10-26"),  # 25 hours long
+        ("2016-02-22..2016-02-28", "2016-02-15..2016-02-21", "2016-02-29..2016-03-06"),
+        ("2016-02-01..2016-02-29", "2016-01-01..2016-01-31", "2016-03-01..2016-03-31"),
+        ("2015-10-01..2015-12-31", "2015-07-01..2015-09-30", "2016-01-01..2016-03-31"),
+        ("2015-01-01..2015-12-31", "2014-01-01..2014-12-31", "2016-01-01..2016-12-31"),
+        ("2016-02-20..2016-02-29", "2016-02-10..2016-02-19", "2016-03-01..2016-03-10"),
+        ("month", "2015-04-01..2015-04-30", "2015-06-01..2015-06-30"),
+    ],
+)
+def test_ranges_to_turn_the_page_to(asked: str, back: str, on: str) -> None:
+    found = parse_range(asked, BERLIN, NOW)
+    assert [found.beside(-1).text, found.beside(1).text] == [back, on]
+
+
+def test_minutes_are_followed_by_as_many() -> None:
+    found = parse_range("2016-02-29T10:00..2016-02-29T10:30", BERLIN, NOW)
+    after = found.beside(1)
+    assert (after.span.start, after.span.length) == (found.span.end, timedelta(minutes=30))
+    assert after.beside(-1).span == found.span
+
+
+def test_a_skipped_date_is_no_day_to_turn_to() -> None:
+    assert parse_range("2011-12-31", APIA, NOW).beside(-1).text == "2011-12-29..2011-12-29"
+
+
 @pytest.mark.parametrize("cycle", periods.CYCLES)
 def test_the_parts_of_a_cycle_have_names(cycle: periods.Cycle) -> None:
     kind = periods.CYCLES[cycle]

@@ -209,7 +209,8 @@ def test_the_series_is_a_table_and_a_curve_of_the_same_numbers(alice: Any, busy:
     shown = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="number">(.*?)</td>', table)
     assert [int(number) for _, number in shown[1:]] == curve["values"][1:]
     assert shown[0][1] == "-"
-    assert shown[1][0] == "Monday 2 March 2026"
+    alone = "?range=2026-03-02..2026-03-02&amp;metric=pageviews"  # that day by itself
+    assert shown[1][0] == f'<a href="{alone}">Monday 2 March 2026</a>'
 
 
 def test_bots_are_counted_where_they_are_asked_for(alice: Any, shop: Any) -> None:
@@ -534,6 +535,9 @@ def test_a_property_without_events_shows_the_next_step(alice: Any, bob: Any, sho
     snippet = reverse("snippet", args=[shop.key])
     assert page.count(f'href="{snippet}"') == 2  # the tab, and the one next step
     assert 'id="curve"' not in page
+    page = get(alice, f"/p/{shop.key}/table/page/").content.decode()
+    assert "No event has arrived yet" in page
+    assert page.count(f'href="{snippet}"') == 2
     page = get(bob, f"/p/{shop.key}/").content.decode()  # he may not see the snippet
     assert "No event has arrived yet" in page
     assert snippet not in page
@@ -580,7 +584,9 @@ def test_a_quiet_range_says_so_without_false_zeros(alice: Any, busy: Any) -> Non
     page = get(alice, f"/p/{busy.key}/?range=2025-01-01..2025-01-31").content.decode()
     assert tiles_of(page)["visitors"].startswith("Visitors: nothing")  # nobody counted
     page = get(alice, f"/p/{busy.key}/?range=2026-04-04..2026-04-05").content.decode()
-    assert "Nothing in this range" in page
+    assert "Nothing in this range. Choose a longer range." in page
+    narrowed = get(alice, f"/p/{busy.key}/?range=2026-04-04..2026-04-05&filter=page:is:/x")
+    assert "Remove a filter or choose a longer range." in narrowed.content.decode()
     titles = tiles_of(page)
     assert titles["visitors"].startswith("Visitors: 0")
     assert titles["bounce_rate"].startswith("Bounce rate: nothing")

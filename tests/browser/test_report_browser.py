@@ -204,6 +204,77 @@ def test_the_keyboard_reaches_tiles_curve_and_rows(look: Look, alice: Any, busy:
     expect(page.locator(".readout-name")).to_have_text("Monday 30 March 2026")
 
 
+def test_a_menu_has_the_focus_again_when_something_was_chosen(
+    look: Look, alice: Any, busy: Any
+) -> None:
+    page = drawn(look(alice, report(busy)))
+    for menu, choice in (("#range-menu", "Last 90 days"), ("#compare-menu", "no comparison")):
+        summary = page.locator(f"{menu} > summary")
+        summary.focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        expect(summary).to_be_focused()
+        expect(page.locator(f"{menu} .menu-list")).to_be_hidden()
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name=choice).focus()
+        page.keyboard.press("Enter")
+        expect(summary).to_contain_text(choice)
+        expect(summary).to_be_focused()
+
+
+def test_the_arrows_turn_to_the_months_beside_and_back_again(
+    look: Look, alice: Any, busy: Any
+) -> None:
+    page = drawn(look(alice, report(busy, "&metric=pageviews"), 360))
+    name = page.locator(".pick-name")
+    page.get_by_role("link", name="Before: 1 to 28 Feb 2026").click()
+    expect(name).to_have_text("1 to 28 Feb 2026")
+    page.get_by_role("link", name="After: 1 to 31 Mar 2026").click()
+    expect(name).to_have_text("1 to 31 Mar 2026")
+    assert page.url.endswith(f"?range={MARCH}&metric=pageviews")
+    assert overflow(page) == 0
+    page.go_back()
+    expect(name).to_have_text("1 to 28 Feb 2026")
+    page.goto(page.url.partition("?")[0] + "?range=year")
+    expect(page.locator("#turn-back")).to_be_visible()
+    expect(page.locator("#turn-on")).to_have_count(0)  # nothing of it has begun
+
+
+def test_a_period_of_the_curve_opens_by_mouse_and_keyboard(
+    look: Look, alice: Any, busy: Any
+) -> None:
+    page = drawn(look(alice, report(busy, "&filter=source:is:Google")))
+    page.locator("#chart").focus()
+    page.keyboard.press("Enter")  # nothing is read yet
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".readout-name")).to_have_text("Monday 30 March 2026")
+    page.keyboard.press("Enter")
+    expect(page.locator(".pick-name")).to_have_text("30 Mar 2026")
+    expect(page.locator(".chip")).to_contain_text("Source is Google")
+    assert "range=2026-03-30..2026-03-30&filter=source:is:Google" in page.url
+    page.go_back()
+    expect(page.locator(".pick-name")).to_have_text("1 to 31 Mar 2026")
+    drawn(page)
+    over = page.locator("#chart .u-over")
+    over.click(position={"x": 2, "y": 60})
+    expect(page.locator(".pick-name")).to_have_text("1 Mar 2026")
+    # Hours are the finest that is offered there: nothing to open.
+    expect(page.locator(".chart-numbers a")).to_have_count(0)
+
+
+def test_all_filters_are_cleared_at_once(look: Look, alice: Any, busy: Any) -> None:
+    page = drawn(look(alice, report(busy, "&filter=source:is:Google")))
+    clear = page.get_by_role("link", name="Clear all filters")
+    expect(clear).to_have_count(0)  # one is removed by itself
+    page.locator("#card-pages .row-link").first.click()
+    expect(page.locator(".chip")).to_have_count(2)
+    clear.click()
+    expect(page.locator(".chip")).to_have_count(0)
+    assert page.url.endswith(MARCH)
+
+
 def test_more_reports_are_behind_the_tabs(look: Look, alice: Any, busy: Any) -> None:
     page = drawn(look(alice, report(busy), 390))
     menu = page.locator("details.more")

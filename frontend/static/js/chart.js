@@ -21,6 +21,12 @@
     place.replaceChildren(readout);
     plot = new uPlot(options(place, curve, readout), columns(curve), place);
     place.onkeydown = (event) => stepWithKeys(event, curve);
+    // A finger reads a value by the tap that would open its period.
+    place.onclick = (event) => {
+      if ((event.pointerType ?? "mouse") === "mouse" && event.target.closest(".u-over")) open();
+    };
+    for (const link of ways()) link.tabIndex = -1; // nobody sees that one of them has the focus
+    place.classList.toggle("opens", ways().length > 0);
     place.onblur = () => plot?.setCursor({ left: -10, top: -10 });
     watcher = new ResizeObserver(() => plot?.setSize({ width: place.clientWidth, height: HEIGHT }));
     watcher.observe(place);
@@ -227,7 +233,16 @@
     return element;
   }
 
+  // The table of the numbers has a link for each period.
+  const ways = () => document.querySelectorAll(".chart-numbers tbody a");
+
+  function open() {
+    const at = plot?.cursor.left < 0 ? null : plot?.cursor.idx;
+    if (at != null) ways()[at]?.click();
+  }
+
   function stepWithKeys(event, curve) {
+    if (event.key === "Enter") open();
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by || !plot) return;
     event.preventDefault();

@@ -25,6 +25,13 @@
     }
   });
 
+  // Whoever chose in a menu comes back to it. The builder of filters stays open (filters.js).
+  let chosenIn = "";
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (isLive(event)) return;
+    chosenIn = event.detail.elt?.closest?.("details.menu[id]:not(#filter-menu)")?.id ?? "";
+  });
+
   document.addEventListener("htmx:afterSwap", (event) => {
     if (isLive(event)) {
       event.detail.elt.classList.remove("is-stale");
@@ -33,7 +40,9 @@
     window.aktivatChart?.draw(); // the live page has a graph of its own
     // What had the focus is gone: go on from the top of the report, without moving the page.
     if (document.activeElement === document.body) {
-      document.getElementById("report")?.focus({ preventScroll: true });
+      const menu = chosenIn && document.getElementById(chosenIn);
+      const next = menu ? menu.querySelector("summary") : document.getElementById("report");
+      next?.focus({ preventScroll: true });
     }
   });
 
