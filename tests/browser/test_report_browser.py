@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.history import Happening, at, roll_up, write
+from tests.test_collector import pageview, post
 from tests.test_report_page import HOSTILE, MARCH, fill, history
 
 from .conftest import Look, findings, overflow
@@ -346,6 +347,18 @@ def test_paper_shows_all_of_a_table_and_no_controls(
     assert page.locator(CONTROLS).count() == 0
     for menu in ("Filter", "Segments", "Save as segment"):
         expect(page.locator("summary", has_text=menu).first).to_be_hidden()
+
+
+def test_the_usage_of_an_account_prints_without_controls(
+    look: Look, alice: Any, shop: Any, web_server: str
+) -> None:
+    assert post(web_server, {"property": shop.key, "events": [pageview()]}).json["accepted"] == 1
+    page = look(alice, f"/a/{shop.account.slug}/usage/")
+    expect(page.get_by_text("The days as a table")).to_be_visible()
+    page.emulate_media(media="print")
+    expect(page.get_by_role("heading", name="By day")).to_be_visible()
+    controls = page.locator("main").locator(f"{CONTROLS}, summary:visible")
+    assert [each.inner_text() for each in controls.all()] == []
 
 
 # Every text that the page draws on a canvas, with the room that it takes.
