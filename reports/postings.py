@@ -4,7 +4,9 @@ Enters: a Block of a day or a part of one with its events. Leaves: columns `sess
 places of the sessions of each text of `event:page` (in the order of the texts, each session once a
 text), and `many:page`, how many each text has. What has so many that a bit for every session takes
 less has MARKED instead, and a row of bits in `marks:page`. So whoever wants to know who has seen a
-page XX Called by reports/packing.py; read by reports/sums.py and reports/members.py.
+page looks at those who have, and not at every event; and reads, of a large day, hardly more than
+their part of the bytes. Called by reports/packing.py; read by reports/sums.py and
+reports/members.py.
 """
 
 from __future__ import annotations
