@@ -249,10 +249,13 @@ SELECT hour FROM dirty_hours
 WHERE property_id = %(property)s AND hour > %(since)s AND hour < %(until)s ORDER BY hour
 """
 
-# All columns of a block are of one transaction: what was packed anew meanwhile is known by that.
+# All columns of a block are of one transaction: what was packed anew meanwhile is known by that,
+# and that a block is still there by a column that each has, asked for or not.
 COLUMNS = """
-SELECT starts_at, name, bits, xmin::text::bigint FROM columns
-WHERE property_id = %(property)s AND grain = %(grain)s AND name = ANY(%(names)s::text[])
+SELECT starts_at, name, CASE WHEN name = ANY(%(names)s::text[]) THEN bits END, xmin::text::bigint
+FROM columns
+WHERE property_id = %(property)s AND grain = %(grain)s
+    AND name = ANY(%(names)s::text[] || %(always)s::text)
     AND starts_at = ANY(%(starts)s::timestamptz[])
 """
 
@@ -321,22 +324,33 @@ def read_columns(
     names: Iterable[str],
 ) -> None:
     """Give these packed blocks those of the columns that they have not got yet. Raises
-    Unfit if one of them has been packed anew since some of its columns were read."""
+    Unfit if one of them has been packed anew since some of its columns were read, or is gone."""
     by_start = {block.span.start: block for block in blocks}
     wanted = _stored(names)
     missing = set().union(*(wanted - block.data.keys() - block.lacks for block in blocks))
     if not missing:
         return
-    values = {"property": place.pk, "grain": grain, "names": sorted(missing)}
-    cursor.execute(COLUMNS, values | {"starts": list(by_start)})
+    cursor.execute(COLUMNS, _asked(place, grain, missing, by_start))
+    found: set[datetime] = set()
     for start, name, bits, version in cursor.fetchall():
+        found.add(start)
         block = by_start[start]
         block.version = block.version or version
         if block.version != version:
             raise Unfit(f"The block of {start} has been packed anew.")
-        block.data.setdefault(name, bits)
+        if bits is not None:
+            block.data.setdefault(name, bits)
+    if found != by_start.keys():
+        raise Unfit("A block has been dropped since it was found.")
     for block in blocks:
         block.lacks |= missing - block.data.keys()
+
+
+def _asked(
+    place: Property, grain: str, stored: Iterable[str], starts: Iterable[datetime]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"property": place.pk, "grain": grain, "always": LENGTHS}
+    return found | {"names": sorted(stored), "starts": list(starts)}
 
 
 def look_at_each(
@@ -351,14 +365,15 @@ def look_at_each(
     Raises Unfit when `look` does, having read to the end: a statement that is cut off is one that
     has failed."""
     waiting = {packed.span.start: packed for packed in several}
-    values: dict[str, Any] = {"property": place.pk, "grain": several[0].grain}
-    values |= {"names": sorted(_stored(names)), "starts": list(waiting)}
+    values = _asked(place, several[0].grain, _stored(names), waiting)
     unfit: Unfit | None = None
     for start, rows in groupby(cursor.stream(ONE_BY_ONE, values), itemgetter(0)):
         packed = waiting.pop(start)
         block = Block(packed.span, {}, packed.has_all_props)
         for _, name, bits, version in rows:
-            block.data[name], block.version = bits, version
+            block.version = version
+            if bits is not None:
+                block.data[name] = bits
         try:
             if unfit is None:
                 look(block)

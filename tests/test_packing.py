@@ -915,6 +915,24 @@ def test_a_block_that_is_packed_anew_while_a_page_reads_it_is_not_mixed_up():
             blocks.read_columns(cursor, place, found.grain, [block], {blocks.VISITOR})
 
 
+def test_what_a_block_had_that_is_gone_meanwhile_is_not_taken_for_zero():
+    """An hour goes when its day is packed, also between two questions of a page; the second one
+    asks for other sums of the same values."""
+    from accounts.tenancy import tenant
+    from reports import queries
+    from reports.kept import Kept
+
+    place = packed_place(make_event(NOON, name="engagement", page="/a", scroll=60))
+    with tenant(place.account_id):
+        kept = Kept()
+        for metric in ("time_on_page", "scroll_depth"):
+            body = {"range": DAY, "metrics": [metric], "dimensions": ["page"]}
+            question = queries.parse_question(place, body, NOW)
+            answer = queries.ask(place, question, NOW, kept)
+            execute("DELETE FROM columns WHERE property_id = %s", place)
+    assert (answer.rows, answer.meta["route"]) == ([{"page": "/a", "scroll_depth": 0.6}], "raw")
+
+
 def test_the_hours_of_an_open_day_leave_a_month_short():
     """All blocks of a page's range are kept between its questions, also those of the open day."""
     from accounts.tenancy import tenant
