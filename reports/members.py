@@ -2,7 +2,8 @@
 
 Enters: a Plan that asks for visitors and for nothing else, and a Reader of its range. Leaves: how
 many there are. No event is counted and nothing is kept of a day but who was there, so a day is
-forgotten before the next one is read; what bitmaps could have told is put together as they are
+forgotten before the next one is read, but for the places of who passes a filter, which are read of
+a few days at a time (postings.py); what bitmaps could have told is put together as they are
 (crowds.py). Called by reports/columnar.py.
 """
 

@@ -74,18 +74,16 @@ class Reader:
                     raise Unfit("A day is too large to be held for a file.")
             for span in self.rows:
                 yield self._of_rows(cursor, span, plan.columns_of(names, span))
-            for some in self._alike():
-                for start in range(0, len(some), self.at_once):
-                    packed = some[start : start + self.at_once]
-                    part = [self._of_packed(each) for each in packed]
-                    grain, span = packed[0].grain, packed[0].span
-                    # Of a share of its groups a block has no sums.
-                    if plan.summed_by is not None and not plan.splits(span) and not self.is_file:
-                        self._read_sums(cursor, grain, part)
-                    else:
-                        needed = plan.columns_of(names, span)
-                        blocks.read_columns(cursor, place, grain, part, needed)
-                    yield from part
+            for packed in self._parts():
+                part = [self._of_packed(each) for each in packed]
+                grain, span = packed[0].grain, packed[0].span
+                # Of a share of its groups a block has no sums.
+                if plan.summed_by is not None and not plan.splits(span) and not self.is_file:
+                    self._read_sums(cursor, grain, part)
+                else:
+                    needed = plan.columns_of(names, span)
+                    blocks.read_columns(cursor, place, grain, part, needed)
+                yield from part
 
     def _read_sums(self, cursor: psycopg.Cursor, grain: str, part: list[Block]) -> None:
         """Whole blocks with their sums; those that have none with the columns to make them."""
@@ -111,25 +109,26 @@ class Reader:
             for span in self.rows:
                 needed = plan.columns_of(names | of_tests, span)
                 look(self._of_rows(cursor, span, needed), None)
-            for some in self._alike():
+            for part in self._parts():
                 having = None
-                if some and tests and not plan.splits(some[0].span):
-                    having = postings.who_has(cursor, place, some, tests)
-                if some:
-                    more = of_tests if having is None else set()
-                    needed = plan.columns_of(names | more, some[0].span)
-                    blocks.look_at_each(cursor, place, some, needed, partial(_beside, look, having))
+                if tests and not plan.splits(part[0].span):
+                    having = postings.who_has(cursor, place, part, tests)
+                more = of_tests if having is None else set()
+                needed = plan.columns_of(names | more, part[0].span)
+                blocks.look_at_each(cursor, place, part, needed, partial(_beside, look, having))
 
-    def _alike(self) -> Iterator[list[Packed]]:
-        """What can be read together: of one grain, and which reach over an edge, for of these
-        more columns are needed."""
+    def _parts(self) -> Iterator[list[Packed]]:
+        """What is read together, a few blocks at a time: of one grain, and which reach over an
+        edge, for of these more columns are needed."""
         for grain in BlockGrain:
             for is_cut in (True, False):
-                yield [
+                alike = [
                     packed
                     for packed in self.packed
                     if packed.grain == grain and self.plan.splits(packed.span) == is_cut
                 ]
+                for start in range(0, len(alike), self.at_once):
+                    yield alike[start : start + self.at_once]
 
     def _of_packed(self, packed: Packed) -> Block:
         found = self.kept.blocks.get(packed.span)

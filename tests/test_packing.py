@@ -359,6 +359,22 @@ def test_who_has_seen_a_page_is_read_in_parts(seed, monkeypatch):
         assert None in read
 
 
+def test_who_has_seen_a_page_is_read_of_a_few_days_at_a_time(monkeypatch):
+    """Its places take memory: of a long range more than there may be."""
+    from reports import postings, reading
+
+    days = [timedelta(days=day) for day in range(3)]
+    place = packed_place(*(make_event(NOON - day, source="news", page="/a") for day in days))
+    read = []
+    who_has = postings.who_has
+    monkeypatch.setattr(
+        reading.postings, "who_has", lambda *a: read.append(len(a[2])) or who_has(*a)
+    )
+    monkeypatch.setattr(reading, "AT_ONCE", 2)
+    answer = ask(place, NOW, **TWO | {"range": {"from": "2026-03-09", "to": "2026-03-11"}})
+    assert (answer.totals, answer.meta["route"], read) == ({"visitors": 1}, "columns", [2, 1])
+
+
 def test_a_day_packed_anew_while_its_parts_are_read_is_not_mixed_up(monkeypatch):
     from reports import blocks
 
