@@ -204,8 +204,8 @@ def some_happenings(seed):
             texts={
                 "title": chance.choice(["", "A", "B"]),
                 "hostname": chance.choice(["shop.example", "www.example"]),
-                "source": chance.choice(["", "news"]),
             },
+            source=chance.choice(["Direct", "news"]),
         )
         for _ in range(90)
     ]
@@ -347,6 +347,7 @@ def test_who_has_seen_a_page_is_read_in_parts(seed, monkeypatch):
     with monkeypatch.context() as without:
         without.setattr(columnar, "can_answer", lambda question: False)
         expected = [answer.totals for answer in answers()]
+    assert all(totals["visitors"] for totals in expected)
     assert not read
     pack(place, at("2026-04-20T12:00"))
     found = answers()
