@@ -111,11 +111,11 @@ def _alone(parts: Iterable[Node | None]) -> set[Leaf]:
     others: set[str] = set()
     for part in parts:
         of_events, _ = apart(part)
-        leaves = {leaf for node in of_events for leaf in filters.leaves(node)}
-        if leaves == {*of_events} and len(leaves) == 1 and all(map(_has_postings, leaves)):
-            found |= leaves
-        else:
-            others |= {leaf.dimension for leaf in leaves}
+        match of_events:
+            case [Leaf() as leaf] if _has_postings(leaf):
+                found.add(leaf)
+            case _:
+                others |= {leaf.dimension for node in of_events for leaf in filters.leaves(node)}
     return {leaf for leaf in found if leaf.dimension not in others}
 
 

@@ -334,6 +334,7 @@ def test_who_has_seen_a_page_is_read_in_parts(seed, monkeypatch):
     ]
     asked += [["and", ["visitor", ["and", news, OF_ONE_EVENT[0]]], ["not", ["and", *asked[1][1:]]]]]
     asked += [["or", asked[0], asked[3], ["and", news, ["is", "page", ["/b"]]]]]
+    asked += [["and", news, OF_ONE_EVENT[0], OF_ONE_EVENT[0]]]
 
     def answers():
         return [
