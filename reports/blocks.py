@@ -11,8 +11,8 @@ events are ordered by their session. Columns are named by what they belong to:
     session:visitor, :start (microseconds since the block's start, below 0: before it), :crosses
         (1: begins before the block, 2: goes on behind it, 3: both), :<dimension>, :<measure>
     visit:events, :pageviews: an event measure, summed over the session's events in the block
-    event:time (microseconds since the block's start), :<dimension>, :<measure>, :<sample> (-1:
-        the event has none)
+    event:time (microseconds since the block's start), :<dimension>, :worth (amount and currency,
+        as filters.py writes them), :<measure>, :<sample> (-1: the event has none)
     texts:<dimension>: what texts `event:<dimension>` has, where a packed block keeps them apart,
         for whoever needs no row
 """
@@ -41,7 +41,7 @@ from properties.models import Property
 from properties.periods import Span
 from reports import columns, metrics, touches
 from reports.columns import Numbers, Texts, TextsMaker, Unfit
-from reports.filters import Bound, column
+from reports.filters import WORTHS, Bound, column
 from reports.models import BlockGrain
 from reports.tallies import LONGEST_GAP
 
@@ -67,8 +67,10 @@ def microseconds(moment: datetime) -> int:
 
 
 def is_text(name: str) -> bool:
-    """Whether a column holds texts: those of dimensions do."""
+    """Whether a column holds texts: those of dimensions do, and that of what events are worth."""
     kind, _, rest = name.partition(":")
+    if name == WORTHS:
+        return True
     return kind in get_args(metrics.Scope) and metrics.find_dimension(rest) is not None
 
 
@@ -632,7 +634,7 @@ def _numbers_of(scope: metrics.Scope) -> list[metrics.Measure | metrics.Sample]:
 
 def every_column() -> list[str]:
     """What is packed of a day, properties of events apart."""
-    found = [VISITOR, START, CROSSES, TIME]
+    found = [VISITOR, START, CROSSES, TIME, WORTHS]
     for scope in get_args(metrics.Scope):
         every = (d for d in metrics.DIMENSIONS.values() if d.scope == scope and not d.is_made)
         found += [f"{scope}:{dimension.name}" for dimension in every]

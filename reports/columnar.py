@@ -15,7 +15,7 @@ from math import ceil, log2
 
 from properties.models import Property
 from properties.periods import Range
-from reports import filters, members, metrics
+from reports import members, metrics
 from reports.columns import Unfit
 from reports.kept import Kept
 from reports.narrowing import View, who_are_meant
@@ -31,8 +31,8 @@ FEW_GROUPS = 2_000  # that are not shared: what they weigh are their visitors
 
 
 def can_answer(question: Question) -> bool:
-    """Whether blocks hold what is asked: they leave bots out, and money."""
-    return question.bots == "exclude" and not filters.names_money(question.filters)
+    """Whether blocks hold what is asked: they leave bots out."""
+    return question.bots == "exclude"
 
 
 def expect(kept: Kept, question: Question) -> None:

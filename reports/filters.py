@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from psycopg import sql
@@ -30,6 +31,7 @@ JOINTS = ("and", "or", "not", VISITOR)
 DONE = ("event", "page")  # what a visitor can have done
 
 WORTH = "worth"  # (amount, currency): what an event brought at least; only goals ask it
+WORTHS = f"event:{WORTH}"  # the column of it, which is no dimension: nothing is split by it
 
 MOST_DEPTH = 8
 MOST_FILTERS = 50
@@ -53,6 +55,11 @@ class Leaf:
         found = metrics.find_dimension(self.dimension)
         assert found is not None
         return found.scope
+
+    @property
+    def column(self) -> str:
+        """The column of a block (blocks.py) that tells whether it holds."""
+        return WORTHS if self.operator == WORTH else f"{self.scope}:{self.dimension}"
 
 
 @dataclass(frozen=True)
@@ -250,11 +257,6 @@ def _reaches(goal: Goal) -> Node:
     return Branch("and", (called, worth)) if goal.event else worth
 
 
-def names_money(tree: object) -> bool:
-    """Whether a filter asks for the worth of an event."""
-    return tree is not None and any(leaf.operator == WORTH for leaf in all_leaves(parse(tree)))
-
-
 # -- segments ----------------------------------------------------------------------------------
 
 SEGMENT = "segment"
@@ -322,7 +324,9 @@ def array(values: Iterable[datetime | int]) -> str:
 
 
 def column(name: str, bound: Bound) -> sql.Composable:
-    """The dimension's value as never-null text, of an event `e` or a session `s`."""
+    """The dimension's value (or the worth) as never-null text, of an event `e` or a session `s`."""
+    if name == WORTH:
+        return _WORTH
     found = metrics.find_dimension(name)
     assert found is not None
     if name.startswith(metrics.PROPS):
@@ -333,6 +337,22 @@ def column(name: str, bound: Bound) -> sql.Composable:
     if found.touch:
         return touches.column(found)
     return sql.Identifier("e" if found.scope == "event" else "s", found.column)
+
+
+# "12.5 EUR", and nothing where no money is; `brings` reads it as `_leaf_condition` compares it.
+_WORTH = sql.SQL("coalesce(trim_scale(e.revenue)::text || ' ' || e.currency, '')")
+
+
+def brings(leaf: Leaf) -> Callable[[str], bool]:
+    """Whether an event of a worth brought what the leaf asks for at least. Exactly: as floats,
+    amounts with six decimals are not told apart."""
+    least, currency = Decimal(leaf.values[0]), leaf.values[1]
+
+    def test(worth: str) -> bool:
+        amount, _, code = worth.partition(" ")
+        return bool(amount) and code == currency and Decimal(amount) >= least
+
+    return test
 
 
 def condition(node: Node, bound: Bound, visitor: sql.Composable) -> sql.Composable:

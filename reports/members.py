@@ -82,8 +82,7 @@ def count(place: Property, plan: Plan, asked: Asked, kept: Kept) -> tuple[int, R
     names = {VISITOR, LENGTHS}
     for part in meant.values():
         if part is not None:
-            leaves = set(filters.leaves(part)) - alone
-            names |= {f"{leaf.scope}:{leaf.dimension}" for leaf in leaves}
+            names |= {leaf.column for leaf in set(filters.leaves(part)) - alone}
     reader = Reader(place, plan, (), kept)
 
     def look(block: Block, having: Having | None) -> None:
@@ -115,14 +114,16 @@ def _alone(parts: Iterable[Node | None]) -> set[Leaf]:
             case [Leaf() as leaf] if _has_postings(leaf):
                 found.add(leaf)
             case _:
-                others |= {leaf.dimension for node in of_events for leaf in filters.leaves(node)}
-    return {leaf for leaf in found if leaf.dimension not in others}
+                others |= {leaf.column for node in of_events for leaf in filters.leaves(node)}
+    return {leaf for leaf in found if leaf.column not in others}
 
 
 def _has_postings(leaf: Leaf) -> bool:
-    """Whether they tell it by less than the events do: all but some is nearly everything."""
+    """Whether they tell it by less than the events do: all but some is nearly everything, and what
+    an event is worth they do not know."""
     dimension = metrics.find_dimension(leaf.dimension)
-    return dimension is not None and dimension.summed and leaf.operator != "is_not"
+    has_any = dimension is not None and dimension.summed
+    return has_any and leaf.operator not in ("is_not", filters.WORTH)
 
 
 def _on_events(part: Node | None) -> Node | None:

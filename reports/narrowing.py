@@ -29,7 +29,7 @@ def who_are_meant(plan: Plan, reader: Reader) -> Meant:
     done = {leaf for leaf in plan.all_leaves if leaf.operator == "has_done"}
     inside = {leaf for crowd in plan.crowds for leaf in filters.leaves(crowd.parts[0])}
     names = {VISITOR, LENGTHS} | {f"event:{leaf.dimension}" for leaf in done}
-    names |= {f"{leaf.scope}:{leaf.dimension}" for leaf in inside if leaf.operator != "has_done"}
+    names |= {leaf.column for leaf in inside if leaf.operator != "has_done"}
     meant = _who(reader, done, names, lambda leaf, block: _did(leaf, block, plan)) if done else {}
     if plan.crowds:
         meant |= _who(
@@ -219,7 +219,7 @@ class View:
             rows = table.take(self.block.numbers(VISITOR), mode="clip")  # beyond: the last place
         else:
             assert isinstance(node, filters.Leaf)
-            rows = texts_hold(self.block, f"{node.scope}:{node.dimension}", node, self.plan)
+            rows = texts_hold(self.block, node.column, node, self.plan)
             if node.scope == "event":
                 return rows
         return self.block.spread(rows) if of_events else rows

@@ -181,11 +181,8 @@ class Plan:
         found = {LENGTHS, CROSSES}
         if self.asks_visitors or self.tree is not None or (self.asks_sessions and self.names_event):
             found.add(VISITOR)
-        plain = [leaf for leaf in self.leaves if leaf.operator != "has_done"]
-        for name in [*(d.name for d in self.split), *(leaf.dimension for leaf in plain)]:
-            dimension = metrics.find_dimension(name)
-            assert dimension is not None
-            found.add(f"{dimension.scope}:{name}")
+        found |= {f"{dimension.scope}:{dimension.name}" for dimension in self.split}
+        found |= {leaf.column for leaf in self.leaves if leaf.operator != "has_done"}
         of_sessions = [*self.session_needs, *self.paired, *self.paired.values()]
         found |= {f"session:{name}" for name in of_sessions}
         if self.paired:
@@ -229,4 +226,7 @@ def _test(leaf: filters.Leaf) -> Callable[[bytes], bool] | None:
         return lambda text: any(part in text for part in parts)
     if leaf.operator == "matches":
         return lambda text: any(fits(text.decode(), pattern) for pattern in leaf.values)
+    if leaf.operator == filters.WORTH:
+        brings = filters.brings(leaf)
+        return lambda text: brings(text.decode())
     return None

@@ -45,13 +45,17 @@ class Happening:
     scroll: int | None = None
     load_ms: int | None = None
     props: dict[str, Any] | None = None
-    revenue: str | None = None  # in the property's currency, EUR
+    revenue: str | None = None  # in the property's currency, EUR, unless a text names another
     texts: dict[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
         if name in ("page", "source", "channel"):
             return str(getattr(self, name))
         return self.texts.get(name, "")
+
+    @property
+    def currency(self) -> str:
+        return self.text("currency") or ("EUR" if self.revenue else "")
 
 
 @dataclass
@@ -201,7 +205,7 @@ def _event_row(place: Any, event: Happening) -> dict[str, Any]:
             "props": json.dumps(event.props) if event.props is not None else None,
         }
         | {name: event.text(name) for name in EVENT_TEXTS}
-        | {"currency": event.text("currency") or ("EUR" if event.revenue else "")}
+        | {"currency": event.currency}
     )
 
 

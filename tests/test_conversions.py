@@ -156,6 +156,65 @@ def test_a_filter_narrows_those_asked_and_those_who_did(place):
     assert other.totals["conversions"] == 2
 
 
+@pytest.mark.parametrize(
+    ("minimum", "revenue", "currency", "is_reached"),
+    [
+        ("50", "50", "EUR", True),
+        ("50", "5e1", "EUR", True),
+        ("50", "50.000000", "EUR", True),
+        ("50", "49.999999", "EUR", False),
+        ("50", "50", "USD", False),
+        ("50", "-50", "EUR", False),
+        ("50", None, "", False),
+        ("50", None, "EUR", False),
+        ("0", "0", "EUR", True),
+        ("0", "-0", "EUR", True),
+        ("0", "-0.000001", "EUR", False),
+        # As floats, these two amounts are one.
+        ("999999999999.9999", "999999999999.999900", "EUR", True),
+        ("999999999999.9999", "999999999999.999849", "EUR", False),
+    ],
+)
+def test_what_an_event_brought_is_compared_to_the_last_digit(
+    minimum, revenue, currency, is_reached
+):
+    """From columns that are packed, from rows, and by Postgres; alone and for the visitor."""
+    from properties.models import Goal
+    from reports import packing
+
+    place = new_property()
+    Goal.objects.create(
+        account=place.account, property=place, name="Worth", kind="value", minimum=minimum
+    )
+    event = Happening(NOON, 1, "order", revenue=revenue, texts={"currency": currency})
+    write(place, history := [event, Happening(later(days=1), 1), Happening(NOON, 2)])
+    roll_up(place, history)
+    bots = Happening(NOON, -1, "order", revenue=revenue, texts={"currency": currency}, bot=True)
+    write(place, [bots])
+    reached = ["is", "goal", ["Worth"]]
+    sees = {"metrics": ["visitors"], "range": DAYS}
+
+    def found(**more):
+        body = {"metrics": ["events", "sessions"], "range": DAYS, "filters": reached}
+        several = [
+            ask(place, **body, **more),
+            ask(place, **sees, filters=reached, **more),
+            ask(place, **sees, filters=["visitor", reached], **more),
+        ]
+        numbers = [number for answer in several for number in answer.totals.values()]
+        return numbers, [answer.meta["route"] for answer in several]
+
+    with patch.object(packing, "FEWEST", 1):
+        routes = []
+        for _ in range(2):
+            numbers, route = found()
+            assert numbers == [is_reached] * 4
+            routes.append(route)
+            packing.pack_all(datetime.now(UTC), place)
+    assert routes == [["raw"] * 3, ["columns"] * 3]
+    assert found(bots="only") == ([is_reached] * 4, ["raw"] * 3)
+
+
 def test_where_it_was_reached_and_when(place):
     pages = ask(place, metrics=["conversions"], dimensions=["page"], range=DAYS)
     assert {row["page"]: row["conversions"] for row in pages.rows} == {
@@ -220,5 +279,5 @@ def test_the_module_of_goals_is_needed_and_the_route_of_the_dearest_part_is_name
 
     assert asked(metrics=["conversions"], dimensions=["source"]).modules() == ["sources", "events"]
     assert asked(metrics=["sessions"], dimensions=["goal"]).modules() == ["events"]
-    assert ask(place, metrics=["conversions"], range=DAYS).meta["route"] == "raw"  # "worth"
+    assert ask(place, metrics=["conversions"], range=DAYS).meta["route"] == "columns"
     assert ask(place, metrics=["sessions"], range=DAYS).meta["route"] == "rolled"

@@ -451,6 +451,47 @@ def test_a_day_that_cannot_be_read_lets_rows_answer():
     assert (answer.totals, answer.meta["route"]) == ({"visitors": 1}, "raw")
 
 
+def test_a_day_that_was_packed_without_what_events_are_worth_is_read_from_rows():
+    """As before there was a column of it; the worker packs such days again."""
+    from accounts.tenancy import tenant
+    from properties.models import Goal
+    from reports.queries import ask_rows, parse_question
+
+    place = packed_place(
+        make_event(NOON, name="order", source="news", revenue="50", currency="EUR"),
+        make_event(NOON, 2, name="order", source="news", revenue="49", currency="EUR"),
+        make_event(NOON, 3, name="order", source="other", revenue="50", currency="USD"),
+    )
+    Goal.objects.create(
+        account=place.account, property=place, name="Large", kind="value", minimum=50
+    )
+    reached = ["is", "goal", ["Large"]]
+    bodies = [
+        {"metrics": ["conversions", "conversion_rate"], "dimensions": ["source"], "range": DAY},
+        {"metrics": ["visitors"], "range": DAY, "filters": reached},
+        {"metrics": ["events"], "range": DAY, "filters": ["visitor", reached]},
+    ]
+
+    def found():
+        answers = [ask(place, NOW, **body) for body in bodies]
+        with tenant(place.account_id):
+            _, rows = ask_rows(place, parse_question(place, bodies[0], NOW))
+            in_file = list(rows)
+        assert in_file == answers[0].rows == [
+            {"source": "news", "conversions": 1, "conversion_rate": 0.5},
+            {"source": "other", "conversions": 0, "conversion_rate": 0.0},
+        ]  # fmt: skip
+        assert [answer.totals for answer in answers[1:]] == [{"visitors": 1}, {"events": 1}]
+        return {answer.meta["route"] for answer in answers}
+
+    assert found() == {"columns"}
+    execute("DELETE FROM columns WHERE name = 'event:worth' AND property_id = %s", place)
+    assert found() == {"raw"}
+    execute("UPDATE packed_days SET state = 'w' WHERE property_id = %s", place)
+    pack(place)
+    assert found() == {"columns"}
+
+
 def test_whoever_is_meant_may_have_any_number():
     """A day of few visitors keeps their numbers in one or two bytes; who has done it elsewhere in
     the range may have a larger one."""

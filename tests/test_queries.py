@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -216,6 +217,13 @@ def _holds(node, event, visit, inside):
             other.visitor == visit.visitor and _value(node.dimension, other, v) in node.values
             for other, v in inside
         )
+    if node.operator == "worth":
+        least, currency = node.values
+        return (
+            event.revenue is not None
+            and event.currency == currency
+            and Fraction(event.revenue) >= Fraction(least)
+        )
     value = _value(node.dimension, event, visit)
     if node.operator == "contains":
         return any(part in value for part in node.values)
@@ -284,8 +292,15 @@ TEXTS = {  # of sessions and events; what is not here is empty
 }
 NAMES = [
     "pageview", "pageview", "pageview", "engagement", "signup", "element", "element_shown",
-    "web_vitals",
+    "web_vitals", "purchase",
 ]  # fmt: skip
+# What an event brings, around the amounts that goals ask for: next to the largest that may be
+# sent, floats do not tell six decimals apart.
+AMOUNTS = [
+    None, None, "0", "-0.000001", "-50", "49.999999", "50", "50.000000", "50.000001", "5e1", "7",
+    "999999999999.999849", "999999999999.9999", "999999999999.999999",
+]  # fmt: skip
+CURRENCIES = ["EUR", "EUR", "EUR", "USD", "JPY"]
 
 
 def a_history(dice, base):
@@ -315,7 +330,10 @@ def a_history(dice, base):
                         scroll=dice.choice([None, None, 0, 25, 60, 100]),
                         load_ms=dice.choice([None, None, 0, 250, 900, 5000]),
                         props=some_props(dice, name),
-                        texts=texts | {"title": dice.choice(TEXTS["title"])},
+                        revenue=(revenue := dice.choice(AMOUNTS)),
+                        texts=texts
+                        | {"title": dice.choice(TEXTS["title"])}
+                        | {"currency": dice.choice(CURRENCIES) if revenue else ""},
                     )
                 )
     return history
@@ -354,6 +372,21 @@ LEAVES = [
     ["matches", "referrer", ["g*e.c*", "x"]],
     ["has_done", "event", ["signup"]],
     ["has_done", "page", ["/a"]],
+    ["is", "goal", ["Anything"]],
+    ["is", "goal", ["Large"]],
+    ["is_not", "goal", ["Large"]],
+    ["is", "goal", ["Largest"]],
+    ["is_not", "goal", ["Largest", "Signed up"]],
+    ["is", "goal", ["Large purchase"]],
+]
+
+
+GOALS = [  # of the property of every history
+    {"name": "Signed up", "kind": "event", "event": "signup"},
+    {"name": "Anything", "kind": "value", "minimum": 0},
+    {"name": "Large", "kind": "value", "minimum": 50},
+    {"name": "Largest", "kind": "value", "minimum": "999999999999.9999"},
+    {"name": "Large purchase", "kind": "value", "minimum": "49.9999", "event": "purchase"},
 ]
 
 
@@ -363,16 +396,18 @@ SEGMENTS = {  # of the account of every history
     "mobile-may": ["and", ["is", "device", ["mobile"]], ["is", "campaign", ["may"]]],
     "nowhere-else": ["not", ["or", ["is", "page", ["/a"]], ["contains", "page", ["b"]]]],
     "buyers": ["and", ["is", "goal", ["Signed up"]], ["is_not", "country", ["FR"]]],
+    "spenders": ["and", ["is", "goal", ["Large", "Largest"]], ["is_not", "page", ["/a"]]],
 }
 
 
 def with_segments(place):
-    """The property, whose account has the segments above, and the goal that one of them names."""
+    """The property, which has the goals above, and its account the segments."""
     from accounts.tenancy import tenant
     from properties.models import Goal
     from reports.models import Segment
 
-    Goal.objects.create(property=place, account=place.account, name="Signed up", event="signup")
+    for goal in GOALS:
+        Goal.objects.create(property=place, account=place.account, **goal)
     with tenant(place.account_id):
         Segment.objects.bulk_create(
             Segment(account_id=place.account_id, slug=slug, name=slug, filters=tree)
@@ -488,6 +523,8 @@ def test_rollups_columns_raw_events_and_a_loop_agree(seed):
     place = with_segments(new_property(timezone=dice.choice(ZONES)))
     history = a_history(dice, base)
     happen(place, history, dice)
+    if dice.random() < 0.3:
+        history = erase_somebody(place, history, dice)
     unpack_some(place, dice)
     for number in range(25):
         _check(place, history, a_question(dice, base), by_shares=number % 3 == 0)
@@ -513,6 +550,24 @@ def happen(place, history, dice):
         roll_up(place, new, before, now)
         if dice.random() < 0.9:
             pack_all(place, now)
+
+
+def erase_somebody(place, history, dice):
+    """What is left of the history without one of its visitors."""
+    from privacy import erasing
+    from privacy.subjects import subject_of
+    from tracking.models import Visitor
+    from tracking.working import transaction_of_worker
+
+    gone = dice.choice(history).visitor
+    known = Visitor.objects.using("worker").get(property_id=place.pk, number=gone)
+    with transaction_of_worker() as cursor:
+        subject = subject_of(cursor, place, visitor=str(known.visitor))
+    now = datetime.now(UTC)
+    erasing.carry_out(erasing.ask(place, subject, "alice", now), now)
+    if dice.random() < 0.7:
+        pack_all(place, now)
+    return [event for event in history if event.visitor != gone]
 
 
 def pack_all(place, now):
