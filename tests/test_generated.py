@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ def test_the_same_seed_gives_the_same_history():
 @pytest.mark.parametrize("history", [SMALL, History(20_000), History(20_000, days=30)])
 def test_a_history_has_what_was_asked_for(history):
     drawn = draw(history)
+    orders = drawn.name == generated.NAMES.index(generated.ORDER)
+    assert np.array_equal(drawn.cents != generated.NO_MONEY, orders)
+    assert orders.any() and (drawn.cents[orders] > 5_000).any()
     assert len(drawn.time) == drawn.length.sum() == history.events
     assert drawn.time.min() >= generated.FIRST_DAY.timestamp() * 1000
     assert drawn.time.max() < history.end.timestamp() * 1000
@@ -45,6 +49,16 @@ def test_sessions_are_those_that_the_gap_makes():
     assert np.array_equal(begins, session[1:] != session[:-1])
 
 
+def drawn_money(history):
+    """The cents of each currency."""
+    drawn = draw(history)
+    has = drawn.cents != generated.NO_MONEY
+    return [
+        ("EUR", drawn.cents[has & drawn.euros].sum()),
+        ("USD", drawn.cents[has & ~drawn.euros].sum()),
+    ]
+
+
 def test_what_is_stored_is_what_the_product_derives_from_the_events():
     from django.db import connections
 
@@ -57,6 +71,14 @@ def test_what_is_stored_is_what_the_product_derives_from_the_events():
     with connections["worker"].cursor() as cursor:
         cursor.execute("SELECT count(*), min(time) FROM events WHERE property_id = %s", [place.pk])
         assert cursor.fetchone() == (600, place.first_event_at)
+        cursor.execute(
+            "SELECT currency, sum(revenue) FROM events WHERE property_id = %s AND revenue <> 0"
+            " GROUP BY 1 ORDER BY 1",
+            [place.pk],
+        )
+        assert cursor.fetchall() == [
+            (code, Decimal(int(cents)) / 100) for code, cents in drawn_money(history)
+        ]
     before = sessions_of(place), everything(place)
     assert before[0] and before[1][0]
     first = date(2024, 12, 31)

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-VERSION = 1  # of what the generator makes: another number makes kept data stale
+VERSION = 2  # of what the generator makes: another number makes kept data stale
 FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 ZONE = "Europe/Berlin"
 PAGES = 5_000
@@ -34,6 +34,7 @@ EVENTS_A_SESSION = 4  # about
 LONGEST = 20  # events of a session
 PAUSE = timedelta(minutes=31)  # between two sessions of a visitor, at least
 
+ORDER = "event-2"  # what money is made with
 NAMES = ["pageview", "engagement", *(f"event-{n}" for n in range(18))]
 SOURCES = ["Direct", "Google", "Bing", "Facebook", *(f"site-{n}.example" for n in range(36))]
 CHANNELS = ["Direct", "Organic Search", "Organic Search", "Organic Social"] + ["Referral"] * 36
@@ -290,7 +291,8 @@ def _months(history: History) -> Iterator[datetime]:
 class Drawn:
     """Arrays. Of sessions: `visitor` (bots below 0), `start` and `length` (events), and the index
     of each attribute's value. Of events, session by session: `session`, `time` (ms since 1970),
-    `name`, `page` (-1: none), `engaged` (-1: none), `props`."""
+    `name`, `page` (-1: none), `engaged` (-1: none), `props`, `cents` (NO_MONEY: none; below 0:
+    given back) and whether those are `euros` or dollars."""
 
     visitor: np.ndarray
     length: np.ndarray
@@ -301,6 +303,8 @@ class Drawn:
     page: np.ndarray
     engaged: np.ndarray
     props: np.ndarray
+    cents: np.ndarray
+    euros: np.ndarray
 
     @property
     def first(self) -> np.ndarray:
@@ -324,16 +328,20 @@ def draw(history: History) -> Drawn:
     moments = (start[:, None] + np.cumsum(steps, axis=1))[used]
     session = np.repeat(np.arange(many), length)
     names, pages, engaged, props = _events(dice, len(session), np.cumsum(length) - length)
+    attributes = _attributes(dice, many)
+    cents, euros = _money(dice, names)
     return Drawn(
         visitor=_numbered(visitor, start, history.visitors),
         length=length,
-        attributes=_attributes(dice, many),
+        attributes=attributes,
         session=session,
         time=moments,
         name=names,
         page=pages,
         engaged=engaged,
         props=props,
+        cents=cents,
+        euros=euros,
     )
 
 
@@ -416,6 +424,18 @@ def _events(dice: np.random.Generator, many: int, first: np.ndarray) -> tuple[np
     return name, page, engaged, props
 
 
+NO_MONEY = np.iinfo(np.int64).min
+
+
+def _money(dice: np.random.Generator, name: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each order brings: some forty on average, hardly one like another."""
+    many = len(name)
+    cents = np.round(100 * dice.lognormal(3.4, 0.8, many)).astype(np.int64)
+    cents[dice.random(many) < 0.05] *= -1
+    cents[name != NAMES.index(ORDER)] = NO_MONEY
+    return cents, dice.random(many) < 0.9
+
+
 # -- copying ---------------------------------------------------------------------------------
 
 _OF_SESSION = (
@@ -424,8 +444,8 @@ _OF_SESSION = (
 )  # fmt: skip
 _EVENT_COLUMNS = (
     "time", "received_at", "event_id", "name", "page", "title", "engaged_ms", "props",
-    "account_id", "property_id", "sanitized", "query", "browser_version", "user", "currency",
-    "visitor", "bot", *_OF_SESSION,
+    "revenue", "currency", "account_id", "property_id", "sanitized", "query", "browser_version",
+    "user", "visitor", "bot", *_OF_SESSION,
 )  # fmt: skip
 _SESSION_COLUMNS = (
     "account_id", "property_id", "started_at", "ended_at", "pageviews", "events", "interactions",
@@ -477,6 +497,13 @@ def _page(code: int) -> str:
     return "" if code < 0 else "/" if code == 0 else f"/articles/{code}"
 
 
+def _worth(cents: int, is_euros: bool) -> str:
+    """Amount and currency."""
+    if cents == NO_MONEY:
+        return f"{NULL}\t"
+    return f"{cents / 100:.2f}\t{'EUR' if is_euros else 'USD'}"
+
+
 def _shown(moments: np.ndarray) -> list[str]:
     return [f"{text}+00" for text in np.datetime_as_string(moments.astype("datetime64[ms]"))]
 
@@ -484,7 +511,7 @@ def _shown(moments: np.ndarray) -> list[str]:
 def _copy_events(cursor: Any, place: Any, drawn: Drawn, some: np.ndarray) -> None:
     sessions = drawn.session[some].tolist()
     tails = {session: _tail(drawn, session) for session in set(sessions)}
-    middle = f"{place.account_id}\t{place.pk}\tf\t\t\t\t\t"
+    middle = f"{place.account_id}\t{place.pk}\tf\t\t\t\t"
     dice = np.random.default_rng(int(some[0]))  # ids: nothing reads them
     ids = dice.bytes(16 * len(some)).hex()
     columns = zip(
@@ -494,14 +521,16 @@ def _copy_events(cursor: Any, place: Any, drawn: Drawn, some: np.ndarray) -> Non
         drawn.page[some].tolist(),
         drawn.engaged[some].tolist(),
         drawn.props[some].tolist(),
+        drawn.cents[some].tolist(),
+        drawn.euros[some].tolist(),
         sessions,
         strict=True,
     )
     lines = (
         f"{time}\t{time}\t{ids[at : at + 32]}\t{NAMES[name]}\t{_page(page)}\t"
         f"{f'Article {page}' if page >= 0 else ''}\t{engaged if engaged >= 0 else NULL}\t"
-        f"{PROPS[props]}\t{middle}{tails[session]}"
-        for at, time, name, page, engaged, props, session in columns
+        f"{PROPS[props]}\t{_worth(cents, euros)}\t{middle}{tails[session]}"
+        for at, time, name, page, engaged, props, cents, euros, session in columns
     )
     _copy(cursor, "events", _EVENT_COLUMNS, lines)
 

@@ -285,13 +285,19 @@ def last_day(place: Any, history: History) -> LocalDay:
     return LocalDay(local_date(moment, tz), span("day", moment, tz))
 
 
-def conversions(place: Any, history: History, many: int = 40, seed: int = 1) -> Measured:
-    """A table of the sources page: visits and conversions of a goal by event, any 30 days."""
+GOALS = {
+    "an event": {"kind": "event", "event": generated.NAMES[-1]},
+    "an amount": {"kind": "value", "minimum": 50},
+}
+
+
+def conversions(
+    goal_of: str, place: Any, history: History, many: int = 40, seed: int = 1
+) -> Measured:
+    """A table of the sources page: visits and conversions of a goal, any 30 days."""
     from properties.models import Goal
 
-    goal = Goal.objects.create(
-        account=place.account, property=place, name="Goal", kind="event", event=generated.NAMES[-1]
-    )
+    goal = Goal.objects.create(account=place.account, property=place, name="Goal", **GOALS[goal_of])
     dice = random.Random(seed)
     bodies = (
         {
@@ -302,7 +308,8 @@ def conversions(place: Any, history: History, many: int = 40, seed: int = 1) -> 
         for _ in range(many)
     )
     try:
-        return measure("conversions by source or touch, 30 days", place, history, bodies)
+        what = f"conversions by {goal_of}, by source or touch, 30 days"
+        return measure(what, place, history, bodies)
     finally:
         goal.delete()  # histories are kept for the next run
 
@@ -313,7 +320,7 @@ KINDS: tuple[Callable[..., Measured], ...] = (
     rolled_questions,
     visitors_of_a_year,
     *(partial(report_page, tail) for tail in PAGES),
-    conversions,
+    *(partial(conversions, goal_of) for goal_of in GOALS),
 )
 
 # -- the table -------------------------------------------------------------------------------
