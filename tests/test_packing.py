@@ -126,8 +126,26 @@ def test_texts_come_back_as_they_were(texts):
     assert all(found.value(found.find(text.encode())) == text.encode() for text in texts)
     assert found.find(b"no such text") is None
     assert len(set(found.values)) == len(found.values)
-    some = np.arange(0, len(found), 2)
-    assert found.joined_of(some) == b"\0".join(found.value(code) for code in some.tolist())
+    some = np.arange(len(found)) % 2 == 0
+    wanted = [found.value(code) for code in np.flatnonzero(some).tolist()]
+    assert found.used() is found
+    if wanted:
+        assert found.joined_of(some) == b"\0".join(wanted)
+
+
+def test_texts_are_cut_out_of_a_dictionary_in_little_more_memory_than_it_takes():
+    """Of a day that a file counts in shares it may be as long as memory allows."""
+    import tracemalloc
+
+    from reports.columns import make_texts
+
+    texts = make_texts([f"/a/page/with/a/long/name/{n}" for n in range(30_000)], np.arange(29_999))
+    tracemalloc.start()
+    used = texts.used()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(used), used.joined.count(b"/name/")) == (29_999, 29_999)
+    assert most < 8 * len(texts.joined)
 
 
 @given(st.lists(st.sets(st.sampled_from(["", "a", "b", "c", "ö", "\U0001f600"])), max_size=6))
