@@ -100,6 +100,8 @@ def _places(bits: Numbers) -> Numbers:
 
 # Where a stretch lies depends on how many bytes a number takes: the head says it in its second
 # byte. `substring` reads no more of a value than it is asked for, as long as that is not packed.
+# Which blocks and columns, is said twice: by the join alone the planner would go through all that
+# the property has.
 STRETCHES = """
 SELECT w.number, h.head, substring(
     c.bits FROM %(behind)s + w.first * get_byte(h.head, 1) FOR w.many * get_byte(h.head, 1)
@@ -109,6 +111,7 @@ FROM unnest(%(starts)s::timestamptz[], %(names)s::text[], %(firsts)s::int[], %(m
 JOIN columns AS c ON c.property_id = %(property)s AND c.grain = %(grain)s
     AND c.starts_at = w.starts_at AND c.name = w.name
 CROSS JOIN LATERAL (SELECT substring(c.bits FROM 1 FOR %(head)s) AS head) AS h
+WHERE c.starts_at = ANY(%(starts)s::timestamptz[]) AND c.name = ANY(%(names)s::text[])
 ORDER BY w.number
 """
 

@@ -395,6 +395,39 @@ def test_who_has_seen_a_page_is_read_of_a_few_days_at_a_time(monkeypatch):
     assert (answer.totals, answer.meta["route"], read) == ({"visitors": 1}, "columns", [2, 1])
 
 
+def test_parts_of_a_day_are_found_without_going_through_the_columns_of_all():
+    """The planner knows no better than that a property has a single column."""
+    from accounts.tenancy import tenant
+    from reports import blocks, postings
+    from reports.filters import Leaf
+
+    place = packed_place(*(make_event(NOON, n, page=f"/{n}") for n in range(1, 30)))
+    with connections["worker"].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO columns (account_id, property_id, grain, starts_at, name, bits)"
+            " SELECT account_id, property_id, 'd', starts_at - day * interval '1 day', name, ''"
+            " FROM columns CROSS JOIN generate_series(1, 60) AS day WHERE property_id = %s",
+            [place.pk],
+        )
+    day = NOON.replace(hour=0, minute=0)
+    with tenant(place.account_id), blocks.binary_cursor() as cursor:
+
+        def looked_at():
+            cursor.execute(
+                "SELECT sum(seq_tup_read + idx_tup_fetch)::bigint"
+                " FROM pg_stat_xact_user_tables WHERE relname = 'columns'"
+            )
+            return cursor.fetchone()[0]
+
+        packed = blocks.all_packed(cursor, place, blocks.Span(day, day + timedelta(days=1)))
+        before = looked_at()
+        leaf = Leaf("is", "page", ("/3",))
+        tests = {leaf: lambda texts: np.array([value == b"/3" for value in texts.values])}
+        [having] = postings.who_has(cursor, place, packed, tests).values()
+        assert len(having.sessions[leaf]) == 1
+        assert 0 < looked_at() - before < 20
+
+
 def test_a_day_packed_anew_while_its_parts_are_read_is_not_mixed_up(monkeypatch):
     from reports import blocks
 
