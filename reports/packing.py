@@ -241,10 +241,11 @@ SELECT count(*) = %(fewest)s FROM (
 ) AS found
 """
 
+# One without a name cannot be asked for.
 PROPS = """
 SELECT k.name FROM events AS e CROSS JOIN LATERAL jsonb_object_keys(e.props) AS k(name)
 WHERE e.property_id = %(property)s AND e.time >= %(start)s AND e.time < %(end)s AND NOT e.bot
-    AND jsonb_typeof(e.props) = 'object'
+    AND jsonb_typeof(e.props) = 'object' AND k.name <> ''
 GROUP BY k.name ORDER BY count(*) DESC, k.name LIMIT %(most)s
 """
 
@@ -382,7 +383,7 @@ def _keep(cursor: Any, place: Property, span: Span, wanted: dict[str, Any]) -> b
     """Write the columns; returns whether there is one for every property of the events."""
     cursor.execute(PROPS, wanted | {"most": MOST_PROPS + 1})
     names = [name for (name,) in cursor.fetchall()]
-    props = [f"event:{metrics.PROPS}{name}" for name in names[:MOST_PROPS] if name]
+    props = [f"event:{metrics.PROPS}{name}" for name in names[:MOST_PROPS]]
     with binary_cursor(WORKER) as reader:
         block = of_rows(reader, place, span, [*every_column(), *props])
     block.data |= summing.make(block) | postings.make(block)

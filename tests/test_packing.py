@@ -1072,7 +1072,7 @@ def test_properties_of_events_have_columns(monkeypatch):
     place = packed_place(
         make_event(NOON, props=b'{"plan": "pro", "n": 1}'),
         make_event(NOON, 2, props=b'{"plan": null}'),
-        make_event(NOON, 3),
+        make_event(NOON, 3, props=b'{"": "of no name"}'),
     )
     body = {"metrics": ["events"], "range": DAY}
     by_plan = ask(place, NOW, **body, dimensions=["props:plan"])
