@@ -1,5 +1,6 @@
 """Every number three ways: rollups and bitmaps, raw events in SQL, and a loop in Python."""
 
+import json
 import os
 import random
 import re
@@ -17,7 +18,7 @@ from django.db import connections
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.history import Happening, at, roll_up, visits, write
+from tests.history import GAP, Happening, at, roll_up, visits, write
 from tests.people import new_property
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -25,8 +26,12 @@ NOW = at("2026-04-15T10:20")
 # `make histories HISTORIES=2000` tries others than those of every run, and more of them.
 HISTORIES = int(os.environ.get("AKTIVAT_HISTORIES", "25"))
 DERANDOMIZE = "AKTIVAT_HISTORIES" not in os.environ
-ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe"]
-PAGES = ["/", "/a", "/b", "/ö", ""]
+ZONES = [
+    "UTC", "Europe/Berlin", "Asia/Kathmandu", "America/New_York", "America/St_Johns",
+    "Australia/Lord_Howe",
+]  # fmt: skip
+# With what LIKE, JSON, lines and alphabets take for something else.
+PAGES = ["/", "/a", "/b", "/ö", "", "/A", "/a ", "/%_", "\n/a\\", "/\uffff", "/\U0001f600"]
 SOURCES = ["Direct", "Google", "news"]
 
 
@@ -196,7 +201,8 @@ def _value(name, event, visit):
     if name == "visit":
         return "new" if visit.is_first else "returning"
     if name.startswith("props:"):
-        return str((event.props or {}).get(name.removeprefix("props:"), ""))
+        value = (event.props or {}).get(name.removeprefix("props:"))
+        return value if isinstance(value, str) else "" if value is None else json.dumps(value)
     bound_to = event if metrics.DIMENSIONS[name].scope == "event" else visit
     return bound_to.text(name)
 
@@ -303,6 +309,9 @@ AMOUNTS = [
 CURRENCIES = ["EUR", "EUR", "EUR", "USD", "JPY"]
 
 
+NOTHING, MS = timedelta(0), timedelta(milliseconds=1)
+
+
 def a_history(dice, base):
     """A few visitors over some days around a change of clocks, so that everything overlaps."""
     history = []
@@ -310,12 +319,17 @@ def a_history(dice, base):
     numbers = [1, 2, 255, 256, 70_000, 2**24 + 1]
     for visitor in dice.sample(numbers, dice.randint(1, 6)):
         is_bot = dice.random() < 0.15
-        for _ in range(dice.randint(1, 4)):
+        is_long = dice.random() < 0.04  # over one midnight or two
+        for _ in range(1 if is_long else dice.randint(1, 4)):
             moment = base + timedelta(minutes=dice.randint(0, 3 * 24 * 60))
+            if dice.random() < 0.2:  # where hours and days meet
+                moment = moment.replace(minute=dice.choice([0, 15, 30]))
+                moment -= dice.choice([NOTHING, MS])
             source = dice.choice(SOURCES)
             texts = {name: dice.choice(values) for name, values in TEXTS.items()}
-            for _ in range(dice.randint(1, 4)):
-                moment += timedelta(milliseconds=dice.randint(1, 40 * 60 * 1000))
+            for _ in range(dice.randint(50, 90) if is_long else dice.randint(1, 4)):
+                pause = timedelta(milliseconds=dice.randint(1, 40 * 60 * 1000))
+                moment += GAP if is_long else dice.choice([pause, pause, pause, GAP, GAP + MS])
                 name = dice.choice(NAMES)
                 history.append(
                     Happening(
@@ -326,7 +340,7 @@ def a_history(dice, base):
                         source,
                         channel=dice.choice(["Direct", "Referral", ""]),
                         bot=is_bot,
-                        engaged_ms=dice.choice([None, 3000, 12000]),
+                        engaged_ms=dice.choice([None, 1, 3000, 12000, 86_400_000]),
                         scroll=dice.choice([None, None, 0, 25, 60, 100]),
                         load_ms=dice.choice([None, None, 0, 250, 900, 5000]),
                         props=some_props(dice, name),
@@ -349,7 +363,9 @@ def some_props(dice, name):
     if name == "web_vitals":
         lcp = [0, 1200, 2500.4, 4000, "fast", -5, 10**9]
         return {"lcp": dice.choice(lcp), "cls": dice.choice([0, 0.0123, 0.25]), "inp": 80}
-    return dice.choice([None, {"plan": "pro"}, {"plan": "free", "event": "click", "lcp": 7}])
+    free = {"plan": "free", "event": "click", "lcp": 7}
+    odd = [{"plan": None}, {"plan": True}, {"plan": 12}, {"plan": {"a": [1]}}, {"": "x"}]
+    return dice.choice([None, None, {"plan": "pro"}, {"plan": "pro"}, free, free, dice.choice(odd)])
 
 
 LEAVES = [
@@ -452,14 +468,20 @@ def splits():
 
 
 OFTEN = ["page", "source", "country", "entry_page"]
-TIMES = ["time:hour", "time:day", "time:week", "time:month", "time:hour_of_day", "time:day_of_week"]
+TIMES = [
+    "time:hour", "time:day", "time:week", "time:month", "time:quarter", "time:hour_of_day",
+    "time:day_of_week",
+]  # fmt: skip
 
 
 def a_filter(dice, depth=0, within=False):
     joints = ["leaf", "leaf", "and", "or", "not", *([] if within else ["visitor", "segment"])]
-    joint = dice.choice(joints) if depth < 2 else "leaf"
+    joint = dice.choice(joints) if depth < 3 else "leaf"
     if joint == "segment":
         return [dice.choice(["is", "is_not"]), "segment", dice.sample(list(SEGMENTS), 1)]
+    if joint == "leaf" and dice.random() < 0.2:
+        some = dice.sample(PAGES, 2)
+        return [dice.choice(["is", "is_not"]), dice.choice(["page", "exit_page"]), some]
     if joint == "leaf" and dice.random() < 0.3:
         name = dice.choice([name for name in TEXTS if name != "title"])
         return [dice.choice(["is", "is_not"]), name, [dice.choice(TEXTS[name])]]
@@ -476,7 +498,7 @@ def a_question(dice, base):
     )
     asked = dice.sample(names, dice.randint(1, 3)) if dice.random() < 0.8 else ["visitors"]
     some = dice.choice([OFTEN, splits()])
-    dimensions = dice.sample(some, dice.choice([0, 1, 1, 1, 2])) + dice.sample(
+    dimensions = dice.sample(some, dice.choice([0, 1, 1, 1, 2, 3])) + dice.sample(
         TIMES, dice.choice([0, 0, 1])
     )
     dice.shuffle(dimensions)
@@ -490,14 +512,15 @@ def a_question(dice, base):
     if dice.random() < 0.4:
         body["filters"] = a_filter(dice)
     if dice.random() < 0.5:
-        ordered = dice.sample([*asked, *dimensions], 1)
+        ordered = dice.sample([*asked, *dimensions], min(dice.randint(1, 3), len(asked)))
         body["order_by"] = [[name, dice.choice(["asc", "desc"])] for name in ordered]
+        body["offset"] = dice.choice([0, 0, 0, 2])
     return body
 
 
 def a_range(dice, base):
-    first = base + timedelta(hours=dice.randint(-5, 30), minutes=dice.choice([0, 0, 7]))
-    last = first + timedelta(hours=dice.randint(1, 60))
+    first = base + timedelta(hours=dice.randint(-5, 30), minutes=dice.choice([0, 0, 0, 15, 37]))
+    last = first + timedelta(hours=dice.randint(1, 60), seconds=dice.choice([0, 0, 11]))
     days = {
         "from": f"{base:%Y-%m-%d}",
         "to": f"{base + timedelta(days=dice.randint(0, 3)):%Y-%m-%d}",
@@ -622,7 +645,8 @@ def _check(place, history, body, by_shares=True):
                 routes.append(rolled.count(place, question, question.range, Kept()))
         if question.filters is not None:
             _check_members(place, history, question)
-        if question.interval is None and question.order[0][0] in question.metrics:
+        ranked_by = {name for name, _ in question.order}
+        if question.interval is None and ranked_by <= {*question.metrics}:
             _check_file(place, question, answer.rows, by_shares)
     _check_rows(answer.rows, wanted, question)
     for found in routes:
@@ -659,10 +683,10 @@ def _check_file(place, question, rows, by_shares):
     """Whatever the limit, a file has every row of the table, in its order, by every route."""
     from reports import columnar, queries, rolled
 
-    whole = replace(question, limit=queries.EVERY)
+    whole = replace(question, limit=queries.EVERY, offset=0)
     every = queries.ask(place, whole, NOW).rows
     if question.dimensions:
-        assert every[: question.limit] == rows
+        assert every[question.offset : question.limit] == rows
         held = [([], 2_000), ([rolled], 2_000), ([rolled, columnar], 0)]
         for ways, few in [*held, ([rolled], 2)] if by_shares else held:
             with ExitStack() as without:
@@ -685,7 +709,7 @@ def _check_beside(place, body):
     if question.is_series or question.compare is None:
         return
     within = question.compare
-    alone = replace(question, range=within, compare=None, limit=queries.EVERY)
+    alone = replace(question, range=within, compare=None, limit=queries.EVERY, offset=0)
     with tenant(place.account_id):
         answer, other = (queries.ask(place, one, NOW) for one in (question, alone))
     here, there = (list(question.labels(each).items()) for each in (question.range, within))
@@ -742,18 +766,18 @@ def is_packed(place, within):
 
 
 def _check_rows(rows, wanted, question):
-    """The same rows, in the order asked for, cut at the limit."""
-    if question.is_series:
-        assert sorted(map(str, rows)) == sorted(map(str, wanted))
-        return
-    assert len(rows) == min(len(wanted), question.limit)
-    assert all(row in wanted for row in rows)
-    name, way = question.order[0]
-    if not name.startswith("time:"):
-        ranked = [row[name] for row in wanted if row[name] is not None]
-        ranked.sort(reverse=way == "desc")
-        shown = [row[name] for row in rows if row[name] is not None]
-        assert shown == ranked[: len(shown)]
+    """The same rows, in the order asked for, cut at the offset and the limit."""
+    places = {label: place for place, label in question.labels(question.range).items()}
+
+    def ranks(row, name):
+        value = places[row[name]] if name.startswith("time:") else row[name]
+        return value is None, 0 if value is None else value
+
+    rest = [(name, "asc") for name in question.dimensions if name not in dict(question.order)]
+    for name, way in reversed([*question.order, *rest]):
+        wanted = sorted(wanted, key=lambda row: ranks(row, name), reverse=way == "desc")
+        wanted.sort(key=lambda row: row[name] is None)
+    assert rows == (wanted if question.is_series else wanted[question.offset : question.limit])
 
 
 # -- the routes ----------------------------------------------------------------------------------
