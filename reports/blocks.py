@@ -15,6 +15,9 @@ events are ordered by their session. Columns are named by what they belong to:
         as filters.py writes them), :<measure>, :<sample> (-1: the event has none)
     texts:<dimension>: what texts `event:<dimension>` has, where a packed block keeps them apart,
         for whoever needs no row
+
+What a packed block keeps besides is told where it is made: what its events and sessions come to
+(reports/summing.py), and who has each value (reports/postings.py).
 """
 
 from __future__ import annotations

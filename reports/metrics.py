@@ -72,7 +72,7 @@ class Dimension:
     """`column` of the events or the sessions table, or `sql` over a row of it (`e` or `s`).
 
     `rolled`: kept in rollups and bitmaps. `summed`: of an event, with what each value comes to in
-    a packed day (reports/summing.py).
+    a packed block (reports/summing.py), and who has it (reports/postings.py).
 
     `blank`: an empty value is a row (country unknown). Where it is not, it means that there is
     none (a session without campaign), and ranked tables leave it out.

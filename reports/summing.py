@@ -1,12 +1,12 @@
-"""What each value of a dimension comes to in a packed day, counted once when the day is packed.
+"""What a packed block, and each value of a dimension in it, comes to: counted when it is packed.
 
-Enters: a Block of a day with all of its columns. Leaves: columns `sum:page:pageviews`, a number for
-each text of the dictionary of `event:page`, and of the sessions that reach over an edge of the day
-what other days may have, too. So a table of all pages adds up a few thousand numbers a day, and
-looks at the events of those pages only that it shows. Called by reports/packing.py; read by
-reports/plans.py and reports/sums.py.
+Enters: a Block with all of its columns. Leaves: columns `sum:page:pageviews`, a number for each
+text of the dictionary of `event:page`, `sum::pageviews`, the one number of the whole block, and of
+the sessions that reach over an edge of the block what other blocks may have, too. So a table of all
+pages adds up a few thousand numbers a day, and looks at the events of those pages only that it
+shows. Called by reports/packing.py; read by reports/plans.py and reports/sums.py.
 
-A measure that is zero throughout has no column; a day that was packed before there were sums has
+A measure that is zero throughout has no column; a block that was packed before there were sums has
 none at all, and its events are counted.
 """
 
@@ -57,7 +57,7 @@ def crossing_of(block: Block, measure: str) -> Numbers:
 
 
 def make(block: Block) -> dict[str, Numbers]:
-    """The sums of a day of which every column is there."""
+    """The sums of a block of which every column is there."""
     found = dict(_of_events(block)) | dict(_of_sessions(block)) | dict(_of_all(block))
     return {name: numbers for name, numbers in found.items() if numbers.any() or _is_first(name)}
 
