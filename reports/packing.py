@@ -28,9 +28,10 @@ from django.db import DatabaseError, connections
 from properties.models import Property
 from properties.periods import Span, spans, zone
 from reports import columns, metrics, postings, summing
-from reports.blocks import Block, binary_cursor, dictionary_of, every_column, of_rows
+from reports.blocks import Block, binary_cursor, dictionary_of
 from reports.columns import Texts, Unfit
 from reports.models import BlockGrain
+from reports.rows import every_column, of_rows
 from tracking.working import WORKER, lock, transaction_of_worker
 
 OVER = timedelta(hours=2)  # behind the end of a day: the longest gap of a session, and the drain

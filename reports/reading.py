@@ -14,7 +14,7 @@ import psycopg
 
 from properties.models import Property
 from properties.periods import Span
-from reports import blocks, postings
+from reports import blocks, postings, rows
 from reports.blocks import START, TIME, Block, Packed
 from reports.columns import Unfit
 from reports.filters import Leaf
@@ -148,7 +148,7 @@ class Reader:
                 | self.kept.wanted[self.plan.within.span]
                 | (found.data.keys() if found else set())
             )
-            found = blocks.of_rows(cursor, self.place, span, wanted, most=self.most)
+            found = rows.of_rows(cursor, self.place, span, wanted, most=self.most)
             if not self.is_file:
                 self.kept.blocks[span] = found
         return found

@@ -796,16 +796,16 @@ def arrive(place, *events, at):
 
 def answer_of(place, **body):
     """The answer of packed columns and rows, which is the one of rows alone; and what was read."""
-    from reports import blocks, columnar
+    from reports import columnar, rows
 
     read = []
 
     def of_rows(cursor, place, span, *args, **kwargs):
         read.append(span.start)
-        return blocks_of_rows(cursor, place, span, *args, **kwargs)
+        return really_of_rows(cursor, place, span, *args, **kwargs)
 
-    blocks_of_rows = blocks.of_rows
-    with patch.object(blocks, "of_rows", of_rows):
+    really_of_rows = rows.of_rows
+    with patch.object(rows, "of_rows", of_rows):
         answer = ask(place, NOW, **({"range": DAY} | BY_SOURCE | body))
     with patch.object(columnar, "can_answer", lambda question: False):
         raw = ask(place, NOW, **({"range": DAY} | BY_SOURCE | body))
@@ -1107,9 +1107,9 @@ def test_texts_of_any_kind_come_back_from_rows_and_from_columns():
 
 def test_many_rows_are_packed_in_parts(monkeypatch):
     """Also where more happened in a second than are taken at a time."""
-    from reports import blocks
+    from reports import rows
 
-    monkeypatch.setattr(blocks, "AT_ONCE", 3)
+    monkeypatch.setattr(rows, "AT_ONCE", 3)
     events = [make_event(EIGHT, n, page=f"/{n}") for n in range(1, 6)]
     events += [make_event(EIGHT + minutes(97 * n), 9, page=f"/{n % 4}") for n in range(9)]
     place = packed_place(*events)
@@ -1120,8 +1120,9 @@ def test_many_rows_are_packed_in_parts(monkeypatch):
 
 
 def test_a_number_that_is_unknown_is_not_taken_for_another():
-    from reports.blocks import _arrays, binary_cursor
+    from reports.blocks import binary_cursor
     from reports.columns import Unfit
+    from reports.rows import _arrays
 
     text = sql.SQL("SELECT n, 0 FROM unnest(ARRAY[1, NULL, 3]) AS n")
     with transaction.atomic(), binary_cursor() as cursor, pytest.raises(Unfit, match="unknown"):

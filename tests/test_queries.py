@@ -594,10 +594,10 @@ def erase_somebody(place, history, dice):
 
 
 def pack_all(place, now):
-    from reports import blocks, packing
+    from reports import packing, rows
 
     few = patch.object(packing, "FEWEST", 1), patch.object(packing, "FEWEST_OF_PART", 1)
-    with few[0], few[1], patch.object(blocks, "AT_ONCE", 20):
+    with few[0], few[1], patch.object(rows, "AT_ONCE", 20):
         packing.pack_all(now, place)
 
 
