@@ -36,6 +36,7 @@ class Kept:
     totals: dict[Whole, dict[str, int | None]] = field(default_factory=lambda: defaultdict(dict))
     packed: dict[Span, list[Packed]] = field(default_factory=dict)
     blocks: dict[Span, Block] = field(default_factory=dict)
+    of_rows: dict[Span, Block] = field(default_factory=dict)  # their sessions are in another order
     wanted: dict[Span, set[str]] = field(default_factory=lambda: defaultdict(set))
     merged: dict[str, Merged] = field(default_factory=lambda: defaultdict(Merged))
 

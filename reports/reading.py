@@ -141,7 +141,7 @@ class Reader:
     def _of_rows(self, cursor: psycopg.Cursor, span: Span, names: set[str]) -> Block:
         """Rows are read with everything that the next questions will need, for reading them costs
         more than all of the counting."""
-        found = self.kept.blocks.get(span)
+        found = self.kept.of_rows.get(span)
         if found is None or not names <= found.data.keys():
             wanted = (
                 names
@@ -150,7 +150,7 @@ class Reader:
             )
             found = rows.of_rows(cursor, self.place, span, wanted, most=self.most)
             if not self.is_file:
-                self.kept.blocks[span] = found
+                self.kept.of_rows[span] = found
         return found
 
 

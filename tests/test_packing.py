@@ -1043,6 +1043,27 @@ def test_what_a_block_had_that_is_gone_meanwhile_is_not_taken_for_zero():
     assert (answer.rows, answer.meta["route"]) == ([{"page": "/a", "scroll_depth": 0.6}], "raw")
 
 
+def test_a_day_packed_between_two_questions_of_a_page_is_read_by_itself():
+    """Its rows, which the first one has read, are in no order that packed columns have."""
+    from accounts.tenancy import tenant
+    from reports.kept import Kept
+    from reports.queries import ask, parse_question
+
+    place = make_place()
+    drain(place, *(make_event(NOON, n, page=f"/{n % 2}", source="news") for n in range(1, 6)))
+    roll_up(place)
+    kept, by_both = Kept(), {"metrics": ["visitors"], "dimensions": ["page", "source"]}
+    with tenant(place.account_id):
+        ask(place, parse_question(place, by_both | {"range": DAY}, NOW), NOW, kept)
+    assert not kept.blocks
+    pack(place)
+    within = {"from": "2026-03-10", "to": "2026-03-11"}
+    with tenant(place.account_id):
+        answer = ask(place, parse_question(place, by_both | {"range": within}, NOW), NOW, kept)
+    assert sorted(row["visitors"] for row in answer.rows) == [2, 3]
+    assert [block.version > 0 for block in kept.blocks.values()] == [True]
+
+
 def test_the_hours_of_an_open_day_leave_a_month_short():
     """All blocks of a page's range are kept between its questions, also those of the open day."""
     from accounts.tenancy import tenant
