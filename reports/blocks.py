@@ -24,7 +24,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import groupby
@@ -116,7 +116,7 @@ class Block:
         found = self._column(name)
         if isinstance(found, bytes):
             if dictionary_of(name) in self.data:
-                texts = replace(self.dictionary(name), codes=columns.unpack_numbers(found))
+                texts = columns.unpack_codes(found, self.dictionary(name))
             else:
                 texts = columns.unpack_texts(found)
             found = self.data[name] = texts

@@ -21,6 +21,7 @@ import numpy as np
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
 _PLAIN, _PACKED = b"P", b"Z"  # first byte: the layout; another one needs other letters
+_CODES = {_PLAIN: b"C", _PACKED: b"D"}  # the same of texts whose dictionary stands elsewhere
 _NUMBERS = struct.Struct("<BqqI")  # bytes a row, lowest, unit, rows
 _TEXTS = struct.Struct("<II")  # bytes of the dictionary, values in it
 MOST_JUDGED = 200_000  # texts: they take 10 MB
@@ -268,6 +269,12 @@ def pack_texts(texts: Texts) -> bytes:
     return _squeezed(_dictionary_bytes(texts) + _number_bytes(texts.codes))
 
 
+def pack_codes(texts: Texts) -> bytes:
+    """What each row has, without the dictionary."""
+    found = pack_numbers(texts.codes)
+    return _CODES[found[:1]] + found[1:]
+
+
 def pack_dictionary(texts: Texts) -> bytes:
     """Without what each row has."""
     return _squeezed(_dictionary_bytes(texts))
@@ -287,6 +294,11 @@ def unpack_texts(data: bytes) -> Texts:
     opened = _opened(data)
     dictionary, start = _dictionary(opened)
     return replace(dictionary, codes=_numbers(opened, start))
+
+
+def unpack_codes(data: bytes, dictionary: Texts) -> Texts:
+    """The rows of a dictionary that stands elsewhere."""
+    return replace(dictionary, codes=_numbers(_opened(data, *_CODES.values()), 0))
 
 
 def unpack_dictionary(data: bytes) -> Texts:
@@ -349,11 +361,13 @@ def _squeezed(plain: bytes) -> bytes:
     return _PLAIN + plain
 
 
-def _opened(data: bytes) -> bytes | memoryview:
+def _opened(
+    data: bytes, is_plain: bytes = _PLAIN, is_packed: bytes = _PACKED
+) -> bytes | memoryview:
     kind, rest = data[:1], memoryview(data)[1:]  # not copied: columns of a day may be large
-    if kind not in (_PLAIN, _PACKED):
+    if kind not in (is_plain, is_packed):
         raise Unfit("The column was packed by another version.")
-    return zlib.decompress(rest) if kind == _PACKED else rest
+    return zlib.decompress(rest) if kind == is_packed else rest
 
 
 def _number_bytes(numbers: Numbers) -> bytes:

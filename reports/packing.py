@@ -407,6 +407,6 @@ def packed(block: Block) -> Iterator[tuple[str, bytes]]:
             yield name, columns.pack_numbers(block.numbers(name), in_parts=in_parts)
         elif apart := dictionary_of(name):
             yield apart, columns.pack_dictionary(found)
-            yield name, columns.pack_numbers(found.codes)
+            yield name, columns.pack_codes(found)
         else:
             yield name, columns.pack_texts(found)

@@ -184,11 +184,29 @@ def test_a_column_of_one_value_costs_no_bytes_a_row(rows):
 
 
 def test_columns_of_another_version_are_not_read():
-    from reports.columns import Unfit, pack_numbers, unpack_numbers
+    from reports.columns import (
+        Unfit,
+        make_texts,
+        pack_codes,
+        pack_dictionary,
+        pack_numbers,
+        pack_texts,
+        unpack_codes,
+        unpack_dictionary,
+        unpack_numbers,
+        unpack_texts,
+    )
 
     data = pack_numbers(np.arange(3))
     with pytest.raises(Unfit, match="another version"):
         unpack_numbers(b"?" + data[1:])
+    texts = make_texts(["/", "/a"], np.array([0, 1, 1]))
+    with pytest.raises(Unfit, match="another version"):
+        unpack_texts(pack_codes(texts))  # as a process would that knows of no dictionary apart
+    apart = unpack_codes(pack_codes(texts), unpack_dictionary(pack_dictionary(texts)))
+    assert [apart.value(code) for code in apart.codes] == [b"/", b"/a", b"/a"]
+    with pytest.raises(Unfit, match="another version"):
+        unpack_codes(pack_texts(texts), texts)
 
 
 # -- when columns are read -------------------------------------------------------------------
