@@ -40,11 +40,12 @@ def make(block: Block) -> dict[str, Numbers]:
     found: dict[str, Numbers] = {}
     for dimension in metrics.DIMENSIONS.values():
         if dimension.summed:
-            found |= of(block, dimension.name)
+            found |= postings_of(block, dimension.name)
     return found
 
 
-def of(block: Block, dimension: str) -> dict[str, Numbers]:
+def postings_of(block: Block, dimension: str) -> dict[str, Numbers]:
+    """Those of one: its three columns by name."""
     texts = block.texts(f"event:{dimension}")
     count = len(block.lengths)
     bits = max(count - 1, 0).bit_length()

@@ -324,7 +324,7 @@ def test_who_has_a_value_stands_beside_each_other(sessions, groups):
     lengths = np.array([len(codes) for codes in sessions], dtype=np.uint8)
     texts = make_texts([f"/{number}" for number in range(5)], codes)
     block = Block(None, {LENGTHS: lengths, "event:page": texts})
-    block.data |= postings.of(block, "page")
+    block.data |= postings.postings_of(block, "page")
     by_text = {texts.value(code).decode(): group for code, group in enumerate(groups)}
     block.data = {
         name: found if name == "event:page" else unpack_numbers(pack_numbers(found, in_parts=True))

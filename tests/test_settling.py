@@ -1,7 +1,8 @@
 """What a web process does when it starts."""
 
-import asyncio
 import gc
+
+from tests.test_gather import in_a_loop
 
 
 def test_the_collector_does_not_go_through_what_was_imported(monkeypatch):
@@ -18,7 +19,7 @@ def test_the_collector_does_not_go_through_what_was_imported(monkeypatch):
     async def send(message):
         answers.append(message["type"])
 
-    asyncio.run(asgi.application({"type": "lifespan"}, receive, send))
+    in_a_loop(asgi.application({"type": "lifespan"}, receive, send))
     assert answers == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert started == ["sampler"]
     assert gc.get_freeze_count() >= before + len(kept)

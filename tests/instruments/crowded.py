@@ -109,7 +109,7 @@ class Drawn:
                 texts = make_texts([value(name, number) for number in known.tolist()], codes)
                 block.data[f"{kind}:{name}"] = texts
         for name in BY_EVENT:
-            block.data |= postings.of(block, name)
+            block.data |= postings.postings_of(block, name)
         return packing.packed(block)
 
 
