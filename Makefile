@@ -8,9 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A file's tests stay with one worker (they share its servers and browser).
 # What you ask for by hand (PYTEST="tests/test_intake.py -x") runs in one process.
-# One worker more than cores: many tests wait for servers to start or to stop. In the order of
+# Two workers more than cores: many tests wait for servers to start or to stop. In the order of
 # tests/conftest.py: what takes long begins first.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PYTEST ?= --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --no-compile --require-hashes
@@ -35,20 +35,24 @@ DIST_STAMP := frontend/node_modules/.built
 FRONT_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' \
 	-not -path 'frontend/dist/*' -not -path 'frontend/templates/*' 2>/dev/null)
 
-.PHONY: run test lint style types format clean collect bench draining questions crowds taking histories memory chaos outage fuzz live viewers FORCE
+.PHONY: run test tests lint style types format clean collect bench draining questions crowds taking histories memory chaos outage fuzz live viewers FORCE
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP) $(DIST_STAMP)
 	@AKTIVAT_STARTED_BY_MAKE=1 exec $(BIN)/python -m aktivat.servers
 
-test: lint
+# Types need half a minute of one processor, of which the tests leave as much while they wait for
+# servers. What either finds, it says at once, and both must find nothing.
+test: $(TEST_STAMP)
+	@$(MAKE) --no-print-directory --jobs 2 style $(COLLECT)
+	@$(MAKE) --no-print-directory --jobs 2 types tests
+
+tests:
 	@echo "[6/6] Running the tests ..."
 	@$(BIN)/python -m pytest $(PYTEST)
 
-# Types need a minute of one processor; the front end is fetched and built, and style checked, on
-# another meanwhile. Each says what it found, and either ends it all.
 lint: $(TEST_STAMP)
-	@$(MAKE) --no-print-directory --jobs 3 types style $(COLLECT)
+	@$(MAKE) --no-print-directory --jobs 2 types style
 
 style: $(TEST_STAMP) $(DIST_STAMP)
 	@echo "[4/6] Checking style ..."
