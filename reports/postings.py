@@ -177,7 +177,7 @@ def _stretches(block: Block, leaf: Leaf, test: Test) -> Iterator[_Stretch]:
     """What passes, together with what does beside it."""
     dimension = leaf.dimension
     many = block.numbers(MANY + dimension).astype(np.int64)
-    passes = test(block.dictionary(f"event:{dimension}"))
+    passes = test(block.dictionary(leaf.column))
     bytes_of_row = -(-len(block.numbers(LENGTHS)) // 8)
     for row in np.flatnonzero(passes[many == MARKED]).tolist():
         first = row * bytes_of_row

@@ -104,7 +104,7 @@ class Reader:
         `tests`: filters on one event of which it is enough to know whose sessions have one: shown,
         where that is cheaper, instead of the columns that they look at."""
         plan, place = self.plan, self.place
-        of_tests = {f"event:{leaf.dimension}" for leaf in tests}
+        of_tests = {leaf.column for leaf in tests}
         with blocks.binary_cursor() as cursor:
             for span in self.rows:
                 needed = plan.columns_of(names | of_tests, span)

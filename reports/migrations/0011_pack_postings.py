@@ -1,4 +1,5 @@
-"""Blocks that were packed before they told who has each page: pack them again.
+"""Blocks that were packed before they told who has each page, and what events are worth: pack them
+again.
 
 Until the worker has done so, their rows are read. As in 0004, for the owner of the tables sees no
 row of them.
