@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -24,19 +23,18 @@ _PLAIN, _PACKED = b"P", b"Z"  # first byte: the layout; another one needs other 
 _CODES = {_PLAIN: b"C", _PACKED: b"D"}  # the same of texts whose dictionary stands elsewhere
 _NUMBERS = struct.Struct("<BqqI")  # bytes a row, lowest, unit, rows
 _TEXTS = struct.Struct("<II")  # bytes of the dictionary, values in it
-MOST_JUDGED = 200_000  # texts: they take 10 MB
 HEAD = 1 + _NUMBERS.size  # bytes in which a Layout stands
 _BETWEEN = b"\0"  # no text of Postgres has it
 # The widest one has a sign: numpy makes fractions of int64 and uint64 together.
 _WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.int64}
-_NO_CODES: Numbers = np.zeros(0, dtype=np.uint8)
 
 
 class Unfit(Exception):
     """This cannot be put into columns, or is not in them: count it in another way."""
 
 
-_MARKS = np.dtype([("first", "<u8"), ("second", "<u8")])
+MARKS = np.dtype([("first", "<u8"), ("second", "<u8")])
+NO_CODES: Numbers = np.zeros(0, dtype=np.uint8)
 
 
 def mark_of(value: bytes) -> bytes:
@@ -76,7 +74,7 @@ class Texts:
     def find(self, value: bytes) -> int | None:
         """The code of a text; None if it is not there."""
         mark = mark_of(value)
-        place = int(np.searchsorted(self.marks["first"], np.frombuffer(mark, _MARKS)["first"])[0])
+        place = int(np.searchsorted(self.marks["first"], np.frombuffer(mark, MARKS)["first"])[0])
         is_there = place < len(self) and self.marks[place].tobytes() == mark
         return place if is_there else None
 
@@ -118,7 +116,7 @@ def make_texts(values: Iterable[str], codes: Numbers) -> Texts:
     """`codes` are places in `values`, which are all different. Raises Unfit if two of them have
     the same mark by half, which somebody may bring about."""
     every = [value.encode() for value in values]
-    marks = np.frombuffer(b"".join(map(mark_of, every)), _MARKS)
+    marks = np.frombuffer(b"".join(map(mark_of, every)), MARKS)
     order = np.argsort(marks["first"], kind="stable")
     ordered = marks["first"][order]
     if (ordered[1:] == ordered[:-1]).any():
@@ -146,114 +144,6 @@ class TextsMaker:
     def done(self) -> Texts:
         codes = np.concatenate(self._parts) if self._parts else np.zeros(0, dtype=np.uint32)
         return make_texts(self._index, codes)
-
-
-class Merged:
-    """Dictionaries of many blocks as one: every text gets a number, the same in each of them."""
-
-    def __init__(self) -> None:
-        self._parts: list[tuple[Texts, Numbers]] = []  # where new texts were met, and their codes
-        self._firsts: list[int] = []  # the number of the first text of each part
-        self._marks = np.zeros(0, dtype=_MARKS)
-        self._firsts_of_marks = np.zeros(0, dtype=np.uint64)
-        self._numbers = np.zeros(0, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._marks)
-
-    def value(self, number: int) -> bytes:
-        """The text of a number. Cut out when it is asked for: of thousands of pages ten are."""
-        part = bisect_right(self._firsts, number) - 1
-        texts, codes = self._parts[part]
-        return texts.value(int(codes[number - self._firsts[part]]))
-
-    def find(self, value: bytes) -> int | None:
-        """The number of a text; None if no dictionary has it."""
-        mark = np.frombuffer(mark_of(value), _MARKS)
-        places, is_known = self._places(mark)
-        return int(self._numbers[places[0]]) if is_known[0] else None
-
-    def numbers(self, texts: Texts) -> Numbers:
-        """The number of each text of a dictionary. Raises Unfit as make_texts does."""
-        places, is_known = self._places(texts.marks)
-        if is_known.all():
-            numbers = self._numbers[places]
-            seconds = self._marks["second"][places]
-        else:
-            codes = np.flatnonzero(~is_known)
-            numbers = np.empty(len(texts), dtype=np.int64)
-            numbers[is_known] = self._numbers[places[is_known]]
-            numbers[codes] = np.arange(len(self), len(self) + len(codes))
-            seconds = texts.marks["second"].copy()
-            seconds[is_known] = self._marks["second"][places[is_known]]
-            self._learn(texts, codes, numbers[codes])
-        if not np.array_equal(seconds, texts.marks["second"]):
-            raise Unfit("Two texts have the same mark.")
-        return numbers
-
-    def _places(self, marks: Numbers) -> tuple[Numbers, Numbers]:
-        places = np.searchsorted(self._firsts_of_marks, marks["first"])
-        inside = np.minimum(places, max(len(self._marks) - 1, 0))
-        if not len(self._marks):
-            return inside, np.zeros(len(marks), dtype=bool)
-        return inside, self._firsts_of_marks[inside] == marks["first"]
-
-    @property
-    def weight(self) -> int:
-        """Bytes that are held, about."""
-        return 24 * len(self) + sum(
-            len(texts.joined) + 8 * len(codes) for texts, codes in self._parts
-        )
-
-    def _learn(self, texts: Texts, codes: Numbers, numbers: Numbers) -> None:
-        """Both are in the order of their marks: what is new is put between what is known."""
-        self._parts.append(_only(texts, codes))
-        self._firsts.append(len(self))
-        marks = texts.marks[codes]
-        places = np.searchsorted(self._firsts_of_marks, marks["first"])
-        self._marks = np.insert(self._marks, places, marks)
-        self._numbers = np.insert(self._numbers, places, numbers)
-        # By itself it is searched twice as fast as within the pairs.
-        self._firsts_of_marks = np.ascontiguousarray(self._marks["first"])
-
-
-def _only(texts: Texts, codes: Numbers) -> tuple[Texts, Numbers]:
-    """A dictionary without what its column is made of besides, and the codes (in order) of these
-    texts in it: where they are few, of these texts alone. A year of days has most texts again and
-    again."""
-    joined = texts.joined
-    if 2 * len(codes) < len(texts):
-        is_wanted = np.zeros(len(texts), dtype=bool)
-        is_wanted[codes] = True
-        joined, codes = texts.joined_of(is_wanted), np.arange(len(codes))
-    return Texts(joined, np.zeros(0, dtype=_MARKS), np.zeros(0, dtype=np.uint8)), codes
-
-
-class Judged:
-    """Which texts pass a test: every text is looked at once, however many blocks have it, while no
-    more than MOST_JUDGED are known."""
-
-    def __init__(self, test: Callable[[bytes], bool]) -> None:
-        self._test = test
-        self._forget()
-
-    def _forget(self) -> None:
-        self._merged = Merged()
-        self._holds = np.zeros(0, dtype=bool)
-
-    def rows(self, texts: Texts) -> Numbers:
-        """Which rows have a text that passes."""
-        return self.codes(texts)[texts.codes]
-
-    def codes(self, texts: Texts) -> Numbers:
-        """By code: whether the text passes."""
-        if len(self._merged) > MOST_JUDGED:
-            self._forget()
-        numbers = self._merged.numbers(texts)
-        new = range(len(self._holds), len(self._merged))
-        found = [self._test(self._merged.value(number)) for number in new]
-        self._holds = np.concatenate([self._holds, np.array(found, dtype=bool)])
-        return self._holds[numbers]
 
 
 # -- bytes -----------------------------------------------------------------------------------
@@ -310,9 +200,9 @@ def _dictionary(opened: bytes | memoryview) -> tuple[Texts, int]:
     """And where it ends."""
     length, count = _TEXTS.unpack_from(opened)
     start = _TEXTS.size + length
-    marks = np.frombuffer(opened, _MARKS, count, start)
+    marks = np.frombuffer(opened, MARKS, count, start)
     joined = bytes(opened[_TEXTS.size : start])
-    return Texts(joined, marks, _NO_CODES), start + marks.nbytes
+    return Texts(joined, marks, NO_CODES), start + marks.nbytes
 
 
 def places_of(starts: Numbers, lengths: Numbers) -> Numbers:

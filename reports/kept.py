@@ -16,7 +16,8 @@ from datetime import datetime
 
 from properties.periods import Range, Span
 from reports.blocks import Block, Packed
-from reports.columns import Merged, Numbers
+from reports.columns import Numbers
+from reports.dictionaries import Merged
 from reports.filters import Node
 
 Whole = tuple[Range, Node | None]  # a range, and whom it is narrowed to

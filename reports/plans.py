@@ -27,7 +27,8 @@ from reports.blocks import (
     dictionary_of,
     microseconds,
 )
-from reports.columns import Judged, Numbers
+from reports.columns import Numbers
+from reports.dictionaries import Judged
 from reports.questions import Question
 
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from reports import metrics, postings
 from reports.blocks import CROSSES, START, VISITOR, Block
-from reports.columns import Merged, Numbers
+from reports.columns import Numbers
+from reports.dictionaries import Merged
 
 WHOLE = ""  # by nothing: what the whole block comes to
 PAIRED = "page"  # the dimension by which sessions are summed that enter or leave there

@@ -81,11 +81,11 @@ FILES = {
 def filled() -> Any:
     """Properties by their number of rows. To fill them costs more than a file of one: all kinds of
     files are of the same."""
-    from reports import columns, packing
+    from reports import dictionaries, packing
 
     places = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "MOST_JUDGED", 500)
+        patch.setattr(dictionaries, "MOST_JUDGED", 500)
         patch.setattr(packing, "FEWEST", 1)
         for many in (100, 2_500, 10_000):
             places[many] = place = new_property(timezone="UTC")
@@ -101,12 +101,12 @@ def test_a_file_takes_the_same_memory_however_many_rows_it_has(
     filled: dict[int, Any], small_spools: None, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     from accounts.tenancy import tenant
-    from reports import columnar, columns, packing
+    from reports import columnar, dictionaries, packing
     from reports.queries import ask_rows, parse_question
 
     monkeypatch.setattr(columnar, "MOST_HELD", 200_000)
     monkeypatch.setattr(columnar, "FEW_GROUPS", 100)
-    monkeypatch.setattr(columns, "MOST_JUDGED", 500)
+    monkeypatch.setattr(dictionaries, "MOST_JUDGED", 500)
     monkeypatch.setattr(packing, "FEWEST", 1)
     if kind == "raw":
         monkeypatch.setattr(columnar, "each", lambda *_: None)

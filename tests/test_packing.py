@@ -150,7 +150,8 @@ def test_texts_are_cut_out_of_a_dictionary_in_little_more_memory_than_it_takes()
 
 @given(st.lists(st.sets(st.sampled_from(["", "a", "b", "c", "ö", "\U0001f600"])), max_size=6))
 def test_dictionaries_are_merged_by_text(dictionaries):
-    from reports.columns import Merged, make_texts
+    from reports.columns import make_texts
+    from reports.dictionaries import Merged
 
     merged, seen = Merged(), {}
     for values in map(list, dictionaries):
@@ -164,9 +165,9 @@ def test_dictionaries_are_merged_by_text(dictionaries):
 
 def test_texts_whose_marks_are_alike_are_not_taken_for_each_other(monkeypatch):
     """Nobody finds two texts with the same 128 bits; with the same first 64, somebody may."""
-    from reports import columns
+    from reports import columns, dictionaries
 
-    merged = columns.Merged()
+    merged = dictionaries.Merged()
     monkeypatch.setattr(columns, "mark_of", lambda value: b"8 bytes " + value.ljust(8))
     merged.numbers(columns.make_texts(["a"], np.array([0])))
     with pytest.raises(columns.Unfit, match="same mark"):
