@@ -14,6 +14,7 @@ events are ordered by their session. Columns are named by what they belong to:
         as filters.py writes them), :<measure>, :<sample> (-1: the event has none)
     texts:<dimension>: what texts `event:<dimension>` has, where a packed block keeps them apart,
         for whoever needs no row
+    digest:<dimension>: by which these are known again (remembered.py)
 
 What a packed block keeps besides is told where it is made: what its events and sessions come to
 (reports/summing.py), and who has each value (reports/postings.py).
@@ -39,8 +40,9 @@ from psycopg import pq, sql
 
 from properties.models import Property
 from properties.periods import Span
-from reports import columns, metrics
-from reports.columns import Numbers, Texts, Unfit
+from reports import columns, metrics, remembered
+from reports.columns import Dictionary, Numbers, Unfit
+from reports.dictionaries import Lexicon
 from reports.filters import WORTHS
 from reports.models import BlockGrain
 
@@ -54,7 +56,7 @@ TIME = "event:time"
 EACH_OF_ROWS, EACH_AMONG = 30, 16  # what looking at one costs, beside going through all
 SLICE = 4_096  # sessions
 LENGTHS = "visit:events"  # how many events each session has in the block
-APART = "texts:"
+APART, DIGEST = "texts:", "digest:"
 
 
 def microseconds(moment: datetime) -> int:
@@ -77,6 +79,11 @@ def dictionary_of(name: str) -> str:
     return APART + rest if dimension and dimension.summed else ""
 
 
+def digest_of(apart: str) -> str:
+    """The column that tells one such column of texts from others by a few bytes."""
+    return DIGEST + apart.removeprefix(APART)
+
+
 def _stored(names: Iterable[str]) -> set[str]:
     """These columns as they are packed."""
     found = set(names)
@@ -88,7 +95,7 @@ class Block:
     """Columns by name, unpacked when they are asked for."""
 
     span: Span
-    data: dict[str, Texts | Numbers | bytes] = field(default_factory=dict)
+    data: dict[str, Dictionary | Numbers | bytes] = field(default_factory=dict)
     has_all_props: bool = False  # a property of events without a column is empty in all of them
     version: int = 0  # which transaction has packed it
     _sampled: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict)
@@ -112,17 +119,17 @@ class Block:
             return columns.unpack_numbers(found, rows)
         return cast(Numbers, found)[rows]
 
-    def texts(self, name: str) -> Texts:
+    def texts(self, name: str) -> Dictionary:
         found = self._column(name)
         if isinstance(found, bytes):
             if dictionary_of(name) in self.data:
-                texts = columns.unpack_codes(found, self.dictionary(name))
+                found = columns.unpack_codes(found, self.dictionary(name))
             else:
-                texts = columns.unpack_texts(found)
-            found = self.data[name] = texts
-        return cast(Texts, found)
+                found = columns.unpack_texts(found)
+            self.data[name] = found
+        return cast(Dictionary, found)
 
-    def dictionary(self, name: str) -> Texts:
+    def dictionary(self, name: str) -> Dictionary:
         """The texts of a column; which row has which, they need not tell."""
         apart = dictionary_of(name)
         found = self.data.get(apart)
@@ -130,9 +137,9 @@ class Block:
             return self.texts(name)
         if isinstance(found, bytes):
             found = self.data[apart] = columns.unpack_dictionary(found)
-        return cast(Texts, found)
+        return cast(Dictionary, found)
 
-    def _column(self, name: str) -> Texts | Numbers | bytes:
+    def _column(self, name: str) -> Dictionary | Numbers | bytes:
         try:
             return self.data[name]
         except KeyError:
@@ -320,15 +327,38 @@ def read_columns(
     grain: str,
     blocks: Sequence[Block],
     names: Iterable[str],
+    *,
+    remember: bool = True,
 ) -> None:
-    """Give these packed blocks those of the columns that they have not got yet. Raises
-    Unfit if one of them has been packed anew since some of its columns were read, or is gone."""
-    by_start = {block.span.start: block for block in blocks}
+    """Give these packed blocks those of the columns that they have not got yet; dictionaries that
+    this process remembers are not read. Raises Unfit if one of the blocks has been packed anew
+    since some of its columns were read, or is gone."""
     wanted = _stored(names)
     missing = set().union(*(wanted - block.data.keys() - block.lacks for block in blocks))
     if not missing:
         return
-    cursor.execute(COLUMNS, _asked(place, grain, missing, by_start))
+    apart = {name for name in missing if name.startswith(APART)} if remember else set()
+    _read_columns(cursor, place, grain, blocks, missing - apart | {*map(digest_of, apart)})
+    lexicons = {name: remembered.lexicon(place.pk, name) for name in apart}
+    unknown = [
+        block for block in blocks if not all(_recall(block, *one) for one in lexicons.items())
+    ]
+    if unknown:
+        _read_columns(cursor, place, grain, unknown, apart)
+        for block in unknown:
+            for name, lexicon in lexicons.items():
+                _learn(block, name, lexicon)
+
+
+def _read_columns(
+    cursor: psycopg.Cursor,
+    place: Property,
+    grain: str,
+    blocks: Sequence[Block],
+    names: set[str],
+) -> None:
+    by_start = {block.span.start: block for block in blocks}
+    cursor.execute(COLUMNS, _asked(place, grain, names, by_start))
     found: set[datetime] = set()
     for start, name, bits, version in cursor.fetchall():
         found.add(start)
@@ -341,7 +371,23 @@ def read_columns(
     if found != by_start.keys():
         raise Unfit("A block has been dropped since it was found.")
     for block in blocks:
-        block.lacks |= missing - block.data.keys()
+        block.lacks |= names - block.data.keys()
+
+
+def _recall(block: Block, name: str, lexicon: Lexicon) -> bool:
+    """Give the block a dictionary that the process remembers; whether it has it now."""
+    digest = block.data.get(digest_of(name))
+    if name not in block.data and isinstance(digest, bytes):
+        known = lexicon.recall(digest)
+        if known is not None:
+            block.data[name] = known
+    return name in block.data or name in block.lacks
+
+
+def _learn(block: Block, name: str, lexicon: Lexicon) -> None:
+    bits, digest = block.data.get(name), block.data.get(digest_of(name))
+    if isinstance(bits, bytes) and isinstance(digest, bytes):
+        block.data[name] = lexicon.learn(digest, columns.unpack_dictionary(bits))
 
 
 def _asked(

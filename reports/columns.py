@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -42,8 +43,64 @@ def mark_of(value: bytes) -> bytes:
     return blake2b(value, digest_size=16).digest()
 
 
+class Dictionary(ABC):
+    """Texts in UTF-8 that stand once each, in the order of their marks; `codes`: the place of each
+    row's text among them."""
+
+    codes: Numbers
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many different texts there are."""
+
+    @property
+    @abstractmethod
+    def weight(self) -> int:
+        """Bytes that it holds, about; its codes apart."""
+
+    @abstractmethod
+    def value(self, code: int) -> bytes: ...
+
+    @abstractmethod
+    def find(self, value: bytes) -> int | None:
+        """The code of a text; None if it is not there."""
+
+    @abstractmethod
+    def marks_at(self, codes: Numbers) -> Numbers:
+        """The marks of some of the texts."""
+
+    @abstractmethod
+    def only(self, codes: Numbers) -> tuple[Dictionary, Numbers]:
+        """A dictionary to be kept for these texts (in order), and their codes in it."""
+
+    @abstractmethod
+    def at(self, rows: Numbers) -> Dictionary:
+        """The same for some of the rows, or for all in another order."""
+
+    @abstractmethod
+    def used(self) -> Dictionary:
+        """The same, as far as it is easily done with no text that no row has."""
+
+    @abstractmethod
+    def with_codes(self, codes: Numbers) -> Dictionary:
+        """The same dictionary, of other rows."""
+
+    def is_any(self, wanted: Iterable[bytes]) -> Numbers:
+        """Which rows have one of these values."""
+        codes = self.codes_of(wanted)
+        if len(codes) == 1:
+            return self.codes == codes[0]
+        known = np.zeros(len(self), dtype=bool)
+        known[codes] = True
+        return known[self.codes]
+
+    def codes_of(self, wanted: Iterable[bytes]) -> list[int]:
+        """The codes of those of these values that are there."""
+        return [code for value in wanted if (code := self.find(value)) is not None]
+
+
 @dataclass(frozen=True)
-class Texts:
+class Texts(Dictionary):
     """A text a row, in UTF-8: `codes` are places in a dictionary of texts that stand once each.
 
     The dictionary is one string, in the order of `marks`: so dictionaries of several blocks are
@@ -63,6 +120,10 @@ class Texts:
         found = np.flatnonzero(np.frombuffer(self.joined, np.uint8) == 0)
         return np.append(found, len(self.joined))
 
+    @property
+    def weight(self) -> int:
+        return len(self.joined) + self.marks.nbytes
+
     def value(self, code: int) -> bytes:
         start = int(self._ends[code - 1]) + 1 if code else 0
         return self.joined[start : int(self._ends[code])]
@@ -78,25 +139,26 @@ class Texts:
         is_there = place < len(self) and self.marks[place].tobytes() == mark
         return place if is_there else None
 
-    def is_any(self, wanted: Iterable[bytes]) -> Numbers:
-        """Which rows have one of these values."""
-        codes = self.codes_of(wanted)
-        if len(codes) == 1:
-            return self.codes == codes[0]
-        known = np.zeros(len(self), dtype=bool)
-        known[codes] = True
-        return known[self.codes]
+    def marks_at(self, codes: Numbers) -> Numbers:
+        return self.marks[codes]
 
-    def codes_of(self, wanted: Iterable[bytes]) -> list[int]:
-        """The codes of those of these values that are there."""
-        return [code for value in wanted if (code := self.find(value)) is not None]
+    def with_codes(self, codes: Numbers) -> Texts:
+        return Texts(self.joined, self.marks, codes)
 
     def at(self, rows: Numbers) -> Texts:
-        """The same for some of the rows, or for all in another order."""
-        return Texts(self.joined, self.marks, self.codes[rows])
+        return self.with_codes(self.codes[rows])
+
+    def only(self, codes: Numbers) -> tuple[Texts, Numbers]:
+        """Without what its column is made of besides; where they are few, of these texts alone: a
+        year of days has most texts again and again."""
+        joined = self.joined
+        if 2 * len(codes) < len(self):
+            is_wanted = np.zeros(len(self), dtype=bool)
+            is_wanted[codes] = True
+            joined, codes = self.joined_of(is_wanted), np.arange(len(codes))
+        return Texts(joined, np.zeros(0, dtype=MARKS), NO_CODES), codes
 
     def used(self) -> Texts:
-        """The same with no text in the dictionary that no row has."""
         is_used = np.zeros(len(self), dtype=bool)
         is_used[self.codes] = True
         if is_used.all():
@@ -183,12 +245,12 @@ def unpack_numbers(data: bytes, rows: Numbers | None = None) -> Numbers:
 def unpack_texts(data: bytes) -> Texts:
     opened = _opened(data)
     dictionary, start = _dictionary(opened)
-    return replace(dictionary, codes=_numbers(opened, start))
+    return dictionary.with_codes(_numbers(opened, start))
 
 
-def unpack_codes(data: bytes, dictionary: Texts) -> Texts:
+def unpack_codes(data: bytes, dictionary: Dictionary) -> Dictionary:
     """The rows of a dictionary that stands elsewhere."""
-    return replace(dictionary, codes=_numbers(_opened(data, *_CODES.values()), 0))
+    return dictionary.with_codes(_numbers(_opened(data, *_CODES.values()), 0))
 
 
 def unpack_dictionary(data: bytes) -> Texts:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
-from reports.columns import MARKS, NO_CODES, Numbers, Texts, Unfit, mark_of
+from reports.columns import MARKS, NO_CODES, Dictionary, Numbers, Texts, Unfit, mark_of
 
+MOST_OF_ONE = 16 << 20  # bytes of a lexicon, beyond which it learns nothing more
 MOST_JUDGED = 200_000  # texts: they take 10 MB
 
 
@@ -21,11 +24,12 @@ class Merged:
     """Dictionaries of many blocks as one: every text gets a number, the same in each of them."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Texts, Numbers]] = []  # where new texts were met, and their codes
+        self._parts: list[tuple[Dictionary, Numbers]] = []  # where new texts were met; their codes
         self._firsts: list[int] = []  # the number of the first text of each part
         self._marks = np.zeros(0, dtype=MARKS)
         self._firsts_of_marks = np.zeros(0, dtype=np.uint64)
         self._numbers = np.zeros(0, dtype=np.int64)
+        self._by_lexicon: dict[Lexicon, Numbers] = {}  # by number there the number here; -1: none
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -42,21 +46,44 @@ class Merged:
         places, is_known = self._places(mark)
         return int(self._numbers[places[0]]) if is_known[0] else None
 
-    def numbers(self, texts: Texts) -> Numbers:
+    def numbers(self, texts: Dictionary) -> Numbers:
         """The number of each text of a dictionary. Raises Unfit as make_texts does."""
-        places, is_known = self._places(texts.marks)
+        if not isinstance(texts, Known):
+            return self._numbers_of(texts, np.arange(len(texts)))
+        known = self._known_from(texts)
+        numbers = known[texts.numbers]
+        codes = np.flatnonzero(numbers < 0)
+        if len(codes):
+            numbers[codes] = known[texts.numbers[codes]] = self._numbers_of(texts, codes)
+        return numbers
+
+    def _known_from(self, texts: Known) -> Numbers:
+        """What the texts of a lexicon are here, as far as they were met: so those that most days
+        have are looked for by their marks once."""
+        many = int(texts.numbers.max(initial=0)) + 1
+        found = self._by_lexicon.get(texts.lexicon)
+        if found is None or len(found) < many:
+            longer = np.full(max(many, len(texts.lexicon)), -1, dtype=np.int64)
+            if found is not None:
+                longer[: len(found)] = found
+            found = self._by_lexicon[texts.lexicon] = longer
+        return found
+
+    def _numbers_of(self, texts: Dictionary, codes: Numbers) -> Numbers:
+        marks = texts.marks_at(codes)
+        places, is_known = self._places(marks)
         if is_known.all():
             numbers = self._numbers[places]
             seconds = self._marks["second"][places]
         else:
-            codes = np.flatnonzero(~is_known)
-            numbers = np.empty(len(texts), dtype=np.int64)
+            new = np.flatnonzero(~is_known)
+            numbers = np.empty(len(codes), dtype=np.int64)
             numbers[is_known] = self._numbers[places[is_known]]
-            numbers[codes] = np.arange(len(self), len(self) + len(codes))
-            seconds = texts.marks["second"].copy()
+            numbers[new] = np.arange(len(self), len(self) + len(new))
+            seconds = marks["second"].copy()
             seconds[is_known] = self._marks["second"][places[is_known]]
-            self._learn(texts, codes, numbers[codes])
-        if not np.array_equal(seconds, texts.marks["second"]):
+            self._learn(texts, codes[new], marks[new], numbers[new])
+        if not np.array_equal(seconds, marks["second"]):
             raise Unfit("Two texts have the same mark.")
         return numbers
 
@@ -70,15 +97,18 @@ class Merged:
     @property
     def weight(self) -> int:
         """Bytes that are held, about."""
-        return 24 * len(self) + sum(
-            len(texts.joined) + 8 * len(codes) for texts, codes in self._parts
-        )
+        return 32 * len(self) + sum(texts.weight for texts, _ in self._parts)
 
-    def _learn(self, texts: Texts, codes: Numbers, numbers: Numbers) -> None:
-        """Both are in the order of their marks: what is new is put between what is known."""
-        self._parts.append(_only(texts, codes))
+    def marks(self) -> Numbers:
+        """Those of all texts, by their numbers."""
+        found = np.empty(len(self), dtype=MARKS)
+        found[self._numbers] = self._marks
+        return found
+
+    def _learn(self, texts: Dictionary, codes: Numbers, marks: Numbers, numbers: Numbers) -> None:
+        """All are in the order of their marks: what is new is put between what is known."""
+        self._parts.append(texts.only(codes))
         self._firsts.append(len(self))
-        marks = texts.marks[codes]
         places = np.searchsorted(self._firsts_of_marks, marks["first"])
         self._marks = np.insert(self._marks, places, marks)
         self._numbers = np.insert(self._numbers, places, numbers)
@@ -86,16 +116,92 @@ class Merged:
         self._firsts_of_marks = np.ascontiguousarray(self._marks["first"])
 
 
-def _only(texts: Texts, codes: Numbers) -> tuple[Texts, Numbers]:
-    """A dictionary without what its column is made of besides, and the codes (in order) of these
-    texts in it: where they are few, of these texts alone. A year of days has most texts again and
-    again."""
-    joined = texts.joined
-    if 2 * len(codes) < len(texts):
-        is_wanted = np.zeros(len(texts), dtype=bool)
-        is_wanted[codes] = True
-        joined, codes = texts.joined_of(is_wanted), np.arange(len(codes))
-    return Texts(joined, np.zeros(0, dtype=MARKS), NO_CODES), codes
+class Lexicon:
+    """Dictionaries of days as numbers of texts that stand here once: for as long as a process has
+    them, a day's need not be read again. Several threads may ask it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._merged = Merged()
+        self._numbers: dict[bytes, Numbers] = {}  # of each text of a dictionary, by its digest
+        self._marks: Numbers | None = None  # by number
+        self.weight = 0  # bytes that are held, about
+
+    def __len__(self) -> int:
+        return len(self._merged)
+
+    def recall(self, digest: bytes) -> Known | None:
+        """The dictionary of these bytes; None if it was not learned."""
+        numbers = self._numbers.get(digest)
+        return None if numbers is None else Known(self, numbers, NO_CODES)
+
+    def learn(self, digest: bytes, texts: Texts) -> Dictionary:
+        """The same dictionary, known from now on; unless that would be more than is held, or two
+        texts were taken for one."""
+        if self.weight > MOST_OF_ONE:
+            return texts
+        with self._lock:
+            try:
+                numbers = self._merged.numbers(texts).astype(np.uint32)
+            except Unfit:
+                return texts
+            self._marks = None
+            self._numbers[digest] = numbers
+            self.weight = self._merged.weight + sum(one.nbytes for one in self._numbers.values())
+        return Known(self, numbers, NO_CODES)
+
+    def find(self, value: bytes) -> int | None:
+        with self._lock:
+            return self._merged.find(value)
+
+    def value(self, number: int) -> bytes:
+        with self._lock:
+            return self._merged.value(number)
+
+    def marks_at(self, numbers: Numbers) -> Numbers:
+        with self._lock:
+            if self._marks is None:
+                self._marks = self._merged.marks()
+            return self._marks[numbers]
+
+
+@dataclass(frozen=True)
+class Known(Dictionary):
+    """A dictionary by what a lexicon knows of it: the `numbers` of its texts there."""
+
+    lexicon: Lexicon
+    numbers: Numbers
+    codes: Numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def weight(self) -> int:
+        return self.numbers.nbytes
+
+    def value(self, code: int) -> bytes:
+        return self.lexicon.value(int(self.numbers[code]))
+
+    def find(self, value: bytes) -> int | None:
+        number = self.lexicon.find(value)
+        codes = np.flatnonzero(self.numbers == number) if number is not None else NO_CODES
+        return int(codes[0]) if len(codes) else None
+
+    def marks_at(self, codes: Numbers) -> Numbers:
+        return self.lexicon.marks_at(self.numbers[codes])
+
+    def only(self, codes: Numbers) -> tuple[Known, Numbers]:
+        return Known(self.lexicon, self.numbers[codes], NO_CODES), np.arange(len(codes))
+
+    def with_codes(self, codes: Numbers) -> Known:
+        return Known(self.lexicon, self.numbers, codes)
+
+    def at(self, rows: Numbers) -> Known:
+        return self.with_codes(self.codes[rows])
+
+    def used(self) -> Known:
+        return self
 
 
 class Judged:
@@ -110,11 +216,11 @@ class Judged:
         self._merged = Merged()
         self._holds = np.zeros(0, dtype=bool)
 
-    def rows(self, texts: Texts) -> Numbers:
+    def rows(self, texts: Dictionary) -> Numbers:
         """Which rows have a text that passes."""
         return self.codes(texts)[texts.codes]
 
-    def codes(self, texts: Texts) -> Numbers:
+    def codes(self, texts: Dictionary) -> Numbers:
         """By code: whether the text passes."""
         if len(self._merged) > MOST_JUDGED:
             self._forget()

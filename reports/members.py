@@ -18,7 +18,7 @@ import numpy as np
 from properties.models import Property
 from reports import crowds, filters, metrics
 from reports.blocks import LENGTHS, VISITOR, Block
-from reports.columns import Numbers, Texts
+from reports.columns import Dictionary, Numbers
 from reports.filters import Leaf, Node
 from reports.kept import Kept
 from reports.narrowing import View, apart, codes_hold
@@ -99,7 +99,7 @@ def count(place: Property, plan: Plan, asked: Asked, kept: Kept) -> tuple[int, R
     return int(np.count_nonzero(found)), reader
 
 
-def _holds(leaf: Leaf, plan: Plan, texts: Texts) -> Numbers:
+def _holds(leaf: Leaf, plan: Plan, texts: Dictionary) -> Numbers:
     return codes_hold(texts, leaf, plan)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from reports import filters
 from reports.blocks import CROSSES, LENGTHS, START, TIME, VISITOR, Block
-from reports.columns import Numbers, Texts
+from reports.columns import Dictionary, Numbers
 from reports.kept import Kept
 from reports.plans import Plan
 from reports.postings import Having
@@ -98,7 +98,7 @@ def inside(offsets: Numbers, block: Block, plan: Plan) -> Numbers:
     return (moments >= first) & (moments < last)
 
 
-def codes_hold(texts: Texts, leaf: filters.Leaf, plan: Plan) -> Numbers:
+def codes_hold(texts: Dictionary, leaf: filters.Leaf, plan: Plan) -> Numbers:
     """By code: whether the filter lets the text pass."""
     if leaf in plan.judged:
         return plan.judged[leaf].codes(texts)

@@ -28,7 +28,7 @@ from django.db import DatabaseError, connections
 from properties.models import Property
 from properties.periods import Span, spans, zone
 from reports import columns, metrics, postings, summing
-from reports.blocks import Block, binary_cursor, dictionary_of
+from reports.blocks import Block, binary_cursor, dictionary_of, digest_of
 from reports.columns import Texts, Unfit
 from reports.models import BlockGrain
 from reports.rows import every_column, of_rows
@@ -406,7 +406,9 @@ def packed(block: Block) -> Iterator[tuple[str, bytes]]:
             in_parts = name.startswith(postings.IN_PARTS)
             yield name, columns.pack_numbers(block.numbers(name), in_parts=in_parts)
         elif apart := dictionary_of(name):
-            yield apart, columns.pack_dictionary(found)
+            texts = columns.pack_dictionary(found)
+            yield apart, texts
+            yield digest_of(apart), columns.mark_of(texts)
             yield name, columns.pack_codes(found)
         else:
             yield name, columns.pack_texts(found)

@@ -21,7 +21,7 @@ import psycopg
 from properties.models import Property
 from reports import metrics
 from reports.blocks import LENGTHS, Block, Packed, dictionary_of, read_columns
-from reports.columns import HEAD, Numbers, Texts, Unfit, layout_of, places_of
+from reports.columns import HEAD, Dictionary, Numbers, Unfit, layout_of, places_of
 from reports.filters import Leaf
 
 SESSIONS, MANY, MARKS = "sessions:", "many:", "marks:"
@@ -116,7 +116,7 @@ WHERE c.starts_at = ANY(%(starts)s::timestamptz[]) AND c.name = ANY(%(names)s::t
 ORDER BY w.number
 """
 
-Test = Callable[[Texts], Numbers]  # by code: whether the text passes
+Test = Callable[[Dictionary], Numbers]  # by code: whether the text passes
 
 
 class Having(NamedTuple):

@@ -82,17 +82,22 @@ class Reader:
                     self._read_sums(cursor, grain, part)
                 else:
                     needed = plan.columns_of(names, span)
-                    blocks.read_columns(cursor, place, grain, part, needed)
+                    self._read(cursor, grain, part, needed)
                 yield from part
 
     def _read_sums(self, cursor: psycopg.Cursor, grain: str, part: list[Block]) -> None:
         """Whole blocks with their sums; those that have none with the columns to make them."""
         names = set().union(*(some.summed_columns for some in self.asked))
-        blocks.read_columns(cursor, self.place, grain, part, names)
+        self._read(cursor, grain, part, names)
         asked = [some for some in self.asked if some.summed_by is not None]
         old = [block for block in part if not all(some.has_sums(block) for some in asked)]
         if old:
-            blocks.read_columns(cursor, self.place, grain, old, self.names)
+            self._read(cursor, grain, old, self.names)
+
+    def _read(self, cursor: psycopg.Cursor, grain: str, part: list[Block], names: set[str]) -> None:
+        # A file is made in bounded memory, a day after the other.
+        remember = not self.is_file
+        blocks.read_columns(cursor, self.place, grain, part, names, remember=remember)
 
     def show(
         self,

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reports.blocks import APART, LENGTHS, Block, is_text
-from reports.columns import Numbers, Texts
+from reports.blocks import APART, DIGEST, LENGTHS, Block, is_text
+from reports.columns import Dictionary, Numbers
 
 ODD = np.uint64(0x9E3779B97F4A7C15)  # so that equal texts of two columns do not cancel out
 
@@ -48,7 +48,7 @@ def shared(block: Block, split: Sequence[str], share: Share) -> Block:
         sessions, events = np.arange(len(block.lengths)), np.flatnonzero(share.has(of_events))
     found = Block(block.span, {}, block.has_all_props)
     for name in block.data:
-        if name.startswith(APART):
+        if name.startswith((APART, DIGEST)):
             continue
         rows = events if name.startswith("event:") else sessions
         found.data[name] = _at(block, name, rows, is_split=name in split)
@@ -63,12 +63,12 @@ def _marks(block: Block, names: Sequence[str]) -> Numbers | None:
     found: Numbers | None = None
     for name in names:
         texts = block.texts(name)
-        marks = texts.marks["first"][texts.codes]
+        marks = texts.marks_at(texts.codes)["first"]
         found = marks if found is None else found * ODD + marks
     return found
 
 
-def _at(block: Block, name: str, rows: Numbers, *, is_split: bool) -> Texts | Numbers:
+def _at(block: Block, name: str, rows: Numbers, *, is_split: bool) -> Dictionary | Numbers:
     if not is_text(name):
         return block.numbers(name)[rows]
     texts = block.texts(name).at(rows)

@@ -1,0 +1,45 @@
+"""What texts packed days have, remembered by this process from one request to the next.
+
+A month has the same few thousand pages on each of its days: to read and to compare thirty such
+dictionaries was a third of what a table of pages costs. Enters: a property, a column of texts and
+the digest of a day's dictionary. Leaves: its Lexicon, in which that dictionary is looked for. Who
+may see a day is not decided here: its rows are read as ever, and only what they name by digest is
+taken from memory. Called by reports/blocks.py.
+
+Nothing is held for longer than an hour, for people may have themselves erased, and a path may name
+them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from threading import Lock
+
+from reports.dictionaries import Lexicon
+
+MOST = 64 << 20  # bytes of all lexicons of a process, about
+OLDEST = 3_600  # seconds
+
+_lexicons: OrderedDict[tuple[int, str], tuple[float, Lexicon]] = OrderedDict()
+_lock = Lock()
+
+
+def lexicon(property_id: int, name: str) -> Lexicon:
+    """That of a column; a new one where there is none, or one that is too old. Those that nobody
+    has asked for since are forgotten first."""
+    key, now = (property_id, name), time.monotonic()
+    with _lock:
+        made, found = _lexicons.pop(key, (now, None))
+        if found is None or now - made > OLDEST:
+            made, found = now, Lexicon()
+        _lexicons[key] = made, found
+        while len(_lexicons) > 1 and sum(one.weight for _, one in _lexicons.values()) > MOST:
+            _lexicons.popitem(last=False)
+    return found
+
+
+def forget_all() -> None:
+    """As a process that has just started."""
+    with _lock:
+        _lexicons.clear()
