@@ -6,8 +6,8 @@ the digest of a day's dictionary. Leaves: its Lexicon, in which that dictionary 
 may see a day is not decided here: its rows are read as ever, and only what they name by digest is
 taken from memory. Called by reports/blocks.py.
 
-Nothing is held for longer than an hour, for people may have themselves erased, and a path may name
-them.
+Whatever is older than an hour is forgotten when the next question comes, for people may have
+themselves erased, and a path may name them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _lock = Lock()
 
 
 def lexicon(property_id: int, name: str) -> Lexicon:
-    """That of a column; a new one where there is none, or one that is too old. Those that nobody
-    has asked for since are forgotten first."""
+    """That of a column; a new one where there is none. All that are too old are forgotten, and of
+    the others, where they are too much, those first that nobody has asked for since."""
     key, now = (property_id, name), time.monotonic()
     with _lock:
-        made, found = _lexicons.pop(key, (now, None))
-        if found is None or now - made > OLDEST:
-            made, found = now, Lexicon()
+        for old in [each for each, (made, _) in _lexicons.items() if now - made > OLDEST]:
+            del _lexicons[old]
+        made, found = _lexicons.pop(key) if key in _lexicons else (now, Lexicon())
         _lexicons[key] = made, found
         while len(_lexicons) > 1 and sum(one.weight for _, one in _lexicons.values()) > MOST:
             _lexicons.popitem(last=False)

@@ -202,11 +202,13 @@ def test_nothing_is_remembered_for_longer_than_an_hour(monkeypatch, read):
     from reports import remembered
 
     place = a_place("/")
+    remembered.lexicon(0, "texts:page")  # of somebody who does not come back
     pages(place)
     monkeypatch.setattr(remembered, "OLDEST", -1)
     read.clear()
     pages(place)
     assert any("texts:page" in names for names in read)
+    assert {key for key, _ in remembered._lexicons} == {place.pk}
 
 
 def test_what_nobody_has_asked_for_goes_first(monkeypatch):

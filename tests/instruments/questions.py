@@ -9,9 +9,11 @@ range is any 30 days. Run as
     python -m tests.instruments.questions [--events 100000 1000000 10000000] [--questions 100]
 
 Caches are cold where we can make them so: Postgres is restarted before each size, the system's
-page cache stays as it is. Nothing in this process is kept from one question to the next. With
-`--open`, only report pages over the last 30 days are asked: once as if the last day were open (its
-hours packed but for the last two that have events), and once with it packed like the others.
+page cache stays as it is. Nothing in this process is kept from one question to the next but what
+it remembers of texts (reports/remembered.py), as a web process does; one row of the table is of
+pages without that: the first one of a process. With `--open`, only report pages over the last 30
+days are asked: once as if the last day were open (its hours packed but for the last two that have
+events), and once with it packed like the others.
 """
 
 from __future__ import annotations
@@ -208,23 +210,28 @@ def report_page(
     many: int = 20,
     seed: int = 1,
     within: dict[str, str] | None = None,
+    forgets: bool = False,
 ) -> Measured:
     """A whole report page over any 30 days (or over these), from the request to the last byte:
-    door, questions, templates, every middleware; without a web server."""
+    door, questions, templates, every middleware; without a web server. `forgets`: as if the process
+    had never answered one before."""
     from django.test import Client
 
     from aktivat.asgi import settle
+    from reports import remembered
 
     settle()  # as a web process does when it starts
     client = Client(SERVER_NAME="localhost")
     owner = place.account.memberships.get(role="owner").user
     client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
-    what = f"{tail.strip('/') or 'overview'}, 30 days, whole page"
+    what = f"{tail.strip('/') or 'overview'}, 30 days, whole page" + ", the first" * forgets
     dice, found = random.Random(seed), Measured(what, history.events)
     for number in range(many + 1):
         days = within or draw_range(dice, history, DAYS)
         shown = f"{days['from']}..{days['to']}"
         path = f"/p/{place.key}/{tail}?range={shown}"
+        if forgets:
+            remembered.forget_all()
         with clocked(Measured("", 0) if number == 0 else found):  # the first reads the templates
             answer = client.get(path)
         assert answer.status_code == 200, answer.content[:500]
@@ -320,6 +327,7 @@ KINDS: tuple[Callable[..., Measured], ...] = (
     rolled_questions,
     visitors_of_a_year,
     *(partial(report_page, tail) for tail in PAGES),
+    partial(report_page, "pages/", forgets=True),
     *(partial(conversions, goal_of) for goal_of in GOALS),
 )
 
