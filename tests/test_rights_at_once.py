@@ -1,6 +1,7 @@
 """Two requests about rights at once: the second one sees what the first one left, and neither waits
 for the other for ever."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ class Other:
         self.outcome = pool.submit(self._run)
         pool.shutdown(wait=False)
         while not self.outcome.done() and not _is_waited_for():
-            pass
+            time.sleep(0.01)
 
     def _run(self) -> object:
         try:
@@ -42,10 +43,12 @@ class Other:
 
 
 def _is_waited_for() -> bool:
+    """By its locks: pg_stat_activity shows a transaction the connections that there were when it
+    first looked, and never the one that was opened a moment later."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity"
-            " WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+            "SELECT EXISTS (SELECT FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
         )
         return bool(cursor.fetchone()[0])
 
