@@ -126,6 +126,12 @@ class Property(models.Model):
         return self.name
 
     @property
+    def site(self) -> str:
+        """The host that all of its pages are on; "" where they may be on several."""
+        [host, *others] = self.hostnames or [""]
+        return "" if others or host.startswith("*") else host
+
+    @property
     def counted_since(self) -> datetime:
         """The moment of its first event, which may have been brought later; until there is one it
         waits from the day on which it was made, and knows that nothing came."""

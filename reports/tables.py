@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
+from urllib.parse import quote
 
 from django.http import QueryDict
 
@@ -23,8 +24,11 @@ from reports.metrics import DIMENSIONS, METRICS, PROPS, VISITORS, Unit, find_dim
 from reports.parts import SHARE, Card, Page, Table, asked, plural
 from reports.picks import Link
 from reports.queries import MOST_ROWS, Answer, Question
+from tracking.addresses import PATH_LIMIT
 
 ROWS_OF_A_PAGE = 100
+PAGES = ("page", "entry_page", "exit_page")
+OF_PATHS = "/%:@!$&'()*+,;=~"  # what stands in a path as it is
 Numbers = Mapping[str, Any]  # of a row or of everything, by metric
 
 
@@ -40,13 +44,14 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     """A value of a dimension with its numbers; following `query` filters by it. `by`: the value of
-    the second dimension, if there is one."""
+    the second dimension, if there is one. `site_url`: where a page of the site itself is."""
 
     name: str
     query: str
     width: str  # of the bar behind the text, in percent of the widest
     cells: list[Cell]
     by: Link | None = None
+    site_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -219,6 +224,7 @@ def _rows(page: Page, table: Table, answer: Answer, rows: list[dict[str, Any]]) 
             width=f"{(row[first] or 0) / widest * 100:.1f}%" if widest else "0%",
             cells=cells.of_row(row, other),
             by=_link(page, table.by, row) if table.by else None,
+            site_url=_site_url(page, dimension, row[dimension] or ""),
         )
         for row, other in zip(rows, others, strict=False)
     ]
@@ -236,6 +242,15 @@ def _caption(page: Page, answer: Answer) -> str:
 def _link(page: Page, dimension: str, row: dict[str, Any]) -> Link:
     value = row[dimension]
     return Link(name_of(dimension, value), _filtered(page, dimension, value or ""))
+
+
+def _site_url(page: Page, dimension: str, value: str) -> str:
+    """Where a page can be opened: on the property's own host, whatever a visitor has sent; "" for
+    what is no page, was cut, or may be on another host."""
+    is_page = dimension in PAGES and value.startswith("/") and len(value) < PATH_LIMIT
+    if not is_page or not page.place.site:
+        return ""
+    return f"https://{page.place.site}{quote(value, safe=OF_PATHS)}"
 
 
 def _filtered(page: Page, dimension: str, value: str) -> str:

@@ -401,6 +401,49 @@ def test_following_a_row_filters_by_exactly_its_value(alice: Any, shop: Any, val
     assert tiles_of(filtered)["pageviews"].startswith("Pageviews: 1;")
 
 
+def sites_of(page: str) -> list[str]:
+    """Where rows lead to outside of the product."""
+    return [href for href in links(page) if href.startswith(("http:", "https:", "//"))]
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/a/b", "https://acme.example/a/b"),
+        ("/caf%C3%A9?x=1&y#z", "https://acme.example/caf%C3%A9%3Fx=1&y%23z"),
+        ("/a b/é", "https://acme.example/a%20b/%C3%A9"),
+        ("//evil.example/", "https://acme.example//evil.example/"),
+        ("/\\evil.example", "https://acme.example/%5Cevil.example"),
+        ("/@evil.example", "https://acme.example/@evil.example"),
+        ('/"><script>', "https://acme.example/%22%3E%3Cscript%3E"),
+        ("/" + "x" * 1_023, None),  # cut: who knows what it was
+        ("evil.example/", None),
+        ("javascript:alert(1)", None),
+        ("", None),
+    ],
+)
+def test_a_page_can_be_opened_on_the_propertys_own_host(
+    alice: Any, acme: Any, path: str, wanted: str | None
+) -> None:
+    place = new_property(acme, hostnames=["acme.example"])
+    fill(place, [Happening(at("2026-03-02T09:00"), 1, page=path)])
+    for tail in ("?", "?pages=entry_page&", "pages/?", "table/page/?"):
+        page = get(alice, f"/p/{place.key}/{tail}range={MARCH}").content.decode()
+        assert set(sites_of(page)) == ({wanted} if wanted else set()), tail
+    every = re.findall(r'<a class="row-open"[^>]*>', page)
+    assert len(every) == (wanted is not None)
+    assert all('target="_blank" rel="noopener noreferrer"' in link for link in every)
+
+
+@pytest.mark.parametrize("hostnames", [["*"], ["*.acme.example"], ["acme.example", "shop.example"]])
+def test_a_page_that_may_be_on_several_hosts_cannot_be_opened(
+    alice: Any, acme: Any, hostnames: list[str]
+) -> None:
+    place = new_property(acme, hostnames=hostnames)
+    fill(place, history(days=1))
+    assert not sites_of(get(alice, f"/p/{place.key}/pages/?range={MARCH}").content.decode())
+
+
 # -- who sees what -----------------------------------------------------------------------------
 
 
