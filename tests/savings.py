@@ -4,7 +4,8 @@ The middleware of Django's test client is made once, and not for every client: W
 every static file when it is made, which takes longer than most requests. It is made anew when a
 test has changed a setting. Passwords are hashed by the same Argon2, with little memory, and the
 same password is held against the same hash once. What was imported lives until the end, so the
-garbage collector does not go through it again and again.
+garbage collector neither looks at it meanwhile nor goes through it again and again; and it looks at
+what is new after as many objects as a request or two make, not after 700.
 Loaded by tests/conftest.py.
 """
 
@@ -19,9 +20,16 @@ MADE = ("_view_middleware", "_template_response_middleware", "_exception_middlew
 MADE += ("_middleware_chain",)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure() -> None:
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
