@@ -11,6 +11,7 @@ LONG = (
     "test_supervisor",
     "test_erasing",
     "test_register",
+    "test_isolation",
     "test_openapi",
     "test_every_page",
     "test_proof",
