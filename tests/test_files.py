@@ -24,6 +24,7 @@ from tests.test_report_page import HOSTILE, MARCH, WEEK, asked, busy, get, two_w
 __all__ = ["busy"]
 SVG = "{http://www.w3.org/2000/svg}"
 MANY = 10_050  # rows: more than one question gives
+FEW = 1_700  # rows of a file that is held against one of four times as many
 ROLLED = """
 INSERT INTO rollups (account_id, property_id, grain, starts_at, dimension, value, measure, number)
 SELECT %(account)s, %(place)s, 'd', '2026-03-02', 'page', '/p' || number, measure, %(many)s - number
@@ -87,7 +88,7 @@ def filled() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dictionaries, "MOST_JUDGED", 500)
         patch.setattr(packing, "FEWEST", 1)
-        for many in (100, 2_500, 10_000):
+        for many in (100, FEW, 4 * FEW):
             places[many] = place = new_property(timezone="UTC")
             taking.fill(place, many)
             for name in ("one", "other"):
@@ -125,7 +126,7 @@ def test_a_file_takes_the_same_memory_however_many_rows_it_has(
                 tracemalloc.stop()
 
     peak(100)  # what is loaded at the first time
-    few, four_times = peak(2_500), peak(10_000)
+    few, four_times = peak(FEW), peak(4 * FEW)
     # A day has four times as many rows, too, and a day at a time is held. All rows would be five
     # times as much.
     assert four_times < 1.3 * few, (few, four_times)
