@@ -304,9 +304,12 @@ def test_every_actor_gets_what_the_rulebook_says(
 ) -> None:
     path = table.path_of(row, world.mine)
     wanted, got = {}, {}
+    answered: dict[int, int] = {}  # who stands in the table a second time is not asked again
     for actor, client, status in cells(world, row):
+        if id(client) not in answered:
+            answered[id(client)] = undone(client, row, path).status_code
         wanted[actor] = status
-        got[actor] = undone(client, row, path).status_code
+        got[actor] = answered[id(client)]
     record_property("cells", len(got))
     assert got == wanted
 
