@@ -58,19 +58,26 @@ def _table(request: HttpRequest, place: Property, report: Report, table: Table) 
         order, _ = tables.read_order(request.GET, table)
         shown = _open(request, place, tables.split(page, table))
     except (AddressError, RangeError) as error:
-        return _refused(str(error))
-    numbers = asked(shown.columns)
-    columns = (*shown.dimensions, *numbers)
-    question = tables.question_of(page, shown, order, EVERY)
-    if of_tables(page) is None:
-        count, rows = ask_rows(place, question)
-    else:
-        count, pairs = ask_rows_compared(place, question, page.now)
-        rows = (row | _before(numbers, other) for row, other in pairs)
-        columns += tuple(_before(numbers))
-    _told(request, page, table.name, count)
+        return refused(str(error))
+    count, columns, rows = rows_of(page, shown, order)
+    told(request, page, table.name, count)
     name = "-by-".join([table.name, *shown.dimensions[1:]])
-    return csv_download(_file_name(request, page, name, "csv"), _blocks(columns, rows))
+    return csv_download(file_name(request, page, name, "csv"), blocks(columns, rows))
+
+
+def rows_of(
+    page: Page, table: Table, order: tables.Order
+) -> tuple[int, Columns, Iterator[dict[str, Any]]]:
+    """How many rows the whole table has, its columns, and each row as it is taken."""
+    numbers = asked(table.columns)
+    columns = (*table.dimensions, *numbers)
+    question = tables.question_of(page, table, order, EVERY)
+    if of_tables(page) is None:
+        count, found = ask_rows(page.place, question)
+        return count, columns, found
+    count, pairs = ask_rows_compared(page.place, question, page.now)
+    rows = (row | _before(numbers, other) for row, other in pairs)
+    return count, (*columns, *_before(numbers)), rows
 
 
 def _before(numbers: Columns, other: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -86,12 +93,12 @@ def series_csv(
     try:
         page = _read(request, place, catalogue.find(report))
     except (AddressError, RangeError) as error:
-        return _refused(str(error))
-    rows = _series(page)
+        return refused(str(error))
+    rows = series(page)
     interval = page.address.interval
-    _told(request, page, interval, len(rows))
-    columns = ("period", "starts", *page.tiles, "is_complete")
-    return csv_download(_file_name(request, page, interval, "csv"), _blocks(columns, iter(rows)))
+    told(request, page, interval, len(rows))
+    name = file_name(request, page, interval, "csv")
+    return csv_download(name, blocks(columns_of_series(page), iter(rows)))
 
 
 @require_safe
@@ -100,9 +107,9 @@ def chart_svg(request: HttpRequest, place: Property, report: str = OVERVIEW.name
     try:
         page = _read(request, place, catalogue.find(report))
     except (AddressError, RangeError) as error:
-        return _refused(str(error))
+        return refused(str(error))
     theme = request.GET.get("theme", "light")
-    name = _file_name(request, page, page.address.metric, "svg")
+    name = file_name(request, page, page.address.metric, "svg")
     picture = drawing.drawn(_drawing(request, page, theme))
     return drawing.response(picture, name if "download" in request.GET else "")
 
@@ -117,7 +124,7 @@ def block_svg(request: HttpRequest, place: Property, report: str, block: str) ->
     try:
         page = _read(request, place, found, found.own)
     except (AddressError, RangeError) as error:
-        return _refused(str(error))
+        return refused(str(error))
     made = drawn.make(page)
     if made is None or drawn.picture is None:
         raise Http404
@@ -128,11 +135,15 @@ def block_svg(request: HttpRequest, place: Property, report: str, block: str) ->
     ]
     theme = request.GET.get("theme", "light")
     picture = drawn.picture(made, pictures.Source(place.name, lines, theme))
-    name = _file_name(request, page, drawn.file_name, "svg")
+    name = file_name(request, page, drawn.file_name, "svg")
     return drawing.response(picture, name if "download" in request.GET else "")
 
 
-def _series(page: Page) -> list[dict[str, Any]]:
+def columns_of_series(page: Page) -> Columns:
+    return ("period", "starts", *page.tiles, "is_complete")
+
+
+def series(page: Page) -> list[dict[str, Any]]:
     """A row for every period, with the metric of every tile; None is unknown, not 0. Nothing where
     no tile may be viewed."""
     if not page.tiles:
@@ -167,14 +178,14 @@ def _drawing(request: HttpRequest, page: Page, theme: str) -> drawing.Drawing:
     return drawing.of_curve(curve, name, lines, theme, before_name)
 
 
-def _blocks(columns: Columns, rows: Iterator[dict[str, Any]]) -> Iterator[list[Any]]:
+def blocks(columns: Columns, rows: Iterator[dict[str, Any]]) -> Iterator[list[Any]]:
     """The heading, then the rows, so many at once."""
     yield [columns]
     while block := list(islice(rows, ROWS_OF_A_BLOCK)):
         yield [[row[name] for name in columns] for row in block]
 
 
-def _told(request: HttpRequest, page: Page, what: str, rows: int) -> None:
+def told(request: HttpRequest, page: Page, what: str, rows: int) -> None:
     record(
         page.place.account_id,
         "report.exported",
@@ -185,12 +196,12 @@ def _told(request: HttpRequest, page: Page, what: str, rows: int) -> None:
     )
 
 
-def _refused(text: str) -> HttpResponse:
+def refused(text: str) -> HttpResponse:
     return HttpResponse(
         text, status=HTTPStatus.BAD_REQUEST, content_type="text/plain; charset=utf-8"
     )
 
 
-def _file_name(request: HttpRequest, page: Page, what: str, kind: str) -> str:
+def file_name(request: HttpRequest, page: Page, what: str, kind: str) -> str:
     days = page.address.range.text.replace("..", "-to-")
     return _safe_name(f"{_called(request, page.place)}-{what}-{days}.{kind}")

@@ -9,6 +9,7 @@ from reports import (
     annotation_endpoints,
     annotation_pages,
     api,
+    archives,
     concurrency_views,
     files,
     link_values,
@@ -69,6 +70,11 @@ for root, shared_, behind, file_behind, part_behind in (
             name=f"{shared_}series_csv",
         ),
         path(
+            f"{root}tables.zip",
+            file_behind(OVERVIEW.module)(archives.tables_zip),
+            name=f"{shared_}tables_zip",
+        ),
+        path(
             f"{root}chart.svg",
             behind(OVERVIEW.module)(files.chart_svg),
             name=f"{shared_}chart_svg",
@@ -119,6 +125,15 @@ for root, shared_, behind, file_behind, part_behind in (
                 name=f"{shared_}report",
             )
         )
+        if report.cards:
+            urlpatterns.append(
+                path(
+                    f"{root}{report.name}/tables.zip",
+                    file_behind(report.module)(archives.tables_zip),
+                    {"report": report.name},
+                    name=f"{shared_}report_tables_zip",
+                )
+            )
         if report.tiles:
             names = {"report": report.name}
             urlpatterns += [

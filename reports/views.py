@@ -85,6 +85,7 @@ def report(request: HttpRequest, place: Property, report: str) -> HttpResponse:
             "waits_for": waits_for,
             "blocks": list(_blocks(page)),
             "cards": [card for each in found.cards if (card := tables.fill(page, each))],
+            "tables_url": _url(page, "tables_zip") + page.address.query if found.cards else "",
             "switched_off": _switched_off(page),
             "switch_url": route_of("property_tracking", place.key)
             if page.may_view("property")

@@ -104,15 +104,16 @@ def test_the_table_of_a_dimension_stands_behind_the_door_of_its_module() -> None
 def test_a_report_and_its_tables_stand_behind_the_door_of_its_module() -> None:
     from reports.catalogue import REPORTS
 
-    files = ("report_series_csv", "report_chart_svg")
-    names = ("report", "report_table", "report_table_csv", *files)
+    files = ("report_series_csv", "report_chart_svg")  # of the curve
+    names = ("report", "report_table", "report_table_csv", "report_tables_zip", *files)
     wanted = {
         (prefix + name, report.name, table, report.module)
         for report in REPORTS.values()
         for prefix in ("", "shared_")
         for name in names
-        for table in (report.tables if "table" in name else [""])
+        for table in (report.tables if "report_table" in name and "zip" not in name else [""])
         if report.tiles or name not in files
+        if report.cards or "zip" not in name
     }
     assert wanted == {
         (
@@ -379,6 +380,9 @@ ROWS += [
         ("shared_overview", "POST", 405, {}),
         ("shared_now", "GET", 403, {}),
         ("shared_series_csv", "GET", 200, {}),
+        ("shared_tables_zip", "GET", 200, {}),
+        ("shared_report_tables_zip", "GET", 200, {"report": "sources"}),
+        ("shared_report_tables_zip", "GET", 403, {"report": "pages"}),
         ("shared_chart_svg", "GET", 200, {}),
         ("shared_live_stream", "GET", 403, {}),
         ("shared_count", "GET", 200, {}),
@@ -435,6 +439,7 @@ REPORTS = [
         for dimension, bob in [("country", 200), ("source", 200), ("page", 403), ("event", 403)]
     ),
     Row("series_csv", viewer=200, bob=200),
+    Row("tables_zip", viewer=200, bob=200),
     Row("chart_svg", viewer=200, bob=200),
     Row("annotations", viewer=200, bob=200),
     Row("annotations", "POST"),
@@ -448,7 +453,7 @@ REPORTS = [
     api("api_annotation", "audience:manage", "DELETE", owner=204, key=204),
     *(
         Row(name, viewer=200, bob=bob, params={"report": report})
-        for name in ("report", "report_series_csv", "report_chart_svg")
+        for name in ("report", "report_series_csv", "report_chart_svg", "report_tables_zip")
         for report, bob in [("pages", 403), ("sources", 200), ("audience", 200), ("events", 403)]
     ),
     *(

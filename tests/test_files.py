@@ -2,15 +2,18 @@
 nothing is known, and the chart as a picture that is harmless whatever stands in it."""
 
 import csv
+import gc
 import json
+import re
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
 from xml.etree import ElementTree
+from zipfile import ZipFile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -209,6 +212,82 @@ def test_what_a_row_was_is_found_among_any_number_of_rows(shop: Any, small_spool
     assert [key for key, _ in found] == keys[::-1]
     known = dict(earlier)
     assert [numbers for _, numbers in found] == [known.get(key, {}) for key in keys[::-1]]
+
+
+# -- all tables ------------------------------------------------------------------------------------
+
+
+def files_in(answer: Any) -> dict[str, str]:
+    data = b"".join(answer.streaming_content)
+    assert (answer["Content-Type"], answer["Content-Length"]) == ("application/zip", str(len(data)))
+    with ZipFile(BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("report", ["overview", "pages", "sources", "events"])
+def test_an_archive_has_every_table_as_its_own_file_has_it(
+    busy: Any, alice: Any, report: str
+) -> None:
+    from reports.catalogue import OVERVIEW, REPORTS
+    from reports.metrics import METRICS
+
+    is_overview = report == OVERVIEW.name
+    root = f"/p/{busy.key}/" + ("" if is_overview else f"{report}/")
+    query = f"?range={WEEK}&filter=country:is:DE&sources=channel"
+    answer = get(alice, f"{root}tables.zip{query}")
+    assert f'{busy.key}-{report}-{WEEK.replace("..", "-to-")}.zip"' in answer["Content-Disposition"]
+    found = files_in(answer)
+    about = found.pop("about.txt")
+    assert re.search(r"Only where Country .*Germany", about)
+    curve = get(alice, f"{root}series.csv{query}")
+    assert found.pop("curve.csv") == b"".join(curve.streaming_content).decode()
+    tables = (OVERVIEW if is_overview else REPORTS[report]).tables
+    without_goals = {name for name, table in tables.items() if table.dimension != "goal"}
+    assert {name.removesuffix(".csv") for name in found} == without_goals
+    for name, text in found.items():
+        single = get(alice, f"{root}{'table/' if is_overview else ''}{name}{query}")
+        assert text == b"".join(single.streaming_content).decode(), name
+        for column in METRICS.keys() & set(text.splitlines()[0].split(",")):
+            assert f"\n{column}: " in about, column
+
+
+def test_an_archive_leaves_out_what_its_reader_may_not_view(busy: Any, bob: Any) -> None:
+    found = files_in(get(bob, f"/p/{busy.key}/tables.zip?range={WEEK}"))
+    assert "page.csv" not in found
+    assert "event.csv" not in found
+    assert "source.csv" in found
+    get(bob, f"/p/{busy.key}/pages/tables.zip", expected=403)
+
+
+def test_an_archive_is_counted_whole_before_it_is_sent(
+    busy: Any, alice: Any, settings: Any
+) -> None:
+    answer = get(alice, f"/p/{busy.key}/tables.zip?range=nonsense", expected=400)
+    assert answer["Content-Type"] == "text/plain; charset=utf-8"
+    settings.FILE_TIMEOUT = 0  # of Postgres: none; of all together: over at once
+    client = signed_in_as(alice)
+    client.raise_request_exception = False
+    slow = client.get(f"/p/{busy.key}/tables.zip")
+    assert slow.status_code == 422
+    assert "took longer than 0 seconds" in slow.content.decode()
+
+
+def test_an_archive_waits_on_disk_and_is_sent_in_pieces(wide: Any, alice: Any) -> None:
+    """In a file without a name, which goes with the answer."""
+    from reports import archives
+
+    before = set(Path("/proc/self/fd").iterdir())
+    answer = get(alice, f"/p/{wide.key}/tables.zip?range={MARCH}")
+    pieces = list(answer.streaming_content)
+    assert len(pieces) > 1
+    assert {len(piece) for piece in pieces[:-1]} == {archives.PIECE}
+    with ZipFile(BytesIO(b"".join(pieces))) as archive:
+        assert len(archive.read("page.csv").splitlines()) == MANY
+    answer.close()
+    del answer
+    gc.collect()
+    assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
 # -- the series ------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from io import BytesIO
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from django.test import Client
@@ -59,7 +61,12 @@ def get(token: str, below: str = "", client: Client | None = None, expected: int
 
 
 def text(response: Any) -> str:
-    return response.getvalue().decode()
+    """What stands in it, and in the files of an archive."""
+    body = response.getvalue()
+    if response["Content-Type"] != "application/zip":
+        return body.decode()
+    with ZipFile(BytesIO(body)) as archive:
+        return "\n".join(archive.read(name).decode() for name in archive.namelist())
 
 
 # -- the days ------------------------------------------------------------------------------------
@@ -121,6 +128,7 @@ def test_no_widget_shows_a_day_outside_the_link(busy: Any, monkeypatch: Any) -> 
     member = signed_in_as(alice)
     assert OUTSIDE in text(member.get(f"/p/{busy.key}/?range=all"))
     assert OUTSIDE in text(member.get(f"/p/{busy.key}/table/page.csv?range=all"))
+    assert OUTSIDE in text(member.get(f"/p/{busy.key}/tables.zip?range=all"))
 
 
 def test_numbers_of_a_link_are_those_of_its_days(busy: Any) -> None:
@@ -271,12 +279,18 @@ def test_a_frame_opens_who_is_here_now_beside_the_page_that_has_it(busy: Any) ->
 def test_files_come_only_by_a_link_that_gives_them(busy: Any) -> None:
     _, token = new_link(busy, *REPORTS)
     get(token, "table/page.csv", expected=403)
+    get(token, "tables.zip", expected=403)
+    assert "tables.zip" not in text(get(token))
     assert "Download CSV" not in text(get(token, "table/page/"))
     _, giving = new_link(busy, *REPORTS, downloads=True)
     file = get(giving, "table/page.csv?range=2026-03-05..2026-03-07")
     assert text(file).splitlines()[1].startswith("/inside,")
     assert busy.key not in file.headers["Content-Disposition"]
     assert f"/share/{giving}/table/page.csv" in text(get(giving, "table/page/"))
+    archive = get(giving, "tables.zip?range=2026-03-05..2026-03-07")
+    assert "/inside," in text(archive)
+    assert busy.key not in archive.headers["Content-Disposition"]
+    assert f"/share/{giving}/tables.zip" in text(get(giving))
 
 
 def test_its_pages_lead_nowhere_else_and_name_nobody(busy: Any, alice: Any, acme: Any) -> None:
