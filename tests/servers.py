@@ -29,6 +29,14 @@ ROOT = Path(__file__).resolve().parent.parent
 GUNICORN = ROOT / "aktivat" / "servers" / "gunicorn.conf.py"
 HOME = pytest.StashKey[Path]()
 STARTED = pytest.StashKey[list[object]]()
+# Who only collects tests runs none, and asks no server.
+NOBODY = {
+    "DATABASE_URL": "postgresql://web@127.0.0.1:9/nobody",
+    "DATABASE_OWNER_URL": "postgresql://owner@127.0.0.1:9/nobody",
+    "DATABASE_WORKER_URL": "postgresql://worker@127.0.0.1:9/nobody",
+    "REDIS_URL": "redis://127.0.0.1:9",
+    "BROKER_URL": "redis://127.0.0.1:9/1",
+}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,23 +52,14 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(tempfile.mkdtemp(prefix="aktivat-test-"))
     config.stash[HOME] = home
     started = config.stash[STARTED] = []
-    postgres = start_postgres(home / "postgres", fast=True)
-    started.append(postgres)
-    events = start_valkey(home / "events", role="events")
-    started.append(events)
-    broker = start_valkey(home / "broker", role="broker")
-    started.append(broker)
+    urls = NOBODY if config.option.collectonly else start_servers(home, started)
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "aktivat.settings",
         "AKTIVAT_ENV": "test",
         "AKTIVAT_HOME": str(home),
         "AKTIVAT_DEMO": "0",
         "SECRET_KEY": "made-for-the-tests-and-of-no-use-elsewhere-0123456789",
-        "DATABASE_URL": postgres.urls["web"],
-        "DATABASE_OWNER_URL": postgres.urls["owner"],
-        "DATABASE_WORKER_URL": postgres.urls["worker"],
-        "REDIS_URL": events.url,
-        "BROKER_URL": broker.url,
+        **urls,
         # All tests are one address.
         "ADDRESS_RATE": "0",
         "KEY_RATE": "0",
@@ -71,7 +70,25 @@ def pytest_configure(config: pytest.Config) -> None:
     # pytest-django sets Django up later in this phase, but only where settings are loaded.
     from django.conf import settings
 
-    assert events.url == settings.EVENTS_URL
+    assert urls["REDIS_URL"] == settings.EVENTS_URL
+
+
+def start_servers(home: Path, started: list[object]) -> dict[str, str]:
+    """Out: where they listen, by the names that settings.py reads. `started` knows each of them as
+    soon as it runs."""
+    postgres = start_postgres(home / "postgres", fast=True)
+    started.append(postgres)
+    events = start_valkey(home / "events", role="events")
+    started.append(events)
+    broker = start_valkey(home / "broker", role="broker")
+    started.append(broker)
+    return {
+        "DATABASE_URL": postgres.urls["web"],
+        "DATABASE_OWNER_URL": postgres.urls["owner"],
+        "DATABASE_WORKER_URL": postgres.urls["worker"],
+        "REDIS_URL": events.url,
+        "BROKER_URL": broker.url,
+    }
 
 
 def hands_out_tests(config: pytest.Config) -> bool:
