@@ -43,8 +43,8 @@ class Merged:
     def find(self, value: bytes) -> int | None:
         """The number of a text; None if no dictionary has it."""
         mark = np.frombuffer(mark_of(value), MARKS)
-        places, is_known = self._places(mark)
-        return int(self._numbers[places[0]]) if is_known[0] else None
+        [place], [is_known] = self._places(mark)
+        return int(self._numbers[place]) if is_known and self._marks[place] == mark[0] else None
 
     def numbers(self, texts: Dictionary) -> Numbers:
         """The number of each text of a dictionary. Raises Unfit as make_texts does."""

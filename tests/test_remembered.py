@@ -138,6 +138,23 @@ def test_two_texts_with_the_same_mark_are_not_taken_for_one(monkeypatch):
     assert lexicon.recall(b"2") is None
 
 
+def test_what_is_looked_for_is_found_by_its_whole_mark(monkeypatch):
+    """Half of it somebody may choose, so that a filter on one page would let another one pass."""
+    from reports import columns, dictionaries
+
+    def alike(value):
+        return b"8 bytes " + value.ljust(8)
+
+    monkeypatch.setattr(columns, "mark_of", alike)
+    monkeypatch.setattr(dictionaries, "mark_of", alike)
+    merged = dictionaries.Merged()
+    merged.numbers(texts_of(["a"]))
+    assert (merged.find(b"a"), merged.find(b"b")) == (0, None)
+    known = dictionaries.Lexicon().learn(b"1", texts_of(["a"])).with_codes(np.zeros(2, int))
+    assert (known.find(b"a"), known.find(b"b")) == (0, None)
+    assert known.is_any([b"b"]).tolist() == texts_of(["a"]).at([0, 0]).is_any([b"b"]).tolist()
+
+
 # -- questions ---------------------------------------------------------------------------------
 
 
