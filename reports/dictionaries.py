@@ -16,12 +16,14 @@ import numpy as np
 
 from reports.columns import MARKS, NO_CODES, Dictionary, Numbers, Texts, Unfit, mark_of
 
-MOST_OF_ONE = 16 << 20  # bytes of a lexicon, beyond which it learns nothing more
+MOST_OF_ONE = 16 << 20  # bytes of a lexicon: it learns nothing by which it might become more
 MOST_JUDGED = 200_000  # texts: they take 10 MB
 
 
 class Merged:
     """Dictionaries of many blocks as one: every text gets a number, the same in each of them."""
+
+    OF_TEXT = 32  # bytes of a text: mark, half of the mark, number
 
     def __init__(self) -> None:
         self._parts: list[tuple[Dictionary, Numbers]] = []  # where new texts were met; their codes
@@ -97,7 +99,7 @@ class Merged:
     @property
     def weight(self) -> int:
         """Bytes that are held, about."""
-        return 32 * len(self) + sum(texts.weight for texts, _ in self._parts)
+        return self.OF_TEXT * len(self) + sum(texts.weight for texts, _ in self._parts)
 
     def marks(self) -> Numbers:
         """Those of all texts, by their numbers."""
@@ -120,12 +122,16 @@ class Lexicon:
     """Dictionaries of days as numbers of texts that stand here once: for as long as a process has
     them, a day's need not be read again. Several threads may ask it."""
 
+    # Bytes besides what is counted, as tracemalloc tells them: of the objects of a lexicon, and of
+    # a dictionary; of a text its mark once more, the place where it ends and its code.
+    BARE, OF_DICTIONARY, OF_TEXT = 1_500, 800, 36
+
     def __init__(self) -> None:
         self._lock = Lock()
         self._merged = Merged()
         self._numbers: dict[bytes, Numbers] = {}  # of each text of a dictionary, by its digest
         self._marks: Numbers | None = None  # by number
-        self.weight = 0  # bytes that are held, about
+        self.weight = self.BARE  # bytes that are held, about
 
     def __len__(self) -> int:
         return len(self._merged)
@@ -136,19 +142,28 @@ class Lexicon:
         return None if numbers is None else Known(self, numbers, NO_CODES)
 
     def learn(self, digest: bytes, texts: Texts) -> Dictionary:
-        """The same dictionary, known from now on; unless that would be more than is held, or two
-        texts were taken for one."""
-        if self.weight > MOST_OF_ONE:
-            return texts
+        """The same dictionary, known from now on; unless more might be held for it than may be, or
+        two texts were taken for one."""
         with self._lock:
-            try:
-                numbers = self._merged.numbers(texts).astype(np.uint32)
-            except Unfit:
+            if self.weight + self._most_of(texts) > MOST_OF_ONE:
                 return texts
             self._marks = None
-            self._numbers[digest] = numbers
-            self.weight = self._merged.weight + sum(one.nbytes for one in self._numbers.values())
+            try:
+                numbers = self._numbers[digest] = self._merged.numbers(texts).astype(np.uint32)
+            except Unfit:
+                return texts
+            finally:
+                self.weight = self._weighed()
         return Known(self, numbers, NO_CODES)
+
+    def _most_of(self, texts: Texts) -> int:
+        """Bytes that a dictionary takes of which no text is known."""
+        of_each = 4 + Merged.OF_TEXT + self.OF_TEXT
+        return self.OF_DICTIONARY + len(texts.joined) + of_each * len(texts)
+
+    def _weighed(self) -> int:
+        of_numbers = sum(self.OF_DICTIONARY + one.nbytes for one in self._numbers.values())
+        return self.BARE + of_numbers + self._merged.weight + self.OF_TEXT * len(self)
 
     def find(self, value: bytes) -> int | None:
         with self._lock:

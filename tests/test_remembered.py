@@ -1,5 +1,6 @@
 """What a process remembers of the texts of packed days: quicker, and never another answer."""
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -153,6 +154,42 @@ def test_what_is_looked_for_is_found_by_its_whole_mark(monkeypatch):
     known = dictionaries.Lexicon().learn(b"1", texts_of(["a"])).with_codes(np.zeros(2, int))
     assert (known.find(b"a"), known.find(b"b")) == (0, None)
     assert known.is_any([b"b"]).tolist() == texts_of(["a"]).at([0, 0]).is_any([b"b"]).tolist()
+
+
+@pytest.mark.parametrize(("lexicons", "days", "many", "new"), [(200, 3, 2, 1), (1, 9, 3000, 300)])
+def test_a_lexicon_says_what_it_weighs(lexicons, days, many, new):
+    from reports.columns import pack_dictionary, unpack_dictionary
+    from reports.dictionaries import Lexicon
+
+    packed = [
+        pack_dictionary(texts_of([f"/shop/article-{number + new * day}" for number in range(many)]))
+        for day in range(days)
+    ]
+    tracemalloc.start()
+    try:
+        made = [Lexicon() for _ in range(lexicons)]
+        for lexicon in made:
+            for number, bits in enumerate(packed):
+                lexicon.learn(str(number).encode(), unpack_dictionary(bits))
+            for number in range(len(lexicon)):
+                lexicon.value(number)
+            lexicon.marks_at(np.arange(1))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.8 < taken / sum(lexicon.weight for lexicon in made) < 1.2
+
+
+def test_a_dictionary_that_is_too_large_is_not_held(monkeypatch):
+    from reports import dictionaries
+
+    lexicon = dictionaries.Lexicon()
+    monkeypatch.setattr(dictionaries, "MOST_OF_ONE", 20_000)
+    large = texts_of([f"/{number}" for number in range(1_000)])
+    assert lexicon.learn(b"1", large) is large
+    assert lexicon.recall(b"1") is None
+    assert lexicon.learn(b"2", texts_of(["/a", "/b"])).value(0) in (b"/a", b"/b")
+    assert len(lexicon) == len(lexicon.recall(b"2")) == 2
 
 
 # -- questions ---------------------------------------------------------------------------------
