@@ -19,6 +19,7 @@ from threading import Lock
 from reports.dictionaries import Lexicon
 
 MOST = 64 << 20  # bytes of all lexicons of a process, about
+MOST_LEXICONS = 1_000  # of a process: all of them are looked through whenever one is asked for
 OLDEST = 3_600  # seconds
 
 _lexicons: OrderedDict[tuple[int, str], tuple[float, Lexicon]] = OrderedDict()
@@ -34,8 +35,10 @@ def lexicon(property_id: int, name: str) -> Lexicon:
             del _lexicons[old]
         made, found = _lexicons.pop(key) if key in _lexicons else (now, Lexicon())
         _lexicons[key] = made, found
-        while len(_lexicons) > 1 and sum(one.weight for _, one in _lexicons.values()) > MOST:
-            _lexicons.popitem(last=False)
+        weight = sum(one.weight for _, one in _lexicons.values())
+        while len(_lexicons) > 1 and (weight > MOST or len(_lexicons) > MOST_LEXICONS):
+            _, (_, least) = _lexicons.popitem(last=False)
+            weight -= least.weight
     return found
 
 

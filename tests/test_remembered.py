@@ -265,6 +265,15 @@ def test_nothing_is_remembered_for_longer_than_an_hour(monkeypatch, read):
     assert {key for key, _ in remembered._lexicons} == {place.pk}
 
 
+def test_lexicons_are_not_more_than_can_be_looked_through(monkeypatch):
+    from reports import remembered
+
+    monkeypatch.setattr(remembered, "MOST_LEXICONS", 2)
+    for number in (0, 1, 0, 2):
+        remembered.lexicon(number, "texts:page")
+    assert [*remembered._lexicons] == [(0, "texts:page"), (2, "texts:page")]
+
+
 def test_what_nobody_has_asked_for_goes_first(monkeypatch):
     from reports import remembered
 
