@@ -43,6 +43,10 @@ def mark_of(value: bytes) -> bytes:
     return blake2b(value, digest_size=16).digest()
 
 
+def marks_of(values: Iterable[bytes]) -> Numbers:
+    return np.frombuffer(b"".join(map(mark_of, values)), MARKS)
+
+
 class Dictionary(ABC):
     """Texts in UTF-8 that stand once each, in the order of their marks; `codes`: the place of each
     row's text among them."""
@@ -62,8 +66,12 @@ class Dictionary(ABC):
     def value(self, code: int) -> bytes: ...
 
     @abstractmethod
-    def find(self, value: bytes) -> int | None:
-        """The code of a text; None if it is not there."""
+    def values_at(self, codes: Numbers) -> list[bytes]:
+        """Many of the texts: they cost less than one by one."""
+
+    @abstractmethod
+    def codes_of(self, wanted: Iterable[bytes]) -> Numbers:
+        """The codes of those of these texts that are there."""
 
     @abstractmethod
     def marks_at(self, codes: Numbers) -> Numbers:
@@ -94,9 +102,10 @@ class Dictionary(ABC):
         known[codes] = True
         return known[self.codes]
 
-    def codes_of(self, wanted: Iterable[bytes]) -> list[int]:
-        """The codes of those of these values that are there."""
-        return [code for value in wanted if (code := self.find(value)) is not None]
+    def find(self, value: bytes) -> int | None:
+        """The code of a text; None if it is not there."""
+        codes = self.codes_of([value])
+        return int(codes[0]) if len(codes) else None
 
 
 @dataclass(frozen=True)
@@ -128,16 +137,21 @@ class Texts(Dictionary):
         start = int(self._ends[code - 1]) + 1 if code else 0
         return self.joined[start : int(self._ends[code])]
 
+    def values_at(self, codes: Numbers) -> list[bytes]:
+        starts = np.append(0, self._ends[:-1] + 1)[codes].tolist()
+        ends = self._ends[codes].tolist()
+        return [self.joined[start:end] for start, end in zip(starts, ends, strict=True)]
+
     @property
     def values(self) -> list[bytes]:
         return self.joined.split(_BETWEEN) if len(self) else []
 
-    def find(self, value: bytes) -> int | None:
-        """The code of a text; None if it is not there."""
-        mark = mark_of(value)
-        place = int(np.searchsorted(self.marks["first"], np.frombuffer(mark, MARKS)["first"])[0])
-        is_there = place < len(self) and self.marks[place].tobytes() == mark
-        return place if is_there else None
+    def codes_of(self, wanted: Iterable[bytes]) -> Numbers:
+        marks = marks_of(wanted)
+        places = np.searchsorted(self.marks["first"], marks["first"])
+        is_inside = places < len(self)
+        codes = places[is_inside]
+        return codes[self.marks[codes] == marks[is_inside]]
 
     def marks_at(self, codes: Numbers) -> Numbers:
         return self.marks[codes]
@@ -178,7 +192,7 @@ def make_texts(values: Iterable[str], codes: Numbers) -> Texts:
     """`codes` are places in `values`, which are all different. Raises Unfit if two of them have
     the same mark by half, which somebody may bring about."""
     every = [value.encode() for value in values]
-    marks = np.frombuffer(b"".join(map(mark_of, every)), MARKS)
+    marks = marks_of(every)
     order = np.argsort(marks["first"], kind="stable")
     ordered = marks["first"][order]
     if (ordered[1:] == ordered[:-1]).any():

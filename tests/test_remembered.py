@@ -84,6 +84,8 @@ def test_a_known_dictionary_says_what_its_texts_say(dictionaries):
         codes = range(len(texts))
         assert len(known) == len(texts)
         assert [known.value(code) for code in codes] == [texts.value(code) for code in codes]
+        assert known.values_at(texts.codes) == [texts.value(code) for code in texts.codes]
+        assert texts.values_at(texts.codes) == known.values_at(texts.codes)
         assert known.marks_at(texts.codes).tolist() == texts.marks_at(texts.codes).tolist()
         for value in (b"", b"a", "ö".encode(), b"no such text"):
             assert known.find(value) == texts.find(value)
@@ -105,6 +107,8 @@ def test_dictionaries_are_merged_by_text_wherever_they_come_from(dictionaries):
             assert seen.setdefault(texts.value(code), of_text) == of_text
             assert merged.value(of_text) == texts.value(code)
             assert merged.find(texts.value(code)) == of_text
+        asked = np.array([*seen.values(), *reversed(seen.values())], dtype=np.uint32)
+        assert merged.values_at(asked) == [*seen, *reversed(seen)]
     assert len(merged) == len(seen) == len(set(seen.values()))
 
 
@@ -147,7 +151,6 @@ def test_what_is_looked_for_is_found_by_its_whole_mark(monkeypatch):
         return b"8 bytes " + value.ljust(8)
 
     monkeypatch.setattr(columns, "mark_of", alike)
-    monkeypatch.setattr(dictionaries, "mark_of", alike)
     merged = dictionaries.Merged()
     merged.numbers(texts_of(["a"]))
     assert (merged.find(b"a"), merged.find(b"b")) == (0, None)
