@@ -340,11 +340,13 @@ def read_columns(
     apart = {name for name in missing if name.startswith(APART)} if remember else set()
     _read_columns(cursor, place, grain, blocks, missing - apart | {*map(digest_of, apart)})
     lexicons = {name: remembered.lexicon(place.pk, name) for name in apart}
-    unknown = [
-        block for block in blocks if not all(_recall(block, *one) for one in lexicons.items())
-    ]
+    for block in blocks:
+        for name, lexicon in lexicons.items():
+            _recall(block, name, lexicon)
+    lacking = [apart - block.data.keys() - block.lacks for block in blocks]
+    unknown = [block for block, some in zip(blocks, lacking, strict=True) if some]
     if unknown:
-        _read_columns(cursor, place, grain, unknown, apart)
+        _read_columns(cursor, place, grain, unknown, set().union(*lacking))
         for block in unknown:
             for name, lexicon in lexicons.items():
                 _learn(block, name, lexicon)
@@ -374,14 +376,13 @@ def _read_columns(
         block.lacks |= names - block.data.keys()
 
 
-def _recall(block: Block, name: str, lexicon: Lexicon) -> bool:
-    """Give the block a dictionary that the process remembers; whether it has it now."""
+def _recall(block: Block, name: str, lexicon: Lexicon) -> None:
+    """Give the block a dictionary that the process remembers."""
     digest = block.data.get(digest_of(name))
     if name not in block.data and isinstance(digest, bytes):
         known = lexicon.recall(digest)
         if known is not None:
             block.data[name] = known
-    return name in block.data or name in block.lacks
 
 
 def _learn(block: Block, name: str, lexicon: Lexicon) -> None:

@@ -209,6 +209,17 @@ def test_a_dictionary_is_read_once_by_a_process(read):
     assert not any("texts:page" in names for names in read)
 
 
+def test_only_what_is_not_known_is_read(read):
+    """A page's texts may be known where its title's are not."""
+    place = a_place("/", "/a")
+    pages(place)
+    read.clear()
+    for _ in range(2):
+        assert pages(place, filters=["is_not", "title", ["x"]]) == {"/": 1, "/a": 1}
+    of_texts = [{name for name in names if name.startswith("texts:")} for names in read]
+    assert [names for names in of_texts if names] == [{"texts:title"}]
+
+
 def test_a_segment_reads_it_as_little(read):
     place = a_place("/", "/a", "/a")
     body = {"metrics": ["visitors"], "range": DAY, "filters": ["is", "page", ["/a"]]}
