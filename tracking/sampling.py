@@ -163,7 +163,8 @@ class Sampler:
         if not self._waiting and not self._tallies:
             self._news.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), max(seconds, 0.01))
+                async with asyncio.timeout(max(seconds, 0.01)):  # wait_for may swallow an end
+                    await self._news.wait()
 
     async def _push(self, client: Any) -> None:
         """All that waits, in one round trip."""
