@@ -66,6 +66,7 @@ def account(request: HttpRequest, place: Account) -> HttpResponse:
             prop,
             home_of(prop, actor),
             url_of("now", prop.key) if actor.may("view", "realtime", prop) else "",
+            url_of("glance", prop.key) if actor.may("view", "audience", prop) else "",
         )
         for prop in actor.properties(place)
     ]

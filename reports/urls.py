@@ -12,6 +12,7 @@ from reports import (
     archives,
     concurrency_views,
     files,
+    glances,
     link_values,
     live_picture,
     live_views,
@@ -48,6 +49,7 @@ urlpatterns: list[URLPattern] = [
     ),
     path("a/<str:account>/live/", live_views.live_of_account, name="account_live"),
     path("a/<str:account>/live.svg", live_picture.of_account, name="account_live_svg"),
+    path("p/<str:key>/glance/", door(OVERVIEW.module)(glances.glance), name="glance"),
     path("a/<str:account>/live/now/", live_views.now_of_account, name="account_live_now"),
 ]
 

@@ -422,6 +422,7 @@ REPORTS = [
     Row("overview", viewer=200, bob=200),
     Row("now", viewer=200),
     Row("count", viewer=200, bob=200),
+    Row("glance", viewer=200, bob=200),
     Row("live", viewer=200),
     Row("live_now", viewer=200),
     Row("live_svg", viewer=200),

@@ -937,3 +937,47 @@ def test_tabs_of_a_touch_stand_behind_a_word(alice: Any, busy: Any) -> None:
     assert menus(page) == ["First touch", "Last-touch terms"]
     # One table of a touch needs no menu.
     assert 'id="tabs-channels' not in page
+
+
+# -- at a glance -------------------------------------------------------------------------------
+
+
+def test_the_list_of_properties_shows_what_each_came_to(alice: Any, busy: Any, shop: Any) -> None:
+    shown = get(alice, f"/p/{busy.key}/glance/?range={MARCH}").content.decode()
+    visitors = asked(busy, MARCH, metrics=("visitors",)).totals["visitors"]
+    assert f"<strong>{visitors}</strong> visitors" in shown
+    assert "1 to 31 Mar 2026" in text_of(shown)
+    (line,) = re.findall(r'<path d="M([^"]*)"', shown)
+    days = asked(busy, MARCH, metrics=("visitors",), dimensions=("time:day",)).rows
+    known = [row["visitors"] for row in days if row["visitors"] is not None]
+    heights = [float(point.split()[1]) for point in line.split("L")]
+    assert len(heights) == len(known)
+    assert heights.index(min(heights)) == known.index(max(known))
+    page = get(alice, f"/a/{busy.account.slug}/").content.decode()
+    assert f'hx-get="/p/{busy.key}/glance/"' in page
+
+
+def test_a_glance_draws_nothing_where_nothing_is_known() -> None:
+    from reports.curves import Point
+    from reports.glances import EDGE, HEIGHT, WIDTH, lines
+
+    def points(*values: float | None, is_open: bool = False) -> list[Any]:
+        return [Point("", "", value, "", "", None, "", is_open, "") for value in values]
+
+    assert lines([]) == []
+    assert lines(points(None, None)) == []
+    assert lines(points(0, 0)) == [[(EDGE, HEIGHT - EDGE), (WIDTH - EDGE, HEIGHT - EDGE)]]
+    first, second = lines([*points(1, 2, None, 2, 4), *points(1, is_open=True)])
+    assert (len(first), len(second)) == (2, 2)
+    assert second[-1][1] == EDGE
+
+
+def test_whoever_may_not_view_the_audience_gets_no_glance(acme: Any, shop: Any) -> None:
+    from accounts.models import Membership
+    from tests.people import grant, new_user
+
+    dora = new_user("dora")
+    grant(Membership.objects.create(account=acme, user=dora), "realtime:view", place=shop)
+    fill(shop, history(days=1))
+    assert "glance" not in get(dora, f"/a/{acme.slug}/").content.decode()
+    get(dora, f"/p/{shop.key}/glance/", expected=403)
