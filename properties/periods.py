@@ -444,7 +444,7 @@ class Range:
             start = self.span.start - self.span.length
             return _of_instants(Span(start, self.span.start), self.tz)
         first, last = self.first - timedelta(days=self.day_count), self.first - _DAY
-        while _date_start(first, self.tz) == _date_start(last + _DAY, self.tz):
+        while _is_skipped(first, last, self.tz):
             first -= _DAY  # a date that the zone skipped cannot be compared with
         return _of_days(first, last, self.tz)
 
@@ -462,22 +462,27 @@ class Range:
         return _of_days(self.last + _DAY, self.last + timedelta(days=self.day_count), self.tz)
 
     def year_before(self, *, by_weekday: bool = False) -> Range:
-        """The same dates (28 February for the 29th) and times of the year before; by weekday: 52
-        weeks back."""
+        """The same dates (28 February for the 29th, the day before for one that the zone skipped)
+        and times of the year before; by weekday: 52 weeks back."""
         if by_weekday:
             return self._back(364)
         if self.first is None or self.last is None:
             shown = wall(self.span.start, self.tz)
             return self._back((shown.date() - _year_back(shown.date())).days)
         first, last = _year_back(self.first), _year_back(self.last)
+        while _is_skipped(first, last, self.tz):
+            first, last = first - _DAY, last - _DAY
         return _of_days(first, last, self.tz)
 
     def _back(self, count: int) -> Range:
-        """So many days back, at the same times on the wall, and as long."""
+        """So many days back, at the same times on the wall, and as long; a week more where the
+        zone skipped the only date there."""
         by = timedelta(days=count)
         if self.first is None or self.last is None:
             start = (wall(self.span.start, self.tz) - by).astimezone(UTC)
             return _of_instants(Span(start, start + self.span.length), self.tz)
+        while _is_skipped(self.first - by, self.last - by, self.tz):
+            by += 7 * _DAY
         return _of_days(self.first - by, self.last - by, self.tz)
 
     def default_interval(self) -> Kind:
@@ -492,6 +497,11 @@ class Range:
         if self.span.length <= 731 * _DAY + slack:
             return "week"
         return "month"
+
+
+def _is_skipped(first: date, last: date, tz: ZoneInfo) -> bool:
+    """Whether none of these dates ever was in the zone."""
+    return _date_start(first, tz) == _date_start(last + _DAY, tz)
 
 
 def _year_back(day: date) -> date:
@@ -626,7 +636,7 @@ def _from_to(start: object, end: object, tz: ZoneInfo, extra: set[str] | None = 
     if not isinstance(first, datetime) and not isinstance(last, datetime):
         if last < first:
             raise _reversed(start, end)
-        if _date_start(first, tz) == _date_start(last + _DAY, tz):
+        if _is_skipped(first, last, tz):
             raise RangeError(f"{first} was skipped in {tz.key}: choose the day after.", "from")
         return _of_days(first, last, tz)
     begin = first if isinstance(first, datetime) else day_start(first, tz)

@@ -641,6 +641,14 @@ def test_the_parts_of_a_cycle_have_names(cycle: periods.Cycle) -> None:
 def test_the_day_before_a_skipped_one_is_compared() -> None:
     new_years_eve = parse_range("2011-12-31", APIA, NOW)
     assert new_years_eve.previous().span.start == day_start(date(2011, 12, 29), APIA)
+    assert parse_range("2012-12-30", APIA, NOW).year_before().text == "2011-12-29..2011-12-29"
+
+
+def test_weekdays_are_compared_across_a_skipped_one() -> None:
+    friday = parse_range("2012-01-06", APIA, NOW)
+    assert friday.previous(by_weekday=True).text == "2011-12-23..2011-12-23"
+    friday = parse_range("2012-12-28", APIA, NOW)
+    assert friday.year_before(by_weekday=True).text == "2011-12-23..2011-12-23"
 
 
 @pytest.mark.parametrize(
