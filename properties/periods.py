@@ -474,6 +474,19 @@ class Range:
             first, last = first - _DAY, last - _DAY
         return _of_days(first, last, self.tz)
 
+    def as_far(self, other: Range, now: datetime) -> Range:
+        """The part of another range that is over where this one is as far as the end of the hour
+        of `now`: for whole days the same hours on the wall, else as many seconds."""
+        end = next_start("hour", now, self.tz)
+        if self.first is None or other.first is None:
+            until = other.span.start + (end - self.span.start)
+        else:
+            # The last second of the hour: the end may be a midnight that does not exist.
+            shown = wall(end - _SECOND, self.tz).replace(tzinfo=None) + _SECOND
+            until = from_wall(shown - (self.first - other.first), self.tz)
+        until = min(max(until, other.span.start), other.span.end)
+        return Range(Span(other.span.start, until), self.tz, "")
+
     def _back(self, count: int) -> Range:
         """So many days back, at the same times on the wall, and as long; a week more where the
         zone skipped the only date there."""

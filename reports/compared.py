@@ -12,7 +12,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from properties.models import Property
-from properties.periods import Range, Span, floor, next_start
+from properties.periods import Range, floor
 from reports.formatting import NOTHING, Change, Number, change, clock, exact
 from reports.metrics import Unit
 from reports.parts import Page
@@ -55,8 +55,9 @@ def other_range(page: Page) -> Other:
         return Other(None, f"nothing was counted yet in part of {then}")
     if now >= shown.end or now < shown.start:
         return Other(compared, f"in {then}")
-    until = compared.span.start + (next_start("hour", now, compared.tz) - shown.start)
-    cut = Range(Span(compared.span.start, min(until, compared.span.end)), compared.tz, "")
+    cut = page.address.range.as_far(compared, now)
+    if cut.span.start == cut.span.end:  # the clock jumped over them: 0 would be no answer
+        return Other(None, f"there were no such hours in {then}")
     return Other(cut, f"in {then}, until {clock(cut.span.end, cut, now)}")
 
 

@@ -652,6 +652,37 @@ def test_weekdays_are_compared_across_a_skipped_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tz", "asked", "other", "now", "until"),
+    [
+        # Days of 25 and of 23 hours, at 14:20 on the wall: the other day until 15:00.
+        (BERLIN, "2015-10-25", "2015-10-24", "2015-10-25T13:20", "2015-10-24T13:00"),
+        (BERLIN, "2015-03-29", "2015-03-28", "2015-03-29T12:20", "2015-03-28T14:00"),
+        (BERLIN, "2015-10-26", "2015-10-25", "2015-10-26T13:20", "2015-10-25T14:00"),
+        # 02:30 comes twice; both times the hour ends at 03:00.
+        (BERLIN, "2015-10-25", "2015-10-24", "2015-10-25T00:30", "2015-10-24T01:00"),
+        (BERLIN, "2015-10-25", "2015-10-24", "2015-10-25T01:30", "2015-10-24T01:00"),
+        # A day that begins at 01:00, seen from itself, from the next and from its eve at 23:30.
+        (SAO_PAULO, "2015-10-18", "2015-10-17", "2015-10-18T03:30", "2015-10-17T05:00"),
+        (SAO_PAULO, "2015-10-19", "2015-10-18", "2015-10-19T02:30", "2015-10-18T03:00"),
+        (SAO_PAULO, "2015-10-17..2015-10-19", "2015-10-14..2015-10-16", "2015-10-18T02:30",
+         "2015-10-15T03:00"),
+        # Not of days: as many seconds.
+        (BERLIN, "2015-10-25T00:00..2015-10-26T00:00", "2015-10-24T00:00..2015-10-25T00:00",
+         "2015-10-25T13:20", "2015-10-24T14:00"),
+        # The other one may be shorter.
+        (BERLIN, "2015-03-01..2015-03-31", "2015-02-01..2015-02-28", "2015-03-30T10:20",
+         "2015-02-28T23:00"),
+    ],
+)  # fmt: skip
+def test_an_open_range_is_as_far_as_the_same_hours_of_another(
+    tz: periods.ZoneInfo, asked: str, other: str, now: str, until: str
+) -> None:
+    found = parse_range(other, tz, NOW)
+    part = parse_range(asked, tz, NOW).as_far(found, utc(now))
+    assert part.span == Span(found.span.start, utc(until))
+
+
+@pytest.mark.parametrize(
     ("asked", "interval"),
     [
         ("30m", "minute"), ("120m", "minute"), ("2h", "minute"), ("121m", "hour"),

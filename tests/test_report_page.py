@@ -658,6 +658,27 @@ def test_an_open_range_is_compared_with_the_same_hours(
     assert "complete until" in page
 
 
+def test_the_same_hours_are_those_on_the_wall(
+    alice: Any, acme: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The 6th of September begins at 01:00 in Santiago, and has 23 hours."""
+    place = new_property(acme, timezone="America/Santiago")
+    happenings = [
+        Happening(at(f"2026-09-0{day}T{hour}:10"), 10 * day + number)
+        for day in (5, 6, 7)
+        for number, hour in enumerate(["03", "13", "14", "15"], 1)
+    ]
+    fill(place, [Happening(at("2026-09-01T12:00"), 99), *happenings])
+    for now, told in (
+        # 11:20 there, ten hours after the day began: the day before by 12:00, not by 11:00.
+        ("2026-09-06T14:20", "Visitors: 3, 3 in the period before, until 5 Sep 2026 12:00"),
+        ("2026-09-07T03:20", "Visitors: 4; there were no such hours in the period before"),
+    ):
+        monkeypatch.setattr("reports.views.timezone", SimpleNamespace(now=lambda now=now: at(now)))
+        page = get(alice, f"/p/{place.key}/?range=today").content.decode()
+        assert tiles_of(page)["visitors"] == told
+
+
 def test_without_comparison_nothing_is_compared(alice: Any, busy: Any) -> None:
     page = get(alice, f"/p/{busy.key}/?range={MARCH}&compare=none").content.decode()
     assert "period before" not in page
