@@ -17,21 +17,30 @@ def visible(text: str) -> str:
 
 
 _FORMULA = frozenset("=+-@")
+# Between cells or rows for a spreadsheet that was told so, or whose country writes lists with ";":
+# quotes do not hold it back, for it looks for them where its own cells begin.
+_ELSEWHERE = re.compile(r"([;\t\r\n])")
 
 
 def csv_cell(value: object) -> object:
     """A cell that no spreadsheet takes for a formula: such text gets a ' in front.
 
-    Full-width signs and signs behind invisible characters count, too: some programs fold or
-    strip them. Numbers stay numbers, None is an empty cell.
+    So does what follows a sign at which some spreadsheets begin another cell. Full-width signs and
+    signs behind invisible characters count, too: some programs fold or strip them. Numbers stay
+    numbers, None is an empty cell.
     """
     if value is None:
         return ""
     if not isinstance(value, str):
         return value
-    if value[:1] in ("\t", "\r", "\n"):
-        return f"'{value}"
-    return f"'{value}" if _first_visible(value) in _FORMULA else value
+    if _ELSEWHERE.search(value) is None:
+        return _harmless(value)
+    text = "".join(map(_harmless, _ELSEWHERE.split(value)))
+    return f"'{text}" if text[:1] in ("\t", "\r", "\n") else text
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if _first_visible(text) in _FORMULA else text
 
 
 def _first_visible(text: str) -> str:

@@ -549,18 +549,37 @@ def test_hostile_values_are_text_on_the_page(alice: Any, shop: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1", "\u200b=1", " =1", "－1", "\ufeff@x"],
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\t'=1", "\r'=1", "＝1", "\u200b=1", " =1", "－1", "\ufeff@x"],
 )
 def test_no_cell_of_the_csv_is_a_formula(alice: Any, shop: Any, value: str) -> None:
-    fill(shop, [Happening(at("2026-03-02T09:00"), 1, page=value)])
+    sent = value.replace("'", "")
+    fill(shop, [Happening(at("2026-03-02T09:00"), 1, page=sent)])
     response = get(alice, f"/p/{shop.key}/table/page.csv?range={MARCH}")
     rows = list(csv.reader(StringIO(response.getvalue().decode(), newline="")))
     assert rows[1][0] == f"'{value}"
     api = asked(shop, MARCH, metrics=("visitors",), dimensions=("page",))
-    assert api.rows[0]["page"] == value
+    assert api.rows[0]["page"] == sent
 
 
-@pytest.mark.parametrize("value", ["/a=b", "a-b", "", "/", "é", "(none)", 5, -5, 0.25])
+@pytest.mark.parametrize("separator", [";", "\t", "\n", "\r\n", "\r"])
+@pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@x", "＝1", " =cmd|' /C calc'!A0"])
+def test_no_cell_is_a_formula_where_cells_are_separated_otherwise(
+    separator: str, formula: str
+) -> None:
+    """In half of Europe a spreadsheet splits the lines of a file at semicolons, also within quotes
+    that stand in the middle of one of its cells."""
+    from properties.streaming import csv_lines
+
+    text = csv_lines([[5, f"a{separator}{formula}{separator}b", "c"]])
+    assert re.findall(r"(?:^|[;\t\r\n])[\s]*[=+\-@＝]", text) == []
+    assert csv.reader(StringIO(text, newline="")).__next__() == [
+        "5", f"a{separator}'{formula}{separator}b", "c"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value", ["/a=b", "a-b", "", "/", "é", "(none)", "a;b", "a\nb; c=d", 5, -5, 0.25]
+)
 def test_other_cells_stay_as_they_are(value: Any) -> None:
     from properties.strangers_text import csv_cell
 
