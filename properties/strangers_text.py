@@ -7,8 +7,12 @@ Django's templates escape it besides. Called by every page and every CSV that sh
 import re
 import unicodedata
 
-# Controls, line ends, and what turns or hides the text around it; joiners (emoji, Persian) stay.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\xad\u200b\u2028-\u202e\u2060-\u206f\ufeff]")
+# Controls, line ends, letters without ink, and what turns or hides the text around it; joiners
+# (emoji, Persian) stay. frontend/static/js/live.js has the same.
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f"
+    r"\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb]"
+)
 
 
 def visible(text: str) -> str:

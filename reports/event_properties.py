@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from properties.strangers_text import visible
 from reports import discovery, histograms, tables
 from reports.chips import Filter
 from reports.compared import is_measured
@@ -67,7 +68,8 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Properties:
-    """`event` "": none is chosen, or several are. `trouble`: why there is no histogram."""
+    """`event` "": none is chosen, or several are. `chosen`: how the property is shown. `trouble`:
+    why there is no histogram."""
 
     event: str = ""
     links: tuple[Link, ...] = ()
@@ -77,6 +79,11 @@ class Properties:
     columns: tuple[Column, ...] = ()
     rows: tuple[Row, ...] = ()
     all_url: str = ""
+
+    @property
+    def title(self) -> str:
+        """How the event is shown."""
+        return visible(self.event)
 
 
 def make(page: Page) -> Properties:
@@ -99,27 +106,27 @@ def make(page: Page) -> Properties:
         chosen = next(iter(kinds), "")
     links = tuple(
         Link(
-            prop.name.removeprefix(PROPS),
+            visible(prop.name.removeprefix(PROPS)),
             page.address.with_own(OWN, prop.name.removeprefix(PROPS)),
             prop.name == PROPS + chosen,
             f"{prop.kind}, in {prop.events:,} of the newest events",
         )
         for prop in found
     )
-    shown = Properties(event, links, chosen)
-    return _filled(page, shown, kinds.get(chosen, "mixed")) if chosen else shown
+    shown = Properties(event, links, visible(chosen))
+    return _filled(page, shown, chosen, kinds.get(chosen, "mixed")) if chosen else shown
 
 
-def _filled(page: Page, shown: Properties, kind: str) -> Properties:
+def _filled(page: Page, shown: Properties, chosen: str, kind: str) -> Properties:
     """With the numbers of the chosen property, its values, or both."""
     if kind in ("number", "mixed"):
         try:
-            shown = replace(shown, drawing=_drawn(page, shown.chosen))
+            shown = replace(shown, drawing=_drawn(page, chosen))
         except histograms.TooMany as error:
             shown = replace(shown, trouble=str(error.detail))
     if kind == "number" and shown.drawing is not None:
         return shown
-    name = PROPS + shown.chosen
+    name = PROPS + chosen
     table = Table("values", name, ("events", "visitors", SHARE), label=shown.chosen)
     columns, rows = tables.first_rows(page, table, Order("events"), ROWS)
     return replace(shown, columns=columns, rows=rows, all_url=_all_url(page, name))

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from properties.strangers_text import visible
+
 Scope = Literal["event", "session"]
 Unit = Literal["count", "rate", "duration_ms", "score"]
 
@@ -597,7 +599,7 @@ def find_dimension(name: str) -> Dimension | None:
     """The dimension of that name, `props:...` included; None for time and for what is unknown."""
     if name.startswith(PROPS) and name != PROPS:
         key = name.removeprefix(PROPS)
-        return Dimension(name, "event", "props", key, "events")
+        return Dimension(name, "event", "props", visible(key), "events")
     return DIMENSIONS.get(name)
 
 

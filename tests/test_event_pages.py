@@ -6,6 +6,7 @@ import html
 import re
 from decimal import Decimal
 from io import StringIO
+from urllib.parse import quote
 
 import pytest
 
@@ -118,6 +119,27 @@ def test_one_event_shows_its_values_and_how_its_numbers_are_spread(measured, ali
     nothing = get(alice, base + "&filter=event:is:pageview").content.decode()
     assert "no properties" in block_of(nothing)
     get(bob, of_buy, 403)
+
+
+def test_names_of_properties_and_events_show_what_is_in_them(shop, alice):
+    """Whoever sends events chooses these, too."""
+    name, shown = "\u202ecod\u200b", "\\u202ecod\\u200b"
+    history = [Happening(NOON, visitor, name, props={name: visitor}) for visitor in (1, 2)]
+    write(shop, history)
+    roll_up(shop, history)
+    quoted = quote(name)
+    of_event = f"{DAY}&filter=event:is:{quoted}"
+    for path in (
+        f"events/?{of_event}",
+        f"events/?{of_event}&filter=props:{quoted}:is:1",
+        f"events/events/?{DAY}&by=props:{quoted}",
+        f"events/properties.svg?{of_event}",
+        f"chart.svg?{DAY}&filter=props:{quoted}:is:1",
+    ):
+        text = get(alice, f"/p/{shop.key}/{path}").content.decode()
+        fields = r'<(?:input|textarea|option)[^>]*>|href="[^"]*"'  # what is sent again
+        assert shown in text, path
+        assert not re.search("[\u202e\u200b]", re.sub(fields, "", text)), path
 
 
 def test_elements_show_which_item_works_where(measured, alice, bob):

@@ -58,7 +58,7 @@
   // What shows nothing, or turns the text around it, is shown by its number: strangers_text.py.
   const UNSEEN =
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are looked for
-    /[\u0000-\u001f\u007f-\u009f\u00ad\u200b\u2028-\u202e\u2060-\u206f\ufeff]/g;
+    /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb]/g;
   const visible = (text) =>
     text.replace(UNSEEN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
