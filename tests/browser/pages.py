@@ -18,5 +18,5 @@ def pages_of(places: dict[str, Any]) -> list[str]:
 
 def _is_page(row: Row) -> bool:
     return (row.method, row.key, row.owner) == ("GET", None, 200) and not row.name.endswith(
-        ("_csv", "_svg", "_values", "live_now", "_stream")  # files, JSON, and what never ends
+        ("_csv", "_svg", "_zip", "_values", "live_now", "_stream")  # files, JSON, without end
     )
