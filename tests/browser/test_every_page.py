@@ -205,6 +205,9 @@ def slip_in(page: Page) -> tuple[Any, int]:
     return left, offences
 
 
+PARTS = ("/now/", "/count/", "/glance/")
+
+
 def test_every_page_shows_text_as_text_fits_and_is_for_everybody(
     look: Look, places: dict[str, Any], complaints: list[str], web_server: str
 ) -> None:
@@ -214,7 +217,7 @@ def test_every_page_shows_text_as_text_fits_and_is_for_everybody(
     seen = paths(places)
     assert len(seen) > 60
     # Of our own making, and not a part of a page.
-    judged = {path for path in pages_of(places) if not path.endswith(("/now/", "/count/"))}
+    judged = {path for path in pages_of(places) if not path.endswith(PARTS)}
     assert len(judged) > 30
     shown: set[str] = set()
     wrong = {}
