@@ -156,9 +156,11 @@ class World:
     def send(self, case: Case, names: Mapping[str, str], *more: bytes) -> list[Reply]:
         """The replies to its steps; `more` are headers for all of them."""
         replies = []
+        # Before there is a connection: to make a bomb may take longer than a server waits.
+        now = time.time_ns() // 1_000_000
+        made = [request.wire(names, now, *more) for request, _ in case.steps]
         with connected(self.web, case.proxied) as connection:
-            for request, answer in case.steps:
-                data = request.wire(names, time.time_ns() // 1_000_000, *more)
+            for (request, answer), data in zip(case.steps, made, strict=True):
                 reply = connection.ask(
                     data, is_head=request.line.startswith(b"HEAD"), hangs_up=request.hangs_up
                 )
