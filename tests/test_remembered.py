@@ -242,6 +242,27 @@ def test_what_is_packed_anew_is_seen_at_once(read):
     assert pages(place) == {"/": 1, "/new": 1}
 
 
+def test_what_is_packed_anew_between_two_readings_is_not_put_together(monkeypatch):
+    """Which row has which text was read, and the texts are those of another packing."""
+    from reports import blocks
+
+    place = a_place("/", "/a")
+    original, late = blocks._read_columns, [make_event(NOON + timedelta(minutes=1), 7, page="/new")]
+
+    def packing_before_texts(cursor, of, grain, some, names):
+        if "texts:page" in names and late:
+            drain(place, late.pop())
+            roll_up(place)
+            pack(place)
+        return original(cursor, of, grain, some, names)
+
+    monkeypatch.setattr(blocks, "_read_columns", packing_before_texts)
+    answer = ask(place, NOW, **BY_PAGE)
+    assert not late and answer.meta["route"] == "raw"
+    assert {row["page"] for row in answer.rows} == {"/", "/a", "/new"}
+    assert pages(place) == {"/": 1, "/a": 1, "/new": 1}
+
+
 def test_who_may_not_see_a_day_gets_nothing_that_is_remembered():
     from accounts.tenancy import tenant
     from reports import blocks
