@@ -7,12 +7,14 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from django.db import connections
+from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.people import new_property
+from tests.people import new_key, new_link, new_property, with_key
 from tests.streams import NOON, make_event
 from tests.test_packing import NOW, ask, drain, pack, packed_place, roll_up
+from tests.test_report_page import rows_of
 
 DAY = {"from": "2026-03-11", "to": "2026-03-11"}
 BY_PAGE = {"metrics": ["pageviews", "sessions"], "dimensions": ["page"], "range": DAY}
@@ -330,6 +332,39 @@ def test_a_lexicon_that_is_full_learns_no_more_and_answers_are_the_same(monkeypa
         read.clear()
         assert pages(place) == {"/": 1, "/a": 1}
         assert any("texts:page" in names for names in read)
+
+
+@pytest.mark.parametrize("operator", ["is", "is_not", "contains", "matches", "has_done"])
+def test_every_way_tells_the_same_from_memory(operator, read):
+    """A page behind a share link, its file and the API; the texts of days of another property are
+    the same as here."""
+    from reports import remembered
+
+    place, other = a_place("/", "/a", "/a"), a_place("/", "/a", "/a")
+    drain(other, make_event(NOON + timedelta(days=1), 9, page="/secret"))
+    roll_up(other)
+    pack(other)
+    modules, day = ("content", "sources"), NOON.date()
+    link = new_link(place, *modules, downloads=True, first=day, last=day)
+    key = new_key(place.account, "content:view", place=place)
+    body = BY_PAGE | {"filters": [operator, "page", ["/a"]], "metrics": ["pageviews"]}
+
+    def told():
+        chosen = f"?range=all&filter=page:{operator}:/a&filter=source:is:news"
+        page = Client().get(f"/share/{link[1]}/pages/{chosen}").content.decode()
+        file = Client().get(f"/share/{link[1]}/pages/pages.csv{chosen}").getvalue()
+        url = f"/api/v1/properties/{place.key}/query"
+        rows = with_key(key[1]).post(url, body, "application/json").json()["rows"]
+        return rows_of(page, "pages"), file, rows
+
+    read.clear()
+    cold = told()
+    assert any("texts:page" in names for names in read)
+    pages(other, range={"from": "2026-03-11", "to": "2026-03-12"})
+    assert {of for of, _ in remembered._lexicons} == {place.pk, other.pk}
+    assert told() == told() == cold
+    assert cold[0] and cold[2]
+    assert b"/secret" not in cold[1]
 
 
 def test_a_file_remembers_nothing(read):
