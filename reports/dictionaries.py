@@ -70,18 +70,15 @@ class Merged:
         if isinstance(texts, Texts):
             return self._numbers_of(texts, np.arange(len(texts)), texts.marks)
         assert isinstance(texts, Known)
-        known = self._known_from(texts)
-        numbers = known[texts.numbers]
-        codes = np.flatnonzero(numbers < 0)
+        met = self._met_of(texts)
+        codes = np.flatnonzero(met[texts.numbers] < 0)
         if len(codes):
-            numbers[codes] = known[texts.numbers[codes]] = self._numbers_of(
-                texts, codes, texts.marks_at(codes)
-            )
-        return numbers
+            met[texts.numbers[codes]] = self._numbers_of(texts, codes, texts.marks_at(codes))
+        return met[texts.numbers]
 
-    def _known_from(self, texts: Known) -> Numbers:
-        """What the texts of a lexicon are here, as far as they were met: so those that most days
-        have are looked for by their marks once."""
+    def _met_of(self, texts: Known) -> Numbers:
+        """By number in the lexicon of a dictionary the number here; -1 where the text was not met
+        yet. It is kept and filled in, so what most days have is looked for by its mark once."""
         many = int(texts.numbers.max(initial=0)) + 1
         found = self._by_lexicon.get(texts.lexicon)
         if found is None or len(found) < many:
@@ -245,6 +242,7 @@ class Known(Dictionary):
         return self.with_codes(self.codes[rows])
 
     def used(self) -> Known:
+        """What no row has costs a number here, and only files ask, which remember nothing."""
         return self
 
 
