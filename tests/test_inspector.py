@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -439,9 +440,21 @@ def test_hostile_values_are_shown_as_text(web_server: str, alice: Any, value: An
         assert "<img src=x" not in page.content.decode()
 
 
-def test_a_list_that_did_not_change_is_not_sent_again(shop: Any, alice: Any) -> None:
-    import re
+def test_what_is_unseen_in_a_text_is_shown_by_its_number(
+    web_server: str, place: Any, alice: Any
+) -> None:
+    sent, shown = "\u202ecod\u200f", "\\u202ecod\\u200f"
+    for fields in ({"title": sent, "props": {sent: sent}}, {"screen": sent}):
+        event = pageview(property=place.key, name=sent, **fields)
+        post(web_server, json.dumps(event, ensure_ascii=False).encode())
+    for seen in rows(place, 2):
+        page = signed_in_as(alice).get(f"/p/{place.key}/inspector/?event={seen.id}")
+        text = page.content.decode()
+        assert text.count(shown) > 3
+        assert not re.search("[\u202e\u200f]", text)
 
+
+def test_a_list_that_did_not_change_is_not_sent_again(shop: Any, alice: Any) -> None:
     client = signed_in_as(alice)
     path = f"/p/{shop.key}/inspector/"
     htmx = {"HX-Request": "true", "HX-Target": "events"}
