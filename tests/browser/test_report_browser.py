@@ -1,6 +1,7 @@
 """The report page as a reader has it: mouse, keyboard, two widths, two themes, without scripts,
 and with every hostile string that a visitor can send."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.history import Happening, at, roll_up, write
+from tests.people import signed_in_as
 from tests.test_collector import pageview, post
 from tests.test_report_page import HOSTILE, MARCH, fill, history
 
@@ -102,6 +104,40 @@ def test_hostile_strings_are_text(look: Look, alice: Any, shop: Any) -> None:
     assert overflow(page) == 0
     assert page.evaluate("window.__xss") is None
     assert page.locator("a[href^='javascript:'], a[href^='data:'], main img").count() == 0
+
+
+# What is wider than its own place.
+BURSTS = (
+    "[...document.querySelectorAll('main h2, main th')].filter((each) =>"
+    " each.scrollWidth > each.clientWidth).map((each) => each.textContent.slice(0, 40))"
+)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_without_a_space_keep_to_their_place(
+    look: Look, alice: Any, acme: Any, shop: Any, width: int
+) -> None:
+    """Senders name events and properties; a filter of a segment may be as long as a page."""
+    name = "N" * 200
+    fill(shop, [Happening(at("2026-03-02T09:00"), 1, name=name, props={name: "v", "price": 1})])
+    filters = ["is", "page", [LONG]]
+    made = signed_in_as(alice).post(
+        f"/api/v1/accounts/{acme.slug}/segments",
+        json.dumps({"name": "L" * 60, "filters": filters}),
+        content_type="application/json",
+    )
+    assert made.status_code == 201
+    page = look(alice, f"/p/{shop.key}/events/events/?range={MARCH}&by=props:{name}", width)
+    assert (page.evaluate(BURSTS), overflow(page)) == ([], 0)
+    root = page.url.split("/p/")[0]
+    page.goto(f"{root}/p/{shop.key}/events/?range={MARCH}&filter=event:is:{name}&prop={name}")
+    assert (page.evaluate(BURSTS), overflow(page)) == ([], 0)
+    page.goto(f"{root}/a/{acme.slug}/segments/")
+    box = page.get_by_role("link", name="Change LLL").bounding_box()
+    card = page.locator(".card.scroll").bounding_box()
+    assert box is not None and card is not None
+    assert box["x"] + box["width"] <= card["x"] + card["width"]
+    assert overflow(page) == 0
 
 
 # -- without a page load, without scripts ------------------------------------------------------
