@@ -24,6 +24,7 @@ from properties.inputs import is_storable
 from properties.models import Goal
 from reports import metrics, touches
 from reports.metrics import GOAL
+from tracking import fields
 
 OPERATORS = ("is", "is_not", "contains", "matches", "has_done")
 VISITOR = "visitor"
@@ -38,7 +39,7 @@ MOST_FILTERS = 50
 MOST_IN_ALL = 200  # those within "visitor" and within segments, too
 MOST_VALUES = 1_000
 LONGEST_VALUE = 2_000
-LONGEST_NAME = 100
+LONGEST_NAME = len(metrics.PROPS) + fields.TEXT  # the longest of a property that is taken in
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,23 @@ def test_one_event_shows_its_values_and_how_its_numbers_are_spread(measured, ali
     get(bob, of_buy, 403)
 
 
+def test_the_longest_name_of_a_property_is_chosen_filtered_and_split_by(shop, alice):
+    from tracking.fields import TEXT
+
+    name = "n" * TEXT
+    history = [Happening(NOON, visitor, "buy", props={name: "v", "price": 1}) for visitor in (1, 2)]
+    write(shop, history)
+    roll_up(shop, history)
+    of_buy = f"/p/{shop.key}/events/?{DAY}&filter=event:is:buy"
+    page = get(alice, of_buy).content.decode()
+    (query,) = re.findall(rf'href="([^"]*prop={name}[^"]*)"', block_of(page))
+    block = block_of(get(alice, f"/p/{shop.key}/events/{html.unescape(query)}").content.decode())
+    assert body_of(block)[0][:3] == ("v", "2", "2")
+    filtered = get(alice, f"{of_buy}&filter=props:{name}:is:v").content.decode()
+    assert tiles_of(filtered)["events"].startswith("Events: 2")
+    get(alice, f"{of_buy}&filter=props:{name}n:is:v", 400)
+
+
 def test_names_of_properties_and_events_show_what_is_in_them(shop, alice):
     """Whoever sends events chooses these, too."""
     name, shown = "\u202ecod\u200b", "\\u202ecod\\u200b"
