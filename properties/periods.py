@@ -182,9 +182,9 @@ def label(kind: Kind, start: datetime, tz: ZoneInfo) -> str:
     """
     shown = wall(start, tz)
     if kind == "minute":
-        return shown.strftime("%Y-%m-%dT%H:%M") + _offset_if_twice(shown, 60)
+        return shown.strftime("%Y-%m-%dT%H:%M") + offset_if_twice(kind, start, tz)
     if kind == "hour":
-        return shown.strftime("%Y-%m-%dT%H") + _offset_if_twice(shown, 3600)
+        return shown.strftime("%Y-%m-%dT%H") + offset_if_twice(kind, start, tz)
     if kind == "day":
         return shown.date().isoformat()
     if kind == "week":
@@ -212,11 +212,14 @@ def turns(cycle: Cycle) -> Mapping[int, str]:
     return {day: str(day) for day in range(1, 8)}
 
 
-def _offset_if_twice(shown: datetime, size: int) -> str:
-    """The offset "+01:00" if some wall time of this minute or hour comes twice, else ""."""
-    first = shown.replace(minute=0) if size == 3600 else shown
-    first = first.replace(second=0, microsecond=0)
-    last = first.replace(second=59) if size == 60 else first.replace(minute=59, second=59)
+def offset_if_twice(kind: Kind, start: datetime, tz: ZoneInfo) -> str:
+    """The offset "+01:00" if some wall time of the minute or hour that begins there comes twice,
+    else ""."""
+    shown = wall(start, tz)
+    first = shown.replace(second=0, microsecond=0)
+    last = first.replace(second=59)
+    if kind == "hour":
+        first, last = first.replace(minute=0), last.replace(minute=59)
     if not (_is_twice(first) or _is_twice(last)):
         return ""
     sign_and_digits = shown.strftime("%z")

@@ -8,7 +8,7 @@ CSV. Pure; called by what makes report pages, the template filters and the CSV d
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from properties.periods import Kind, Range, wall
+from properties.periods import Kind, Range, offset_if_twice, wall
 from properties.strangers_text import visible
 from reports.metrics import Unit, find_dimension
 from tracking.places import country_name
@@ -143,10 +143,12 @@ def clock(instant: datetime, shown_in: Range, now: datetime) -> str:
 
 
 def period_name(kind: Kind, start: datetime, shown_in: Range) -> str:
-    """A period in full: "Sunday 17 May 2015", "17 May 2015 13:00", "May 2015"."""
+    """A period in full: "Sunday 17 May 2015", "Sun 17 May 2015 13:00", "May 2015"; with the offset
+    where the wall shows that time twice: "Sun 25 Oct 2015 02:00 +01:00"."""
     here = wall(start, shown_in.tz)
     if kind in ("minute", "hour"):
-        return f"{here:%a} {here.day} {here:%b %Y %H:%M}"
+        offset = offset_if_twice(kind, start, shown_in.tz)
+        return f"{here:%a} {here.day} {here:%b %Y %H:%M} {offset}".rstrip()
     if kind == "day":
         return f"{here:%A} {here.day} {here:%B %Y}"
     if kind == "week":

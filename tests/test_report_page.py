@@ -698,6 +698,17 @@ def test_the_same_hours_are_those_on_the_wall(
         assert tiles_of(page)["visitors"] == told
 
 
+def test_an_hour_that_comes_twice_has_two_names(alice: Any, shop: Any) -> None:
+    fill(shop, [Happening(at("2025-10-26T00:15"), 1), Happening(at("2025-10-26T01:15"), 2)])
+    page = get(alice, f"/p/{shop.key}/?range=2025-10-26&compare=none").content.decode()
+    names = curve_of(page)["names"]
+    assert len(names) == len(set(names)) == 25
+    assert names[1:5] == [
+        "Sun 26 Oct 2025 01:00", "Sun 26 Oct 2025 02:00 +02:00", "Sun 26 Oct 2025 02:00 +01:00",
+        "Sun 26 Oct 2025 03:00",
+    ]  # fmt: skip
+
+
 def test_without_comparison_nothing_is_compared(alice: Any, busy: Any) -> None:
     page = get(alice, f"/p/{busy.key}/?range={MARCH}&compare=none").content.decode()
     assert "period before" not in page
