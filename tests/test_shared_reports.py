@@ -144,6 +144,31 @@ def test_numbers_of_a_link_are_those_of_its_days(busy: Any) -> None:
     assert get(token, "?range=2026-04-01..2026-04-02", expected=400)
 
 
+def test_a_visitor_of_the_days_came_as_she_came(shop: Any) -> None:
+    """Of visits before the days nothing is counted; what they say of her visit stays with it."""
+    history = [
+        happening("2026-02-20T12:00", 5, OUTSIDE, "FR"),
+        happening("2026-03-05T12:00", 5, "inside", "DE", source="Direct", channel="Direct"),
+        happening("2026-03-04T22:50", 6, "under way", "FR"),
+        happening("2026-03-04T23:10", 6, "inside", "DE"),
+        happening("2026-03-08T12:00", 7, "later", "SE"),
+    ]
+    write(shop, history)
+    roll_up(shop, history)
+    _, token = new_link(shop, *REPORTS, **DAYS)
+    page = text(get(token, "?range=all"))
+    assert tiles_of(page)["visitors"] == "Visitors: 2"
+    assert tiles_of(page)["pageviews"] == "Pageviews: 2"
+    assert rows_of(page, "pages") == [("/inside", "2", "2")]
+    assert [row[:2] for row in rows_of(page, "sources")] == [("Direct", "1"), ("under way", "1")]
+    assert [row[:2] for row in rows_of(page, "places")] == [("Germany", "1"), ("France", "1")]
+    first = text(get(token, "table/first_source/?range=all"))
+    assert re.findall(r'class="row-link"[^>]*><bdi>([^<]*)<', first) == [
+        OUTSIDE, "under way"
+    ]  # fmt: skip
+    assert "later" not in page + first
+
+
 def test_a_comparison_that_reaches_beyond_is_left_out(busy: Any) -> None:
     _, token = new_link(busy, *REPORTS, **DAYS)
     page = text(get(token, "?compare=previous"))
