@@ -15,9 +15,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from properties.models import Property
+from properties.periods import RangeError
 from reports import curves, drawing
+from reports.address import AddressError
 from reports.catalogue import OVERVIEW
 from reports.curves import Point
+from reports.files import refused
 from reports.formatting import range_name
 from reports.metrics import VISITORS
 from reports.parts import Report
@@ -29,7 +32,10 @@ GLANCE = Report("glance", "Glance", "", OVERVIEW.module, tiles=(VISITORS,))
 
 @require_safe
 def glance(request: HttpRequest, place: Property) -> HttpResponse:
-    page = _read(request, place, GLANCE)
+    try:
+        page = _read(request, place, GLANCE)
+    except (AddressError, RangeError) as error:
+        return refused(str(error))
     numbers = curves.ask_numbers(page)
     [tile] = curves.tiles(page, numbers)
     points = curves.series(page, numbers.answer)

@@ -1008,6 +1008,15 @@ def test_the_list_of_properties_shows_what_each_came_to(alice: Any, busy: Any, s
     assert f'hx-get="/p/{busy.key}/glance/"' in page
 
 
+@pytest.mark.parametrize(
+    "wrong", ["range=nonsense", "from=2026-13-01", "metric=luck", "filter=x:y:z", "changes=2"]
+)
+def test_a_glance_answers_a_wrong_address_in_words(alice: Any, shop: Any, wrong: str) -> None:
+    answer = get(alice, f"/p/{shop.key}/glance/?{wrong}", expected=400)
+    assert answer["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.content
+
+
 def test_a_glance_draws_nothing_where_nothing_is_known() -> None:
     from reports.curves import Point
     from reports.glances import EDGE, HEIGHT, WIDTH, lines
