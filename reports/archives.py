@@ -6,9 +6,9 @@ counted is an answer in words, and not half a file. A report that may be viewed 
 than some of its tables comes without these.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from tempfile import TemporaryFile
-from time import monotonic
 from typing import IO, Any, NamedTuple
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -26,7 +26,7 @@ from reports.address import AddressError
 from reports.catalogue import OVERVIEW
 from reports.formatting import range_name
 from reports.parts import Page, Table, asked, whole
-from reports.patience import TooSlow
+from reports.patience import for_a_file, in_time
 from reports.tables import Order
 from reports.views import _read
 
@@ -40,7 +40,6 @@ class Part(NamedTuple):
     name: str
     columns: files.Columns
     rows: Iterator[dict[str, Any]]
-    many: int
 
 
 @require_safe
@@ -68,19 +67,25 @@ def tables_zip(
 
 def _written(page: Page) -> tuple[IO[bytes], int]:
     """The archive, in a file without a name, and how many rows are in it. Raises TooSlow."""
-    file = TemporaryFile(dir=settings.SPOOL_DIR)  # noqa: SIM115  # closed when it is sent
-    until = monotonic() + settings.FILE_TIMEOUT
-    count = 0
-    with ZipFile(file, "w", ZIP_DEFLATED) as archive:
-        archive.writestr(_entry(page, "about.txt"), "\n".join(_about(page)) + "\n")
-        for part in _parts(page):
-            with archive.open(_entry(page, part.name), "w") as entry:
-                for block in files.blocks(part.columns, part.rows):
-                    entry.write(csv_lines(block).encode())
-            count += part.many
-            if monotonic() > until:
-                raise TooSlow(settings.FILE_TIMEOUT)
+    seconds = for_a_file(page.place.account_id)
+    with ExitStack() as unless_whole:
+        file = unless_whole.enter_context(TemporaryFile(dir=settings.SPOOL_DIR))
+        with ZipFile(file, "w", ZIP_DEFLATED) as archive:
+            archive.writestr(_entry(page, "about.txt"), "\n".join(_about(page)) + "\n")
+            with closing(_filled(page, archive)) as blocks:
+                count = sum(in_time(seconds, blocks))
+        unless_whole.pop_all()
     return file, count
+
+
+def _filled(page: Page, archive: ZipFile) -> Generator[int, None, None]:
+    """How many rows each block has that was written."""
+    for name, columns, rows in _parts(page):
+        # How large it becomes, nobody knows yet: over 2 GB it has to be of another kind.
+        with archive.open(_entry(page, name), "w", force_zip64=True) as entry:
+            for at, block in enumerate(files.blocks(columns, rows)):
+                entry.write(csv_lines(block).encode())
+                yield len(block) if at else 0  # the heading is no row
 
 
 def _entry(page: Page, name: str) -> ZipInfo:
@@ -99,11 +104,10 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 def _parts(page: Page) -> Iterator[Part]:
     """Each is counted when it is taken."""
     if page.tiles:
-        rows = files.series(page)
-        yield Part("curve.csv", files.columns_of_series(page), iter(rows), len(rows))
+        yield Part("curve.csv", files.columns_of_series(page), iter(files.series(page)))
     for table in _tables(page):
-        count, columns, found = files.rows_of(page, table, Order(table.columns[0]))
-        yield Part(f"{table.name}.csv", columns, found, count)
+        _, columns, rows = files.rows_of(page, table, Order(table.columns[0]))
+        yield Part(f"{table.name}.csv", columns, rows)
 
 
 def _tables(page: Page) -> Iterator[Table]:

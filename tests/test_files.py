@@ -6,11 +6,13 @@ import gc
 import json
 import re
 import tracemalloc
+import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO, StringIO
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 from zipfile import ZipFile
@@ -271,6 +273,55 @@ def test_an_archive_is_counted_whole_before_it_is_sent(
     slow = client.get(f"/p/{busy.key}/tables.zip")
     assert slow.status_code == 422
     assert "took longer than 0 seconds" in slow.content.decode()
+
+
+@pytest.mark.parametrize(("is_alone", "seconds"), [(True, 8), (False, 4)])
+def test_an_archive_ends_in_the_midst_of_a_table(
+    wide: Any, alice: Any, settings: Any, monkeypatch: Any, is_alone: bool, seconds: int
+) -> None:
+    """Within the time of a file; beside another one of the account within that of a page, all of
+    its tables together: else each of many would hold a thread and a connection for minutes."""
+    from django.db import transaction
+
+    from reports import archives, patience
+    from reports.patience import ALONE
+
+    blocks: list[int] = []  # each takes a second
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: len(blocks)))
+    csv_lines = archives.csv_lines
+    monkeypatch.setattr(archives, "csv_lines", lambda block: blocks.append(1) or csv_lines(block))
+    settings.FILE_TIMEOUT, settings.QUESTION_TIMEOUT = 8, 4
+    client = signed_in_as(alice)
+    client.raise_request_exception = False
+    before = set(Path("/proc/self/fd").iterdir())
+    with transaction.atomic("worker"), connections["worker"].cursor() as other:
+        if not is_alone:
+            other.execute(ALONE, [f"file of {wide.account_id}"])
+        answer = client.get(f"/p/{wide.key}/tables.zip?range={MARCH}")
+    assert answer.status_code == 422
+    assert f"took longer than {seconds} seconds" in answer.content.decode()
+    assert len(blocks) == seconds + 1  # the table of pages has a dozen
+    assert set(Path("/proc/self/fd").iterdir()) <= before
+
+
+@pytest.mark.parametrize("method", ["head", "get"])
+def test_an_archive_that_nobody_reads_is_closed(busy: Any, alice: Any, method: str) -> None:
+    client = signed_in_as(alice)
+    path = f"/p/{busy.key}/tables.zip?range={WEEK}"
+    client.get(path).close()
+    before = set(Path("/proc/self/fd").iterdir())
+    answer = getattr(client, method)(path)
+    assert int(answer["Content-Length"]) > 1_000
+    answer.close()
+    assert set(Path("/proc/self/fd").iterdir()) <= before
+
+
+def test_a_table_in_an_archive_may_have_any_size(
+    wide: Any, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10_000)  # 2 GB
+    found = files_in(get(alice, f"/p/{wide.key}/tables.zip?range={MARCH}"))
+    assert len(found["page.csv"]) > 10_000
 
 
 def test_an_archive_waits_on_disk_and_is_sent_in_pieces(wide: Any, alice: Any) -> None:
