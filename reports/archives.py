@@ -19,14 +19,17 @@ from django.utils.text import wrap
 from django.views.decorators.http import require_safe
 
 from properties.models import Property
-from properties.periods import RangeError
+from properties.periods import Range, RangeError
 from properties.streaming import Streamed, csv_lines
+from properties.strangers_text import visible
 from reports import catalogue, curves, files
 from reports.address import AddressError
 from reports.catalogue import OVERVIEW
+from reports.compared import of_tables
 from reports.formatting import range_name
 from reports.parts import Page, Table, asked, whole
 from reports.patience import for_a_file, in_time
+from reports.picks import WITH_BOTS
 from reports.tables import Order
 from reports.views import _read
 
@@ -123,11 +126,15 @@ def _tables(page: Page) -> Iterator[Table]:
 def _about(page: Page) -> Iterator[str]:
     """Of what, from when to when, and what the columns mean."""
     address = page.address
-    span = address.range.span
-    yield f"{page.place.name}: {page.report.title}"
-    yield f"{range_name(address.range)}, from {span.start:%Y-%m-%d %H:%M} until"
-    yield f"{span.end:%Y-%m-%d %H:%M} UTC; {curves.caption_of(page)}"
-    yield from (f"Only where {each.label} {each.shown_value}" for each in address.filters)
+    yield f"{visible(page.place.name)}: {page.report.title}"
+    yield f"{range_name(address.range)}, {_from_until(address.range)}; {curves.caption_of(page)}"
+    yield from (f"Only where {each.words}" for each in address.filters)
+    if page.report.bots is None:
+        yield WITH_BOTS[address.bots]
+    if (other := of_tables(page)) is not None:
+        yield f"Columns that end in _before: {other.what}"
+        if other.range is not None:
+            yield _from_until(other.range)
     yield ""
     yield "Every row of each table. Rates are 0 to 1, durations milliseconds, an empty cell is"
     yield "unknown. A text that a spreadsheet would take for a formula begins with '."
@@ -137,3 +144,7 @@ def _about(page: Page) -> Iterator[str]:
     for name, (label, definition) in words.items():
         yield ""
         yield from wrap(f"{name}: {label}. {definition}", WIDTH).splitlines()
+
+
+def _from_until(shown: Range) -> str:
+    return f"from {shown.span.start:%Y-%m-%d %H:%M} until {shown.span.end:%Y-%m-%d %H:%M} UTC"

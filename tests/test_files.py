@@ -254,6 +254,31 @@ def test_an_archive_has_every_table_as_its_own_file_has_it(
             assert f"\n{column}: " in about, column
 
 
+def test_an_archive_says_who_is_counted_and_what_its_numbers_stand_beside(
+    busy: Any, alice: Any
+) -> None:
+    def about(query: str) -> str:
+        answer = get(alice, f"/p/{busy.key}/pages/tables.zip?range={WEEK}{query}")
+        return files_in(answer)["about.txt"].partition("\n\n")[0]
+
+    days = "from 2026-03-08 23:00 until 2026-03-15 23:00 UTC"
+    plain = about("").splitlines()
+    assert plain == ["Shop: Pages", f"9 to 15 Mar 2026, {days}; Europe/Berlin", "No bots"]
+    assert about("&bots=include").splitlines()[-1] == "With bots"
+    assert "Bots only" in about("&bots=only")
+    either = "&filter=any(&filter=country:is:DE&filter=country:is:SE&filter=)"
+    assert "\nOnly where Country is Germany or Country is Sweden\n" in about(either)
+    assert "_before" not in about("&compare=year")
+    # The property began on the 2nd: what was before is unknown.
+    assert about("&changes=1&compare=year").endswith(
+        "\nColumns that end in _before: nothing was counted yet in part of the year before"
+    )
+    assert about("&changes=1").endswith(
+        "\nColumns that end in _before: the period before"
+        "\nfrom 2026-03-01 23:00 until 2026-03-08 23:00 UTC"
+    )
+
+
 def test_an_archive_leaves_out_what_its_reader_may_not_view(busy: Any, bob: Any) -> None:
     found = files_in(get(bob, f"/p/{busy.key}/tables.zip?range={WEEK}"))
     assert "page.csv" not in found
