@@ -20,8 +20,8 @@ from django.views.decorators.http import require_safe
 
 from properties.models import Property
 from properties.periods import Range, RangeError
-from properties.streaming import Streamed, csv_lines
 from properties.strangers_text import visible
+from properties.streaming import Streamed, csv_lines
 from reports import catalogue, curves, files
 from reports.address import AddressError
 from reports.catalogue import OVERVIEW
