@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, wraps
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from allauth.core.exceptions import ReauthenticationRequired
@@ -24,7 +25,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
 from rest_framework.exceptions import APIException, NotAuthenticated
@@ -376,6 +377,14 @@ def _refuse_link(actor: Actor, request: HttpRequest | Request) -> None:
         raise PermissionDenied("A share link shows reports and changes nothing.")
 
 
+def _to_login(request: HttpRequest) -> HttpResponseBase:
+    """The log-in page, and back from there. What a page fetches for a part of it would show that
+    inside of itself: htmx loads the page again instead, which goes there."""
+    if "HX-Request" not in request.headers or "HX-Boosted" in request.headers:
+        return redirect_to_login(request.get_full_path())
+    return HttpResponse(status=HTTPStatus.NO_CONTENT, headers={"HX-Refresh": "true"})
+
+
 View = Callable[..., HttpResponseBase]
 
 
@@ -392,7 +401,7 @@ def door(module: str, verb: str = "view", **by_method: str) -> Callable[[View], 
         def guarded(request: HttpRequest, **names: Any) -> HttpResponseBase:
             actor = actor_of(request)
             if actor is None:
-                return redirect_to_login(request.get_full_path())
+                return _to_login(request)
             _refuse_link(actor, request)
             place = enter(actor, module, by_method.get(request.method or "GET", verb), names)
             old = names.get("key")
@@ -474,7 +483,7 @@ def member(view: View) -> View:
     def guarded(request: HttpRequest, account: str, **names: Any) -> HttpResponseBase:
         actor = actor_of(request)
         if actor is None:
-            return redirect_to_login(request.get_full_path())
+            return _to_login(request)
         _refuse_link(actor, request)
         place = see_account(actor, account)
         setattr(request, "place", place)  # noqa: B010  the frame around the page reads it
@@ -507,7 +516,7 @@ def signed_in(view: View) -> View:
     def guarded(request: HttpRequest, **names: Any) -> HttpResponseBase:
         actor = actor_of(request)
         if actor is None:
-            return redirect_to_login(request.get_full_path())
+            return _to_login(request)
         _refuse_link(actor, request)
         return view(request, **names)
 

@@ -807,6 +807,17 @@ def test_nobody_is_sent_to_log_in_whether_or_not_the_thing_exists(shop: Any) -> 
         assert nobody.get(f"/api/v1/properties/{key}").status_code == 401
 
 
+def test_nobody_gets_the_entrance_inside_of_a_page(acme: Any, shop: Any) -> None:
+    """What htmx fetches for a part: the page around it is loaded again, and goes to log in."""
+    nobody, htmx = signed_in_as(None), {"HX-Request": "true"}
+    for path in (f"/p/{shop.key}/glance/", f"/p/{shop.key}/now/", f"/a/{acme.slug}/", "/"):
+        answer = nobody.get(path, headers=htmx)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["HX-Refresh"] == "true"
+        answer = nobody.get(path, headers=htmx | {"HX-Boosted": "true"})
+        assert answer.headers["Location"] == f"/user/login/?next={path}"
+
+
 def test_a_key_that_ended_is_nobody(acme: Any, shop: Any) -> None:
     from datetime import timedelta
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.people import new_account, new_user
+from tests.people import new_account, new_property, new_user
 
 from .conftest import Look, findings, overflow
 
@@ -135,3 +135,19 @@ def test_an_account_of_mine_can_be_switched_to(look: Look, alice: Any, shop: Any
     page.locator("details.menu", has_text="Account:").locator("summary").click()
     page.get_by_role("link", name=other.name).click()
     expect(page.get_by_text("No property yet")).to_be_visible()
+
+
+def test_a_list_of_properties_goes_to_the_entrance_when_its_reader_is_signed_out(
+    look: Look, alice: Any, acme: Any, shop: Any
+) -> None:
+    """What it fetches for its cards would show the entrance inside of each."""
+    from django.utils import timezone
+
+    for _ in range(30):  # the last are out of sight, and not fetched yet
+        place = new_property(acme)
+        type(place).objects.of(acme).filter(pk=place.pk).update(first_event_at=timezone.now())
+    page = look(alice, f"/a/{acme.slug}/")
+    expect(page.locator(".glance p").first).to_be_visible()
+    page.context.clear_cookies()
+    page.mouse.wheel(0, 9_000)
+    page.wait_for_url(f"**/login/?next=/a/{acme.slug}/")
