@@ -151,3 +151,11 @@ def test_a_list_of_properties_goes_to_the_entrance_when_its_reader_is_signed_out
     page.context.clear_cookies()
     page.mouse.wheel(0, 9_000)
     page.wait_for_url(f"**/login/?next=/a/{acme.slug}/")
+
+
+def test_a_glance_takes_no_room_without_scripts(look: Look, alice: Any, shop: Any) -> None:
+    from django.utils import timezone
+
+    type(shop).objects.of(shop.account).filter(pk=shop.pk).update(first_event_at=timezone.now())
+    page = look(alice, f"/a/{shop.account.slug}/", java_script_enabled=False)
+    assert page.locator(".glance").bounding_box() is None
