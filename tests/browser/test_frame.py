@@ -1,12 +1,15 @@
 """The frame and the first steps as a person has them: both themes, two widths, keyboard, without
 scripts, and nothing for axe or the content security policy to object to."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.history import Happening
 from tests.people import new_account, new_property, new_user
+from tests.test_report_page import fill
 
 from .conftest import Look, findings, overflow
 
@@ -159,3 +162,25 @@ def test_a_glance_takes_no_room_without_scripts(look: Look, alice: Any, shop: An
     type(shop).objects.of(shop.account).filter(pk=shop.pk).update(first_event_at=timezone.now())
     page = look(alice, f"/a/{shop.account.slug}/", java_script_enabled=False)
     assert page.locator(".glance").bounding_box() is None
+
+
+def test_a_glance_fits_into_the_room_that_waits_for_it(look: Look, alice: Any, shop: Any) -> None:
+    """Also on a phone, with a change beside the number: else the page would move."""
+    from django.utils import timezone
+
+    now = timezone.now()
+    days = [now - timedelta(days=day, hours=1) for day in range(70)]
+    many = [Happening(day, visitor) for day in days for visitor in range(100)]
+    many += [Happening(day, 1_000 + at) for at, day in enumerate(days[5:25])]
+    fill(shop, sorted(many, key=lambda each: each.time))
+    page = look(alice, f"/a/{shop.account.slug}/", 360)
+    expect(page.locator(".glance .change")).to_have_text("+20 %")
+    [glance, line, text] = [
+        page.locator(each).bounding_box() for each in (".glance", ".glance-line", ".glance p")
+    ]
+    assert glance is not None
+    assert line is not None
+    assert text is not None
+    assert glance["height"] == 40
+    assert line["x"] + line["width"] <= text["x"]
+    assert overflow(page) == 0
