@@ -24,6 +24,12 @@ LONG = (
     "test_queries",
     "test_truth_wikiticker",
     "test_headers",
+    "test_shared_reports",
+    "test_report_page",
+    "test_files",
+    "test_reports",
+    "test_segments",
+    "test_delivery",
 )
 
 
