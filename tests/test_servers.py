@@ -360,3 +360,20 @@ def test_secrets_are_made_once_and_readable_by_us_only(tmp_path):
     path.write_text("[")
     with pytest.raises(SystemExit, match="damaged"):
         Secrets(path)
+
+
+def test_a_signal_amid_a_start_leaves_no_program_that_nobody_knows(monkeypatch):
+    """It raises when the program is known, and stopped."""
+    begun = []
+    popen = children.subprocess.Popen
+
+    def interrupted(*arguments, **options):
+        begun.append(popen(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return begun[0]
+
+    monkeypatch.setattr(children.subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        children.spawn([sys.executable, "-c", "import time; time.sleep(60)"], name="sleeper")
+    assert begun[0].poll() is not None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -189,8 +189,7 @@ def test_a_signal_while_starting_stops_what_has_started(runs, to_all):
     else:
         run.process.send_signal(signal.SIGTERM)
     assert run.process.wait(60) == 0
-    # What a child of ours has started and the kernel ends with it may take a moment to go.
-    wait_until(lambda: all(is_gone(process) for process in family), 5)
+    assert all(is_gone(process) for process in family)
 
 
 def test_a_taken_port_is_named_with_the_remedy(runs):

@@ -103,19 +103,41 @@ def spawn(
         output = open_log(log)
         begin = log.stat().st_size
     try:
-        process = subprocess.Popen(  # noqa: S603  the caller's program, no shell
-            [*launch, str(os.getpid()), str(int(on_our_death)), identity, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            start_new_session=True,
-        )
+        with _signals_held_back() as came:
+            process = subprocess.Popen(  # noqa: S603  the caller's program, no shell
+                [*launch, str(os.getpid()), str(int(on_our_death)), identity, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
     finally:
         if not isinstance(output, int):
             output.close()
-    return Child(name, process, log, stop_steps, begin)
+    child = Child(name, process, log, stop_steps, begin)
+    if came:
+        child.stop()
+        signal.raise_signal(came[0])
+    return child
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[list[int]]:
+    """Those that came meanwhile: if their handler raised while a program is being started, nobody
+    would know of it, and nobody stop it."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield came
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
 
 
 def open_log(path: Path) -> IO[bytes]:
